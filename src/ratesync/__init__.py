@@ -1,0 +1,74 @@
+"""ratesync keeps an application's records and those of external APIs in step.
+
+An engine accepts operations on records, and carries them out at the providers' APIs: in order for each record, as fast as
+the quotas allow, retried where that is safe, and without losing one. See :class:`SyncEngine`.
+"""
+
+from __future__ import annotations
+
+from ratesync.engine import SyncEngine, Ticket
+from ratesync.errors import RateSyncError
+from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.lane import Lane, Selector
+from ratesync.model.operation import Fields, Kind, Operation, OperationState
+from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
+from ratesync.model.quota import Concurrency, Quota, QuotaScope, Rate
+from ratesync.model.record import Record
+from ratesync.model.settings import Role, Settings
+from ratesync.model.status import DeadLetter, OperationStatus
+from ratesync.model.work import CancelResult, Durability, QueueStats
+from ratesync.protocols import Limiter, LooksUp, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+
+__all__ = [
+    "Applied",
+    "Batch",
+    "CancelResult",
+    "Capabilities",
+    "Cause",
+    "CircuitPolicy",
+    "Concurrency",
+    "ConditionalWrite",
+    "Conflict",
+    "CreateIdentity",
+    "DeadLetter",
+    "Durability",
+    "Fields",
+    "Kind",
+    "Lane",
+    "Limiter",
+    "LooksUp",
+    "Observer",
+    "Operation",
+    "OperationState",
+    "OperationStatus",
+    "Outcome",
+    "PayloadLimits",
+    "ProviderClient",
+    "QueueBackend",
+    "QueueStats",
+    "Quota",
+    "QuotaScope",
+    "Rate",
+    "RateSyncError",
+    "Record",
+    "Rejected",
+    "RetryLater",
+    "RetryPolicy",
+    "Role",
+    "Selector",
+    "Settings",
+    "StateStore",
+    "SyncEngine",
+    "Ticket",
+    "Transformer",
+    "Unknown",
+]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  read only when asked for
+
+        return version("ratesync")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,162 @@
+"""The one place where operations and outcomes become bytes and back.
+
+The format is JSON in UTF-8 with a version number first, so that a queue's content can be read by any tool, survives an
+upgrade, and a newer format is recognised by an older worker. Only plain data is ever decoded. Lane and id of an
+operation are not part of its bytes: the queue has them as keys.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.record import Record
+
+FORMAT = 1
+"""Version of the format that is written. Versions up to it are read."""
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=lambda name: _refuse(name)).decode
+
+_OPTIONAL = ("key", "idempotency_key", "correlation_id", "if_version")
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _to_bytes(value: dict[str, Any], path: str) -> bytes:
+    try:
+        return _encode(value).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload(f"cannot be written as JSON ({type(error).__name__})", path=path) from None
+
+
+def _from_bytes(data: bytes) -> dict[str, Any]:
+    try:
+        value = _decode(data.decode())
+        version = value["v"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CorruptItem(f"stored bytes are damaged or foreign ({type(error).__name__})") from None
+    if version != FORMAT:
+        raise NewerFormat(f"stored bytes have format {version!r}, this ratesync reads up to {FORMAT}: upgrade it")
+    return value  # type: ignore[no-any-return]  # a JSON object, checked by the lookup of "v"
+
+
+def encode_operation(operation: Operation, *, path: str = "operation") -> bytes:
+    """The bytes of an operation, without its lane and id.
+
+    :raises InvalidPayload: the fields are not JSON.
+    """
+    value: dict[str, Any] = {"v": FORMAT, "k": operation.kind, "r": operation.resource}
+    if operation.record_id is not None:
+        value["i"] = operation.record_id
+    if operation.fields:
+        value["f"] = operation.fields if type(operation.fields) is dict else dict(operation.fields)
+    if operation.priority:
+        value["p"] = operation.priority
+    if operation.not_before is not None:
+        value["n"] = operation.not_before.timestamp()
+    if operation.deadline is not None:
+        value["d"] = operation.deadline.timestamp()
+    for name in _OPTIONAL:
+        extra = getattr(operation, name)
+        if extra is not None:
+            value[name] = extra
+    return _to_bytes(value, path)
+
+
+def decode_operation(data: bytes, lane: Lane, operation_id: str) -> Operation:
+    """The operation that :func:`encode_operation` wrote, with its id; ``idempotency_key`` is the id if none was given.
+
+    :raises CorruptItem: the bytes are damaged.
+    :raises NewerFormat: the bytes were written by a newer version.
+    """
+    value = _from_bytes(data)
+    try:
+        return Operation(
+            provider=lane.provider,
+            connection=lane.connection,
+            id=operation_id,
+            kind=_KINDS[value["k"]],
+            resource=value["r"],
+            record_id=value.get("i"),
+            fields=value.get("f") or {},
+            priority=value.get("p", 0),
+            not_before=_instant(value.get("n")),
+            deadline=_instant(value.get("d")),
+            key=value.get("key"),
+            idempotency_key=value.get("idempotency_key", operation_id),
+            correlation_id=value.get("correlation_id"),
+            if_version=value.get("if_version"),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
+        raise CorruptItem(f"stored operation {operation_id} is damaged ({type(error).__name__})") from None
+
+
+_KINDS = {str(kind): kind for kind in Kind}
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+_APPLIED = _to_bytes({"v": FORMAT, "o": "applied"}, "outcome")
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """The bytes of an outcome.
+
+    :raises InvalidPayload: a record in it is not JSON (an adapter's mistake).
+    """
+    if isinstance(outcome, Applied):
+        if outcome.record_id is None and outcome.version is None and outcome.record is None:
+            return _APPLIED
+        value: dict[str, Any] = {"o": "applied", "i": outcome.record_id, "w": outcome.version, "x": outcome.record}
+    elif isinstance(outcome, Conflict):
+        value = {"o": "conflict", "t": outcome.reason, "x": outcome.current}
+    elif isinstance(outcome, RetryLater):
+        value = {"o": "retry", "t": outcome.reason, "c": outcome.cause, "a": outcome.retry_after}
+    elif isinstance(outcome, Rejected):
+        value = {"o": "rejected", "t": outcome.reason, "c": outcome.code}
+    else:
+        value = {"o": "unknown", "t": outcome.reason}
+    record = value.get("x")
+    if record is not None:
+        value["x"] = {"i": record.record_id, "f": dict(record.fields), "w": record.version}
+    return _to_bytes({"v": FORMAT} | {name: part for name, part in value.items() if part is not None}, "outcome")
+
+
+def decode_outcome(data: bytes) -> Outcome:
+    """The outcome that :func:`encode_outcome` wrote.
+
+    :raises CorruptItem: the bytes are damaged.
+    :raises NewerFormat: the bytes were written by a newer version.
+    """
+    value = _from_bytes(data)
+    try:
+        record = _record(value.get("x"))
+        match value["o"]:
+            case "applied":
+                return Applied(value.get("i"), value.get("w"), record)
+            case "conflict":
+                return Conflict(value["t"], record)
+            case "retry":
+                return RetryLater(value["t"], Cause(value["c"]), value.get("a"))
+            case "rejected":
+                return Rejected(value["t"], value.get("c"))
+            case "unknown":
+                return Unknown(value["t"])
+            case other:
+                raise CorruptItem(f"stored outcome has an unknown type {other!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptItem(f"stored outcome is damaged ({type(error).__name__})") from None
+
+
+def _record(value: dict[str, Any] | None) -> Record | None:
+    return None if value is None else Record(value["i"], value["f"], value.get("w"))

@@ -1,0 +1,1 @@
+"""Frozen values: the nouns of ratesync. Standard library and attrs only."""

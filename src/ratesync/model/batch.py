@@ -1,0 +1,70 @@
+"""One call to a provider, and what the provider is able to do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from attrs import Attribute, field, frozen
+from attrs.validators import ge
+
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Kind, Operation
+
+
+@frozen
+class Batch:
+    """The operations of one call: all of one connection, resource and kind, at most ``batch_max`` of them.
+
+    Their ``fields`` are already the provider's own. Each operation has its ``id`` and ``idempotency_key`` set.
+    """
+
+    lane: Lane
+    resource: str
+    kind: Kind
+    operations: tuple[Operation, ...]
+
+    @property
+    def connection(self) -> str:
+        """The account to call as."""
+        return self.lane.connection
+
+
+class ConditionalWrite(StrEnum):
+    """Whether a write can depend on the record's version."""
+
+    STRONG = "strong"
+    """The provider compares and refuses (If-Match): no update is lost."""
+    NONE = "none"
+    """Operations with ``if_version`` are refused at submit."""
+
+
+class CreateIdentity(StrEnum):
+    """What keeps a create whose answer was lost from making a second record."""
+
+    CLIENT_ID = "client_id"
+    """The client chooses the id; a second create of that id conflicts."""
+    IDEMPOTENCY_KEY = "idempotency_key"
+    """The provider remembers the key and answers again what it answered before."""
+    LOOKUP = "lookup"
+    """The adapter's ``lookup`` finds out whether the create was applied."""
+    NONE = "none"
+    """Nothing: a create in doubt becomes a dead letter, it is never sent twice."""
+
+
+@frozen(kw_only=True)
+class Capabilities:
+    """What an adapter can do, honestly. The engine never asks for more."""
+
+    kinds: frozenset[Kind] = field(default=frozenset(Kind), converter=frozenset)
+    """Kinds of operation it carries out; others are refused at submit. Default: all."""
+    batch_max: int = field(default=1, validator=ge(1))
+    """Most operations in one call. Default 1."""
+    conditional_write: ConditionalWrite = ConditionalWrite.NONE
+    create_identity: CreateIdentity = CreateIdentity.NONE
+    concurrency: int | None = field(default=10)
+    """Most calls at the same time for each connection; None for no bound. Default 10, as pools are small."""
+
+    @concurrency.validator
+    def _check_concurrency(self, attribute: Attribute[int | None], value: int | None) -> None:
+        if value is not None and value < 1:
+            raise ValueError(f"{attribute.name} must be None or at least 1")

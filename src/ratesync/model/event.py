@@ -1,0 +1,161 @@
+"""What an observer is told. Every event has ``at``, the instant in seconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import frozen
+
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Kind
+
+
+class CircuitState(StrEnum):
+    """Whether calls to a connection are let through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@frozen
+class Submitted:
+    """Operations were accepted by the queue (duplicates not counted)."""
+
+    at: float
+    lane: Lane
+    count: int
+
+
+@frozen
+class CallFinished:
+    """One call to a provider came back, or was given up."""
+
+    at: float
+    lane: Lane
+    resource: str
+    kind: Kind
+    size: int
+    """Operations in the call."""
+    duration: float
+    """Seconds from the permit to the classified answer."""
+    outcomes: Mapping[str, int]
+    """How many operations came to which outcome, by class name ("Applied", "RetryLater" ...)."""
+    throttled: bool
+    """The provider refused the call because of a quota."""
+
+
+@frozen
+class Settled:
+    """Operations of one lane left or changed their place in the queue."""
+
+    at: float
+    lane: Lane
+    completed: int
+    retried: int
+    dead: int
+
+
+@frozen
+class LaneParked:
+    """A lane is left alone until an instant."""
+
+    at: float
+    lane: Lane
+    until: float
+    reason: str
+    """"quota", "throttled" or "circuit"."""
+
+
+@frozen
+class LanePaused:
+    """The engine paused a lane by itself; the host must resume it."""
+
+    at: float
+    lane: Lane
+    reason: str
+
+
+@frozen
+class CircuitChanged:
+    """A circuit moved."""
+
+    at: float
+    lane: Lane
+    before: CircuitState
+    after: CircuitState
+
+
+@frozen
+class OperationDied:
+    """An operation became a dead letter."""
+
+    at: float
+    lane: Lane
+    operation_id: str
+    reason: str
+
+
+@frozen
+class LeaseRefused:
+    """A settlement came too late: the worker's lease had ended, somebody else may have worked on the record."""
+
+    at: float
+    lane: Lane
+    key: str
+
+
+@frozen
+class UnexpectedResult:
+    """An adapter answered for operations that were not in the call; those results were ignored."""
+
+    at: float
+    lane: Lane
+    ids: tuple[str, ...]
+
+
+@frozen
+class LoopBlocked:
+    """The event loop did not turn for a while: some code of the host's blocks it."""
+
+    at: float
+    blocked_for: float
+    """Seconds so far."""
+    stack: str
+    """Where the blocking thread stood (file, line and function names, no values)."""
+
+
+@frozen
+class SlowTransformer:
+    """One transformation took longer than allowed; it ran on the event loop and held everything up."""
+
+    at: float
+    lane: Lane
+    resource: str
+    duration: float
+
+
+@frozen
+class BackendFailed:
+    """The queue or the limiter failed; the engine tries again after ``retry_after`` seconds."""
+
+    at: float
+    reason: str
+    retry_after: float
+
+
+Event = (
+    Submitted
+    | CallFinished
+    | Settled
+    | LaneParked
+    | LanePaused
+    | CircuitChanged
+    | OperationDied
+    | LeaseRefused
+    | UnexpectedResult
+    | LoopBlocked
+    | SlowTransformer
+    | BackendFailed
+)

@@ -1,0 +1,23 @@
+"""What the engine is composed of. Anything that keeps these contracts can be plugged in; nothing need be inherited.
+
+Implementations are checked by the conformance suites of :mod:`ratesync.testing`.
+"""
+
+from __future__ import annotations
+
+from ratesync.protocols.limiter import Limiter
+from ratesync.protocols.observer import Observer
+from ratesync.protocols.provider import LooksUp, ProviderClient
+from ratesync.protocols.queue import QueueBackend
+from ratesync.protocols.state import StateStore
+from ratesync.protocols.transformer import Transformer
+
+__all__ = [
+    "Limiter",
+    "LooksUp",
+    "Observer",
+    "ProviderClient",
+    "QueueBackend",
+    "StateStore",
+    "Transformer",
+]

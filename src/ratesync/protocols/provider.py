@@ -1,0 +1,52 @@
+"""The contract of a provider's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from ratesync.model.batch import Batch, Capabilities
+from ratesync.model.operation import Operation
+from ratesync.model.outcome import Outcome
+
+
+@runtime_checkable
+class ProviderClient(Protocol):
+    """Speaks to one provider's API. This is what a plugin author writes.
+
+    ``name`` and ``capabilities`` may be plain attributes. What an adapter can do beyond ``execute`` it says in its
+    capabilities, and has the method for it (:class:`LooksUp`; pulling changes will come in the same way). The engine
+    checks at its start that the two agree.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as operations give it."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the adapter can do. Read once, at the engine's start."""
+        ...
+
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        """Carry the batch out in one call; outcomes by operation id.
+
+        Match the provider's results to operations by id, never by position. An operation without an outcome counts as
+        :class:`~ratesync.model.outcome.Unknown`. The engine bounds the call by its own total deadline and cancels it
+        then. A :class:`~ratesync.errors.ProviderError` raised here holds for the whole batch; any other exception
+        counts as ``Unknown`` for the whole batch, since the request may have been sent.
+        """
+        ...
+
+
+@runtime_checkable
+class LooksUp(Protocol):
+    """Finds out whether a create whose answer was lost was applied (``CreateIdentity.LOOKUP``)."""
+
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        """``Applied`` with the record's id if it was applied, None if it surely was not, ``Unknown`` if in doubt.
+
+        Bounded and classified like ``execute``.
+        """
+        ...

@@ -1,0 +1,25 @@
+"""The contract of a transformer."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from ratesync.model.operation import Fields, Kind
+
+
+@runtime_checkable
+class Transformer(Protocol):
+    """Translates a record's fields between the host's terms and the provider's, both ways.
+
+    Both methods are pure, quick and deterministic: they run on the event loop, and may run again for the same operation
+    on a later attempt, where they must give the same. They must not change their argument. Whatever they raise makes a
+    dead letter of the one operation; nothing else suffers.
+    """
+
+    def to_external(self, fields: Fields, kind: Kind) -> Fields:
+        """The provider's fields for a write of ``kind``. An update gives only what the given fields touch."""
+        ...
+
+    def to_local(self, fields: Fields) -> Fields:
+        """The host's fields for a record that the provider sent."""
+        ...

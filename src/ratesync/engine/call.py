@@ -1,0 +1,194 @@
+"""One call to a provider, from the leases to their settlement."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import anyio
+from attrs import frozen
+
+from ratesync.clock import Clock
+from ratesync.engine.admission import Admission, Pass, Refused
+from ratesync.engine.execution import Executor
+from ratesync.engine.health import HealthBoard
+from ratesync.engine.notifier import Notifier
+from ratesync.engine.settlement import Ledger, Settler
+from ratesync.engine.work import Action, Task
+from ratesync.errors import LimiterError, QueueError
+from ratesync.model.event import BackendFailed, CallFinished, LanePaused
+from ratesync.model.lane import Lane, Selector
+from ratesync.model.operation import Operation, OperationState
+from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.model.quota import Observation
+from ratesync.model.work import Settlement
+from ratesync.protocols import QueueBackend
+from ratesync.rules.verdict import is_failure
+
+_AFTER_FAILURE = 1.0
+"""Seconds before work is offered again that the queue or the limiter failed on, so that a failure does not spin."""
+_NEWER_FORMAT_DELAY = 30.0
+"""Seconds before a mailbox written by a newer version is offered again: a newer worker may take it meanwhile."""
+
+
+@frozen
+class Desk:
+    """What every call needs."""
+
+    queue: QueueBackend
+    admission: Admission
+    executor: Executor
+    settler: Settler
+    health: HealthBoard
+    clock: Clock
+    notify: Notifier
+
+
+class Call:
+    """Carries one group of tasks through admission, provider and settlement.
+
+    Whatever happens to it, its leases are settled: normally as judged, else given back; where the provider may have
+    been reached, the items are marked as possibly sent.
+    """
+
+    def __init__(self, desk: Desk, lane: Lane, tasks: Sequence[Task]) -> None:
+        self._desk = desk
+        self._lane = lane
+        self._tasks = tasks
+        self._sending: frozenset[str] = frozenset()
+        self._pass: Pass | None = None
+        self._settled = False
+        self._resume_at: float | None = None
+        self._known: Sequence[Settlement] = ()
+
+    async def run(self) -> None:
+        """Make the call and settle its leases. Failures of queue and limiter are reported, not raised."""
+        try:
+            match self._tasks[0].action:
+                case Action.SEND:
+                    await self._send()
+                case Action.LOOKUP:
+                    await self._lookup(self._tasks[0])
+                case _:
+                    await self._settle([self._without_call(task) for task in self._tasks])
+        except (QueueError, LimiterError) as error:
+            now = self._desk.clock.now()
+            self._resume_at = now + _AFTER_FAILURE
+            self._desk.notify(BackendFailed(now, type(error).__name__, _AFTER_FAILURE))
+        finally:
+            if not self._settled:
+                await self.give_back()
+
+    async def give_back(self) -> None:
+        """Let go of everything; for a call that was broken off or never began. Harmless when all is settled.
+
+        What is known of the outcomes by then is settled, the rest goes back to the queue.
+        """
+        if self._settled:
+            return
+        with anyio.CancelScope(shield=True):
+            if self._pass is not None:
+                entered, self._pass = self._pass, None
+                await self._desk.admission.hand_back(entered, sent=bool(self._sending))
+            await self._settle(self._known or [self._returned(task) for task in self._tasks])
+
+    def _returned(self, task: Task) -> Settlement:
+        ids = tuple(item.id for item in task.items) if task.items[0].id in self._sending else ()
+        return Settlement(task.lease, attempted=ids, counted=False, resume_at=self._resume_at)
+
+    def _without_call(self, task: Task) -> Settlement:
+        if task.action is Action.LEAVE:
+            return Settlement(task.lease, resume_at=self._desk.clock.now() + _NEWER_FORMAT_DELAY)
+        if task.outcome is None:
+            return self._desk.settler.finish(task, OperationState.COMPLETED, Applied())
+        return self._desk.settler.finish(task, OperationState.DEAD, task.outcome)
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> None:
+        await self._desk.settler.settle(self._lane, settlements)
+        self._settled = True
+
+    async def _enter(self, resource: str) -> Pass | None:
+        """Ask for admission; when refused, the leases are given back."""
+        answer = await self._desk.admission.enter(self._lane, resource)
+        if isinstance(answer, Refused):
+            await self._settle([Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks])
+            return None
+        self._pass = answer
+        return answer
+
+    async def _lookup(self, task: Task) -> None:
+        operation = task.operation
+        if operation is None or await self._enter(operation.resource) is None:
+            return
+        outcome = await self._desk.executor.lookup(self._lane, operation)
+        if outcome is None:
+            # Surely not applied. The next claim sends it: this call's permit is used up.
+            self._known = [Settlement(task.lease, unsent=tuple(item.id for item in task.items))]
+            await self._leave([Applied()], operation)
+            await self._settle(self._known)
+        else:
+            await self._conclude([(task, operation, outcome)], [outcome])
+
+    async def _send(self) -> None:
+        operations = [task.operation for task in self._tasks if task.operation is not None]
+        if await self._enter(operations[0].resource) is None:
+            return
+        ready = self._desk.executor.transform(operations)
+        sendable = [operation for operation in ready if isinstance(operation, Operation)]
+        answers: dict[str, Outcome] = {}
+        if sendable:
+            self._sending = frozenset(operation.id or "" for operation in sendable)
+            answers = await self._desk.executor.execute(self._lane, sendable)
+        judged = [
+            (task, operation, result if isinstance(result, Rejected) else answers[operation.id or ""])
+            for task, operation, result in zip(self._tasks, operations, ready, strict=True)
+        ]
+        await self._conclude(judged, list(answers.values()))
+
+    async def _conclude(self, judged: Sequence[tuple[Task, Operation, Outcome]], answers: Sequence[Outcome]) -> None:
+        """Settle what was answered, and hold or stop the lane if the provider said so.
+
+        What the outcomes mean is decided before the first await, so that a cancellation cannot lose it.
+        """
+        desk = self._desk
+        ledger = Ledger(self._lane)
+        desk.health.earn_retries(self._lane, sum(task.items[0].attempts == 0 for task, _, _ in judged))
+        capabilities = desk.executor.providers[self._lane.provider].capabilities
+        for task, operation, outcome in judged:
+            desk.settler.judge(task, operation, outcome, capabilities, ledger)
+        self._known = ledger.settlements
+        await self._leave(answers, judged[0][1])
+        try:
+            if ledger.stop_reason is not None:
+                await desk.queue.pause(Selector(*self._lane))
+                desk.notify(LanePaused(desk.clock.now(), self._lane, ledger.stop_reason))
+            elif ledger.hold_for:
+                await desk.admission.hold(self._lane, ledger.hold_for)
+        except QueueError as error:
+            # The lane stays open: its next call will meet the same answer and try again to close it.
+            desk.notify(BackendFailed(desk.clock.now(), type(error).__name__, 0.0))
+        await self._settle(ledger.settlements)
+
+    async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
+        """The provider answered, or did not, or was not asked: tell circuit and limiter."""
+        entered, self._pass = self._pass, None
+        if entered is None:
+            return
+        if not answers:
+            await self._desk.admission.hand_back(entered, sent=False)
+            return
+        throttled = [answer for answer in answers if isinstance(answer, RetryLater) and answer.cause is Cause.THROTTLED]
+        waits = [answer.retry_after for answer in throttled if answer.retry_after is not None]
+        now = self._desk.clock.now()
+        duration = now - entered.admitted_at
+        # One bad record must not open the circuit for its neighbours: a batch failed if all of it failed.
+        ok = not all(is_failure(answer) for answer in answers)
+        if self._desk.notify.active:
+            counts = Counter(type(answer).__name__ for answer in answers)
+            self._desk.notify(
+                CallFinished(
+                    now, self._lane, first.resource, first.kind, len(answers), duration, counts, bool(throttled)
+                )
+            )
+        observation = Observation(throttled=bool(throttled), retry_after=max(waits, default=None))
+        await self._desk.admission.close(entered, observation, ok=ok, duration=duration)

@@ -1,0 +1,102 @@
+"""Claiming work while there is room for calls, and starting the calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ratesync.clock import MINIMUM_DELAY
+from ratesync.engine.call import Call, Desk
+from ratesync.engine.work import Planner
+from ratesync.errors import QueueError
+from ratesync.model.batch import Capabilities
+from ratesync.model.event import BackendFailed
+from ratesync.model.settings import Settings
+from ratesync.model.work import ClaimRequest, Lease
+from ratesync.rules.retry import backoff
+
+
+class Dispatcher:
+    """The loop of a working engine: claim, sort into calls, start them; sleep when there is nothing to do.
+
+    Nothing is claimed that is not being worked on: at most ``max_calls`` calls' worth.
+    """
+
+    def __init__(self, *, desk: Desk, planner: Planner, worker: str, settings: Settings, source: random.Random) -> None:
+        self._desk = desk
+        self._planner = planner
+        self._worker = worker
+        self._settings = settings
+        self._random = source
+        self._sizes = {name: able.batch_max for name, able in planner.capabilities.items()}
+        self._lane_max = _lane_max(planner.capabilities)
+        self._calls: dict[Call, None] = {}
+        self._changed = anyio.Event()
+        self.started = anyio.Event()
+        """Set for as long as calls are under way."""
+
+    async def run(self, calls: TaskGroup) -> None:
+        """Claim and start calls in the task group ``calls`` until cancelled."""
+        failures = 0
+        while True:
+            free = self._settings.max_calls - len(self._calls)
+            if free <= 0:
+                await self._wait_for_change()
+                continue
+            try:
+                claim = await self._desk.queue.claim(ClaimRequest(self._worker, free, self._sizes, self._lane_max))
+                for leases in claim.batches:
+                    self._start(leases, calls)
+                if len(claim.batches) < free:  # there was no more to be had
+                    await self._desk.queue.wait(claim.marker, claim.next_at)
+                failures = 0
+            except QueueError as error:
+                failures += 1
+                await self._recover(error, failures)
+
+    async def _recover(self, error: QueueError, failures: int) -> None:
+        delay = max(MINIMUM_DELAY, backoff(self._settings.retry, failures, self._random.random()))
+        self._desk.notify(BackendFailed(self._desk.clock.now(), type(error).__name__, delay))
+        await anyio.sleep(delay)
+
+    def _start(self, leases: Sequence[Lease], calls: TaskGroup) -> None:
+        lane = leases[0].lane
+        for tasks in self._planner.plan(leases, self._desk.clock.now()):
+            call = Call(self._desk, lane, tasks)
+            self._calls[call] = None
+            calls.start_soon(self._run, call)
+        self.started.set()
+
+    async def _run(self, call: Call) -> None:
+        try:
+            await call.run()
+        finally:
+            del self._calls[call]
+            self._changed.set()
+            if not self._calls:
+                self.started = anyio.Event()
+
+    async def _wait_for_change(self) -> None:
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
+    async def idle(self) -> None:
+        """Wait until no call is under way."""
+        while self._calls:
+            await self._wait_for_change()
+
+    async def give_back(self) -> None:
+        """Give back the leases of calls that were broken off before they began."""
+        for call in list(self._calls):
+            await call.give_back()
+        self._calls.clear()
+
+
+def _lane_max(capabilities: Mapping[str, Capabilities]) -> dict[str, int]:
+    # What could not be called anyway is not claimed: it would only be given back.
+    return {
+        name: able.concurrency * able.batch_max for name, able in capabilities.items() if able.concurrency is not None
+    }

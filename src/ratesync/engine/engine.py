@@ -1,0 +1,239 @@
+"""The engine as its users see it."""
+
+from __future__ import annotations
+
+import os
+import random as random_module
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Self
+
+import anyio
+from anyio import AsyncContextManagerMixin
+
+from ratesync.clock import Clock, SystemClock
+from ratesync.engine.dead_letters import DeadLetterBox
+from ratesync.engine.intake import Intake
+from ratesync.engine.notifier import Notifier
+from ratesync.engine.parts import Backend, Openable, Parts
+from ratesync.engine.quotas import QuotaKey
+from ratesync.engine.ticket import Ticket, TicketDesk
+from ratesync.engine.wiring import TransformerKey, check_providers, check_quotas, check_transformers
+from ratesync.engine.worker import Worker
+from ratesync.errors import ConfigurationError, EngineClosed, ForkedProcess
+from ratesync.model.lane import Lane, Selector
+from ratesync.model.operation import Operation
+from ratesync.model.quota import Quota
+from ratesync.model.settings import Role, Settings
+from ratesync.model.status import DeadLetter, OperationStatus
+from ratesync.model.work import CancelResult, QueueStats
+from ratesync.protocols import Limiter, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.randomness import system_random
+
+
+class SyncEngine(AsyncContextManagerMixin):
+    """Accepts operations and carries them out, as fast as quotas allow, without losing one.
+
+    Use it as ``async with SyncEngine(...) as engine``. Inside, :meth:`submit` accepts operations; unless its role is
+    ``submit``, the engine works on them in the background. Leaving stops claiming, lets calls under way finish for
+    ``settings.grace`` seconds, then breaks them off and gives their work back to the queue. If the block is cancelled,
+    there is no grace. What the block raises comes out as it is.
+
+    An engine belongs to one event loop and one process, and is entered once.
+    """
+
+    def __init__(  # noqa: PLR0913  the parts of an engine, each named
+        self,
+        *,
+        providers: Iterable[ProviderClient],
+        backend: Backend | None = None,
+        queue: QueueBackend | None = None,
+        limiter: Limiter | None = None,
+        state: StateStore | None = None,
+        quotas: Mapping[QuotaKey, Sequence[Quota]] | None = None,
+        transformers: Mapping[TransformerKey, Transformer] | None = None,
+        observers: Sequence[Observer] = (),
+        role: Role | str = Role.FULL,
+        settings: Settings | None = None,
+        clock: Clock | None = None,
+        random: random_module.Random | None = None,
+    ) -> None:
+        """Put an engine together; nothing is started yet.
+
+        :param providers: adapters, one for each provider that operations may name.
+        :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself.
+        :param quotas: by provider name, or by (provider, connection) for a single connection.
+        :param transformers: by (provider, resource); without one, fields go out as they are.
+        :param observers: callables that are told every event.
+        :param role: ``full`` (default), ``submit`` or ``work``.
+        :param settings: everything with a number; see :class:`~ratesync.Settings`.
+        :param clock: where time comes from; for tests.
+        :param random: where jitter and ids come from; for tests.
+        :raises ConfigurationError: a part is missing, unknown or does not keep its protocol.
+        """
+        self._parts = Parts.of(backend, queue=queue, limiter=limiter, state=state)
+        self._providers = check_providers(providers)
+        self._quotas = dict(quotas or {})
+        self._transformers = dict(transformers or {})
+        check_quotas(self._quotas, self._providers)
+        check_transformers(self._transformers, self._providers)
+        try:
+            self._role = Role(role)
+        except ValueError:
+            raise ConfigurationError(f"role {role!r}: must be one of {[str(known) for known in Role]}") from None
+        self._settings = settings or Settings()
+        self._clock = clock or SystemClock()
+        self._random = random or system_random()
+        self._notify = Notifier(observers)
+        self._capabilities = {name: provider.capabilities for name, provider in self._providers.items()}
+        self._tickets = TicketDesk(self._parts.queue, self._clock)
+        self._intake = Intake(
+            self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify
+        )
+        self._dead_letters = DeadLetterBox(self._parts.queue)
+        self._process: int | None = None
+        self._entered = False
+
+    @asynccontextmanager
+    async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
+        if self._entered:
+            raise EngineClosed("an engine is entered once: make a new one")
+        self._entered = True
+        async with AsyncExitStack() as stack:
+            for part in self._parts.all():
+                await part.open()
+                stack.push_async_callback(_close, part)
+            self._process = os.getpid()
+            try:
+                if self._role is Role.SUBMIT:
+                    yield self
+                else:
+                    async with self._working():
+                        yield self
+            finally:
+                self._process = None
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncGenerator[None]:
+        worker = Worker(
+            parts=self._parts,
+            providers=self._providers,
+            capabilities=self._capabilities,
+            quotas=self._quotas,
+            transformers=self._transformers,
+            tickets=self._tickets,
+            settings=self._settings,
+            clock=self._clock,
+            source=self._random,
+            notify=self._notify,
+        )
+        raised: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                worker.start(tasks)
+                try:
+                    yield
+                except BaseException as error:  # noqa: BLE001  raised again below
+                    # Kept until the group is left, or the group would wrap it.
+                    raised = error
+                grace = 0.0 if isinstance(raised, anyio.get_cancelled_exc_class()) else self._settings.grace
+                await worker.stop(grace)
+                tasks.cancel_scope.cancel()
+        finally:
+            await worker.give_back()
+        if raised is not None:
+            raise raised
+
+    def _check_open(self) -> None:
+        if self._process is None:
+            raise EngineClosed("the engine is not running: use it inside `async with SyncEngine(...) as engine`")
+        if self._process != os.getpid():
+            raise ForkedProcess("this process was forked from the one that started the engine: start a new engine here")
+
+    async def submit(self, operation: Operation, *, wait: float | None = None) -> Ticket:
+        """Accept one operation. When this returns, it will be carried out, as far as the queue's durability reaches.
+
+        :param wait: seconds to wait for room if the queue is full; None: not at all.
+        :raises InvalidOperation: the operation is wrong; the message says where.
+        :raises QueueFull: there is no room.
+        :raises EnqueueUncertain: the backend did not answer; submitting the same id again is safe.
+        :raises EngineClosed: the engine is not running.
+        """
+        return (await self.submit_many([operation], wait=wait))[0]
+
+    async def submit_many(self, operations: Iterable[Operation], *, wait: float | None = None) -> list[Ticket]:
+        """Accept all operations or none; a ticket for each in order. Raises as :meth:`submit`."""
+        self._check_open()
+        if self._role is Role.WORK:
+            raise EngineClosed("this engine only works (role 'work'): submit through one of role 'full' or 'submit'")
+        received = await self._intake.submit(list(operations), wait=wait)
+        return [self._tickets.issue(answer) for answer in received]
+
+    async def status(self, operation_id: str) -> OperationStatus:
+        """Where an operation stands.
+
+        :raises OperationNotFound: it was discarded, or finished longer ago than results are kept.
+        """
+        self._check_open()
+        return await self._tickets.status(operation_id)
+
+    async def cancel(self, operation_id: str) -> CancelResult:
+        """Take an operation back if it is not being carried out yet; see :class:`~ratesync.CancelResult`."""
+        self._check_open()
+        return await self._tickets.cancel(operation_id)
+
+    async def pause(self, provider: str | None = None, connection: str | None = None) -> None:
+        """Stop claiming work of one lane, of a provider or of all, on every worker; calls under way finish."""
+        await self._parts.queue.pause(self._select(provider, connection))
+
+    async def resume(self, provider: str | None = None, connection: str | None = None) -> None:
+        """Undo pauses of what is selected, wider ones excepted."""
+        await self._parts.queue.resume(self._select(provider, connection))
+
+    async def drain(
+        self,
+        provider: str | None = None,
+        connection: str | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> bool:
+        """Wait until nothing of what is selected is pending, scheduled operations included; False after ``timeout``."""
+        selector = self._select(provider, connection)
+        until = None if timeout is None else self._clock.now() + timeout
+        return await self._parts.queue.drained(selector, until)
+
+    async def stats(self, provider: str | None = None, connection: str | None = None) -> QueueStats:
+        """Count what is selected, by state."""
+        return await self._parts.queue.stats(self._select(provider, connection))
+
+    async def set_weight(self, provider: str, connection: str, weight: float) -> None:
+        """Give a lane ``weight`` times the share of work of an ordinary lane when there is more than can be done."""
+        self._check_open()
+        if not weight > 0:
+            raise ConfigurationError(f"weight must be above 0: {weight}")
+        await self._parts.queue.set_weight(Lane(provider, connection), weight)
+
+    async def dead_letters(
+        self, provider: str | None = None, connection: str | None = None, *, after: str | None = None, limit: int = 100
+    ) -> list[DeadLetter]:
+        """Dead letters in the order in which they died, at most ``limit``, from behind the id ``after``."""
+        return await self._dead_letters.list(self._select(provider, connection), after=after, limit=limit)
+
+    async def replay(self, ids: Sequence[str]) -> list[bool]:
+        """Queue dead letters again, with a fresh count of attempts; False for each id that is no dead letter."""
+        self._check_open()
+        return list(await self._parts.queue.replay(ids))
+
+    async def discard(self, ids: Sequence[str]) -> list[bool]:
+        """Forget dead letters for good; False for each id that is no dead letter."""
+        self._check_open()
+        return list(await self._parts.queue.discard(ids))
+
+    def _select(self, provider: str | None, connection: str | None) -> Selector:
+        self._check_open()
+        return Selector(provider, connection)
+
+
+async def _close(part: Openable) -> None:
+    with anyio.CancelScope(shield=True):
+        await part.close()

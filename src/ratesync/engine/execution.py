@@ -1,0 +1,133 @@
+"""Running the host's and the adapters' code: bounded, and with every way to fail turned into an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TypeVar
+
+import anyio
+from attrs import evolve, frozen
+
+from ratesync.clock import Clock
+from ratesync.engine.notifier import Notifier
+from ratesync.engine.wiring import TransformerKey
+from ratesync.errors import ProviderError, RateSyncError
+from ratesync.model.batch import Batch
+from ratesync.model.event import SlowTransformer, UnexpectedResult
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.settings import Settings
+from ratesync.protocols import LooksUp, ProviderClient, Transformer
+from ratesync.rules.provider_errors import outcome_for_error
+
+T = TypeVar("T")
+
+_OUTCOMES = (Applied, Conflict, RetryLater, Rejected, Unknown)
+_WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
+
+
+@frozen
+class Executor:
+    """Transforms, calls and reads the answers. Never raises what foreign code raised."""
+
+    providers: Mapping[str, ProviderClient]
+    transformers: Mapping[TransformerKey, Transformer]
+    settings: Settings
+    clock: Clock
+    notify: Notifier
+
+    def transform(self, operations: Sequence[Operation]) -> list[Operation | Rejected]:
+        """The operations in the provider's terms; a rejection for each that its transformer failed on."""
+        first = operations[0]
+        transformer = self.transformers.get((first.provider, first.resource))
+        if transformer is None or first.kind not in _WRITES:
+            return list(operations)
+        started_at = self.clock.now()
+        transformed = [_transform(transformer, operation) for operation in operations]
+        now = self.clock.now()
+        if now - started_at > self.settings.slow_transform_after and self.notify.active:
+            self.notify(SlowTransformer(now, first.lane, first.resource, now - started_at))
+        return transformed
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> dict[str, Outcome]:
+        """Make one call; an outcome for every operation, by id."""
+        first = operations[0]
+        provider = self.providers[lane.provider]
+        batch = Batch(lane, first.resource, first.kind, tuple(operations))
+        answer = await self._bounded(provider.execute(batch))
+        ids = [operation.id or "" for operation in operations]
+        if not isinstance(answer, Mapping):
+            return dict.fromkeys(ids, answer)
+        if len(answer) > len(ids) or any(identity not in answer for identity in ids):
+            self._report_unexpected(lane, answer, ids)
+        return {operation.id or "": self._read(operation, answer) for operation in operations}
+
+    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+        """Find out whether an earlier create was applied; None if it surely was not."""
+        provider = self.providers[lane.provider]
+        if not isinstance(provider, LooksUp):
+            return Unknown("the adapter cannot look operations up")
+        answer = await self._bounded(provider.lookup(operation))
+        if answer is None or isinstance(answer, _OUTCOMES):
+            return answer
+        return Unknown(f"the adapter's lookup answered with a {type(answer).__name__}")
+
+    async def _bounded(self, call: Awaitable[T]) -> T | Outcome:
+        timeout = self.settings.call_timeout
+        try:
+            with anyio.move_on_after(timeout):
+                return await call
+        except ProviderError as error:
+            return outcome_for_error(error)
+        except (KeyboardInterrupt, GeneratorExit, anyio.get_cancelled_exc_class()):
+            raise
+        except BaseException as error:  # noqa: BLE001  an adapter may raise anything, SystemExit too
+            # The type only: the message may hold private data.
+            return Unknown(f"the adapter raised {type(error).__name__}")
+        return Unknown(f"no answer within {timeout:g} s")
+
+    def _report_unexpected(self, lane: Lane, answer: Mapping[str, object], ids: Sequence[str]) -> None:
+        extra = tuple(sorted(str(identity) for identity in answer if identity not in set(ids)))
+        if extra and self.notify.active:
+            self.notify(UnexpectedResult(self.clock.now(), lane, extra))
+
+    def _read(self, operation: Operation, answer: Mapping[str, object]) -> Outcome:
+        outcome = answer.get(operation.id or "")
+        if outcome is None:
+            return Unknown("the adapter gave no outcome for this operation")
+        if not isinstance(outcome, _OUTCOMES):
+            return Unknown(f"the adapter's outcome is a {type(outcome).__name__}")
+        if isinstance(outcome, Applied) and outcome.record is not None:
+            return self._to_local(operation, outcome)
+        return outcome
+
+    def _to_local(self, operation: Operation, outcome: Applied) -> Outcome:
+        transformer = self.transformers.get((operation.provider, operation.resource))
+        if transformer is None or outcome.record is None:
+            return outcome
+        try:
+            fields = transformer.to_local(outcome.record.fields)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  the host's code may raise anything
+            return Rejected(f"the transformer raised {_describe(error)} on the record read", code="transform")
+        return evolve(outcome, record=evolve(outcome.record, fields=fields))
+
+
+def _transform(transformer: Transformer, operation: Operation) -> Operation | Rejected:
+    try:
+        fields = transformer.to_external(operation.fields, operation.kind)
+        if not isinstance(fields, Mapping):
+            return Rejected(f"the transformer gave a {type(fields).__name__}, not a mapping", code="transform")
+        return evolve(operation, fields=fields)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001  the host's code may raise anything, SystemExit too
+        return Rejected(f"the transformer raised {_describe(error)}", code="transform")
+
+
+def _describe(error: BaseException) -> str:
+    """Name the error; say more only for our own, whose messages hold no values."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, RateSyncError) else name

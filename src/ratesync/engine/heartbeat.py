@@ -1,0 +1,107 @@
+"""Signs of life: a task that extends the worker's leases, and a thread that takes over while the loop is blocked."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+
+import anyio
+
+from ratesync.clock import Clock
+from ratesync.engine.dispatcher import Dispatcher
+from ratesync.engine.notifier import Notifier
+from ratesync.errors import QueueError
+from ratesync.model.event import BackendFailed, LoopBlocked
+from ratesync.model.settings import Settings
+from ratesync.protocols import QueueBackend
+
+_BEATS_PER_LEASE = 3
+_STACK_DEPTH = 12
+
+
+class Heartbeat:
+    """Keeps the worker's leases while calls are under way; does nothing while there are none."""
+
+    def __init__(
+        self,
+        *,
+        queue: QueueBackend,
+        worker: str,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        clock: Clock,
+        notify: Notifier,
+    ) -> None:
+        self._queue = queue
+        self._worker = worker
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._clock = clock
+        self._notify = notify
+        self._every = queue.lease_seconds / _BEATS_PER_LEASE
+        self._turned_at: float | None = None
+        self._stop = threading.Event()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        watchdog = None if self._clock.is_virtual else self._start_watchdog()
+        try:
+            while True:
+                await self._dispatcher.started.wait()
+                await self._beat_while_busy()
+        finally:
+            self._stop.set()
+            if watchdog is not None:
+                watchdog.join()
+
+    async def _beat_while_busy(self) -> None:
+        tick = self._every if self._clock.is_virtual else min(self._every, self._settings.blocked_after / 4)
+        extended_at = self._clock.now()
+        try:
+            while self._dispatcher.started.is_set():
+                self._turned_at = self._clock.now()
+                if self._turned_at - extended_at >= self._every:
+                    extended_at = self._turned_at
+                    await self._extend()
+                await anyio.sleep(tick)
+        finally:
+            self._turned_at = None
+
+    async def _extend(self) -> None:
+        try:
+            await self._queue.extend(self._worker)
+        except QueueError as error:
+            self._notify(BackendFailed(self._clock.now(), type(error).__name__, self._every))
+
+    def _start_watchdog(self) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._watch, args=(threading.get_ident(),), name="ratesync-watchdog", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _watch(self, loop_thread: int) -> None:
+        """The watchdog's thread: look now and then whether the loop still turns."""
+        reported_turn = None
+        kept_at = 0.0
+        while not self._stop.wait(self._settings.blocked_after / 2):
+            turned_at = self._turned_at
+            now = self._clock.now()
+            if turned_at is None or now - turned_at < self._settings.blocked_after:
+                continue
+            if turned_at != reported_turn:
+                reported_turn = turned_at
+                self._notify(LoopBlocked(now, now - turned_at, _stack_of(loop_thread)))
+            if now - turned_at <= self._settings.max_block and now - kept_at >= self._every:
+                kept_at = now
+                self._queue.keep_alive(self._worker)
+
+
+def _stack_of(thread: int) -> str:
+    frame = sys._current_frames().get(thread)  # noqa: SLF001  the documented way to see another thread's stack
+    if frame is None:
+        return ""
+    # Names and places only: lines of source may hold literals that are secret.
+    summary = traceback.extract_stack(frame, limit=None)[-_STACK_DEPTH:]
+    return "\n".join(f"{entry.filename}:{entry.lineno} in {entry.name}" for entry in summary)

@@ -1,0 +1,81 @@
+"""The exchangeable parts of an engine."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from attrs import frozen
+
+from ratesync.engine.wiring import check_plugin
+from ratesync.errors import ConfigurationError
+from ratesync.protocols import Limiter, QueueBackend, StateStore
+
+
+class Openable(Protocol):
+    """What must be opened before and closed after use."""
+
+    async def open(self) -> None:
+        """Get ready."""
+        ...
+
+    async def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class Backend(Protocol):
+    """Queue, limiter and state store that belong together."""
+
+    @property
+    def queue(self) -> QueueBackend:
+        """Where operations wait."""
+        ...
+
+    @property
+    def limiter(self) -> Limiter:
+        """Who grants permits."""
+        ...
+
+    @property
+    def state(self) -> StateStore:
+        """Where small values are kept."""
+        ...
+
+
+@frozen
+class Parts:
+    """The parts in use, checked."""
+
+    queue: QueueBackend
+    limiter: Limiter
+    state: StateStore | None
+
+    @classmethod
+    def of(
+        cls,
+        backend: Backend | None,
+        *,
+        queue: QueueBackend | None,
+        limiter: Limiter | None,
+        state: StateStore | None,
+    ) -> Self:
+        """Take each part that is given, and the rest from the backend.
+
+        :raises ConfigurationError: queue or limiter is missing, or a part does not keep its protocol.
+        """
+        queue = queue or getattr(backend, "queue", None)
+        limiter = limiter or getattr(backend, "limiter", None)
+        state = state or getattr(backend, "state", None)
+        if queue is None or limiter is None:
+            missing = "queue" if queue is None else "limiter"
+            raise ConfigurationError(f"no {missing}: give backend=, for example MemoryBackend(), or {missing}=")
+        check_plugin(queue, QueueBackend, "queue")
+        check_plugin(limiter, Limiter, "limiter")
+        if state is not None:
+            check_plugin(state, StateStore, "state")
+        return cls(queue, limiter, state)
+
+    def all(self) -> list[Openable]:
+        """The parts in the order in which they are opened."""
+        parts: list[Openable] = [self.queue, self.limiter]
+        return parts if self.state is None else [*parts, self.state]

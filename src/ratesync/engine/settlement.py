@@ -1,0 +1,140 @@
+"""Settling leases: telling the queue what became of them, and everybody who waits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import anyio
+from attrs import define, field
+
+from ratesync.clock import MINIMUM_DELAY, Clock
+from ratesync.codec import decode_outcome, encode_outcome
+from ratesync.engine.health import HealthBoard
+from ratesync.engine.notifier import Notifier
+from ratesync.engine.ticket import TicketDesk
+from ratesync.engine.work import Task
+from ratesync.errors import InvalidPayload, QueueError
+from ratesync.model.batch import Capabilities
+from ratesync.model.event import BackendFailed, LeaseRefused, OperationDied, Settled
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Operation, OperationState
+from ratesync.model.outcome import Applied, Outcome, Unknown
+from ratesync.model.settings import Settings
+from ratesync.model.work import Finished, Settlement
+from ratesync.protocols import QueueBackend
+from ratesync.rules.retry import backoff
+from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, judge
+
+
+@define
+class Ledger:
+    """What is to be settled for one call's leases, and what it means for their lane."""
+
+    lane: Lane
+    settlements: list[Settlement] = field(factory=list[Settlement])
+    hold_for: float = 0.0
+    """Seconds for which the provider wants to be left alone; 0 for not at all."""
+    stop_reason: str | None = None
+    """Why the lane must be paused, if it must."""
+
+
+@define
+class Settler:
+    """Turns outcomes into settlements and hands them to the queue."""
+
+    queue: QueueBackend
+    worker: str
+    health: HealthBoard
+    tickets: TicketDesk
+    settings: Settings
+    clock: Clock
+    random: random.Random
+    notify: Notifier
+    patience: float
+    """Seconds for which settling is tried again while the backend fails."""
+
+    def judge(
+        self, task: Task, operation: Operation, outcome: Outcome, capabilities: Capabilities, ledger: Ledger
+    ) -> None:
+        """Decide what an outcome means and note it in the ledger."""
+        if isinstance(outcome, Applied):  # the common case needs no decision
+            ledger.settlements.append(self.finish(task, OperationState.COMPLETED, outcome))
+            return
+        item = task.items[0]
+        verdict = judge(
+            outcome,
+            operation,
+            capabilities,
+            self.settings.retry,
+            attempts=item.attempts,
+            sent_before=item.sent_as != 0,
+            circuit_closed=self.health.is_closed(ledger.lane),
+            affordable=self.health.afford_retry(ledger.lane) if isinstance(outcome, Unknown) else True,
+            fraction=self.random.random(),
+        )
+        ledger.settlements.append(self._settlement(task, verdict, ledger))
+
+    def _settlement(self, task: Task, verdict: Verdict, ledger: Ledger) -> Settlement:
+        match verdict:
+            case Finish(state, outcome):
+                return self.finish(task, state, outcome)
+            case Again(delay, counted, sent):
+                ids = tuple(item.id for item in task.items) if sent else ()
+                resume_at = self.clock.now() + max(delay, MINIMUM_DELAY)
+                return Settlement(task.lease, attempted=ids, counted=counted, resume_at=resume_at)
+            case Hold(delay):
+                ledger.hold_for = max(ledger.hold_for, delay, MINIMUM_DELAY)
+            case Stop(reason):
+                ledger.stop_reason = reason
+        return Settlement(task.lease)
+
+    def finish(self, task: Task, state: OperationState, outcome: Outcome) -> Settlement:
+        """The settlement of a task whose items are done with."""
+        try:
+            result = encode_outcome(outcome)
+        except InvalidPayload:
+            state = OperationState.DEAD
+            result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
+        return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
+
+    async def settle(self, lane: Lane, settlements: Sequence[Settlement]) -> None:
+        """Hand settlements to the queue; again and again while the backend fails, for ``patience`` seconds."""
+        give_up_at = self.clock.now() + self.patience
+        attempt = 1
+        accepted = await self._try_to_settle(settlements)
+        while accepted is None:
+            delay = max(MINIMUM_DELAY, backoff(self.settings.retry, attempt, self.random.random()))
+            if self.clock.now() + delay > give_up_at:
+                return  # the leases lapse, and the work comes back by itself
+            await anyio.sleep(delay)
+            attempt += 1
+            accepted = await self._try_to_settle(settlements)
+        self._announce(lane, settlements, accepted)
+
+    async def _try_to_settle(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
+        try:
+            return await self.queue.settle(self.worker, settlements)
+        except QueueError as error:
+            self.notify(BackendFailed(self.clock.now(), type(error).__name__, 0.0))
+            return None
+
+    def _announce(self, lane: Lane, settlements: Sequence[Settlement], accepted: Sequence[bool]) -> None:
+        for settlement, held in zip(settlements, accepted, strict=True):
+            if held:
+                for done in settlement.finished:
+                    self.tickets.resolve(done.id, done.result)
+            elif self.notify.active:
+                self.notify(LeaseRefused(self.clock.now(), lane, settlement.lease.key))
+        if self.notify.active:
+            self._report(lane, [settlement for settlement, held in zip(settlements, accepted, strict=True) if held])
+
+    def _report(self, lane: Lane, settled: Sequence[Settlement]) -> None:
+        now = self.clock.now()
+        finished = [done for settlement in settled for done in settlement.finished]
+        dead = [done for done in finished if done.state is OperationState.DEAD]
+        retried = sum(len(settlement.attempted) for settlement in settled)
+        self.notify(Settled(now, lane, len(finished) - len(dead), retried, len(dead)))
+        for done in dead:
+            outcome = decode_outcome(done.result)
+            self.notify(OperationDied(now, lane, done.id, "" if isinstance(outcome, Applied) else outcome.reason))

@@ -1,0 +1,110 @@
+"""Checking at the start that everything plugged in keeps its protocol."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ratesync.engine.quotas import QuotaKey
+from ratesync.errors import ConfigurationError
+from ratesync.model.batch import Capabilities, CreateIdentity
+from ratesync.model.quota import Concurrency, Rate
+from ratesync.protocols import LooksUp, ProviderClient, Transformer
+
+TransformerKey = tuple[str, str]
+"""(provider, resource)."""
+
+
+def check_plugin(plugin: object, protocol: type, role: str) -> None:
+    """Make sure that ``plugin`` has every member of ``protocol`` in the right form.
+
+    :raises ConfigurationError: names each member that is missing or of the wrong form.
+    """
+    problems = [
+        problem
+        for name, member in vars(protocol).items()
+        if not name.startswith("_") and (problem := _problem(plugin, name, member))
+    ]
+    if problems:
+        raise ConfigurationError(
+            f"{role} {type(plugin).__name__!r} does not keep the {protocol.__name__} protocol: {'; '.join(problems)}"
+        )
+
+
+def _problem(plugin: object, name: str, member: Any) -> str | None:
+    try:
+        value = getattr(plugin, name)
+    except AttributeError:
+        return f"{name} is missing"
+    if isinstance(member, property):
+        return None
+    if not callable(value):
+        return f"{name} is not a method"
+    if inspect.iscoroutinefunction(member) and not inspect.iscoroutinefunction(value):
+        return f"{name} must be an async method"
+    if inspect.iscoroutinefunction(value) and not inspect.iscoroutinefunction(member):
+        return f"{name} must not be an async method"
+    return _signature_problem(value, name, member)
+
+
+def _signature_problem(value: Any, name: str, member: Any) -> str | None:
+    wanted = list(inspect.signature(member).parameters.values())[1:]
+    positional = [object()] * sum(parameter.kind is not parameter.KEYWORD_ONLY for parameter in wanted)
+    keywords = {parameter.name: object() for parameter in wanted if parameter.kind is parameter.KEYWORD_ONLY}
+    try:
+        inspect.signature(value).bind(*positional, **keywords)
+    except TypeError as error:
+        return f"{name}{inspect.signature(member)} cannot be called so: {error}"
+    except ValueError:
+        return None  # a callable written in C has no signature to look at
+    return None
+
+
+def check_providers(providers: Iterable[ProviderClient]) -> dict[str, ProviderClient]:
+    """The adapters by name.
+
+    :raises ConfigurationError: an adapter does not keep its protocol, or two have one name.
+    """
+    found: dict[str, ProviderClient] = {}
+    for provider in providers:
+        check_plugin(provider, ProviderClient, "provider")
+        if not isinstance(provider.name, str) or not provider.name:
+            raise ConfigurationError(f"provider {type(provider).__name__!r}: name must be a non-empty str")
+        if not isinstance(provider.capabilities, Capabilities):
+            raise ConfigurationError(f"provider {provider.name!r}: capabilities must be a Capabilities")
+        if provider.name in found:
+            raise ConfigurationError(f"two providers are named {provider.name!r}: give one of them another name")
+        if provider.capabilities.create_identity is CreateIdentity.LOOKUP:
+            check_plugin(provider, LooksUp, f"provider {provider.name!r} promises create_identity LOOKUP, but")
+        found[provider.name] = provider
+    return found
+
+
+def check_quotas(quotas: Mapping[QuotaKey, Iterable[object]], names: Iterable[str]) -> None:
+    """Make sure that quotas are quotas, of providers that exist.
+
+    :raises ConfigurationError: names the quota.
+    """
+    known = sorted(names)
+    for key, values in quotas.items():
+        provider = key if isinstance(key, str) else key[0]
+        if provider not in known:
+            raise ConfigurationError(f"quotas[{key!r}]: no such provider; registered are {known}")
+        for value in values:
+            if not isinstance(value, Rate | Concurrency):
+                raise ConfigurationError(f"quotas[{key!r}]: {value!r} is neither a Rate nor a Concurrency")
+
+
+def check_transformers(transformers: Mapping[TransformerKey, Transformer], names: Iterable[str]) -> None:
+    """Make sure that transformers keep their protocol and belong to providers that exist.
+
+    :raises ConfigurationError: names the transformer.
+    """
+    known = sorted(names)
+    for key, transformer in transformers.items():
+        if not (isinstance(key, tuple) and len(key) == 2):  # noqa: PLR2004  a pair
+            raise ConfigurationError(f"transformers[{key!r}]: the key must be (provider, resource)")
+        if key[0] not in known:
+            raise ConfigurationError(f"transformers[{key!r}]: no such provider; registered are {known}")
+        check_plugin(transformer, Transformer, f"transformers[{key!r}]")

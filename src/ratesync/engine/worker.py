@@ -1,0 +1,102 @@
+"""The working half of an engine: wires the parts together and starts and stops them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ratesync.clock import Clock
+from ratesync.engine.admission import Admission
+from ratesync.engine.call import Desk
+from ratesync.engine.dispatcher import Dispatcher
+from ratesync.engine.execution import Executor
+from ratesync.engine.health import HealthBoard
+from ratesync.engine.heartbeat import Heartbeat
+from ratesync.engine.notifier import Notifier
+from ratesync.engine.parts import Parts
+from ratesync.engine.quotas import QuotaKey, QuotaTable
+from ratesync.engine.settlement import Settler
+from ratesync.engine.ticket import TicketDesk
+from ratesync.engine.wiring import TransformerKey
+from ratesync.engine.work import Planner
+from ratesync.model.batch import Capabilities
+from ratesync.model.quota import Quota
+from ratesync.model.settings import Settings
+from ratesync.protocols import ProviderClient, Transformer
+from ratesync.randomness import operation_id
+
+_PATIENCE_WHEN_STOPPING = 1.0
+"""Seconds for which settling is tried again against a failing backend once the engine is told to stop."""
+
+
+class Worker:
+    """Claims, calls and settles in the background."""
+
+    def __init__(  # noqa: PLR0913  everything the engine was given
+        self,
+        *,
+        parts: Parts,
+        providers: Mapping[str, ProviderClient],
+        capabilities: Mapping[str, Capabilities],
+        quotas: Mapping[QuotaKey, Sequence[Quota]],
+        transformers: Mapping[TransformerKey, Transformer],
+        tickets: TicketDesk,
+        settings: Settings,
+        clock: Clock,
+        source: random.Random,
+        notify: Notifier,
+    ) -> None:
+        queue = parts.queue
+        name = f"worker-{operation_id(clock.now(), source)}"
+        health = HealthBoard(settings, clock, notify)
+        table = QuotaTable(quotas, capabilities)
+        admission = Admission(
+            queue=queue, limiter=parts.limiter, quotas=table, health=health, clock=clock, notify=notify
+        )
+        self._settler = Settler(
+            queue=queue,
+            worker=name,
+            health=health,
+            tickets=tickets,
+            settings=settings,
+            clock=clock,
+            random=source,
+            notify=notify,
+            patience=queue.lease_seconds,
+        )
+        executor = Executor(providers, transformers, settings, clock, notify)
+        desk = Desk(queue, admission, executor, self._settler, health, clock, notify)
+        planner = Planner(capabilities, settings.retry)
+        self._dispatcher = Dispatcher(desk=desk, planner=planner, worker=name, settings=settings, source=source)
+        self._heartbeat = Heartbeat(
+            queue=queue, worker=name, dispatcher=self._dispatcher, settings=settings, clock=clock, notify=notify
+        )
+        self._claiming = anyio.CancelScope()
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Begin to work, in the given task group."""
+        tasks.start_soon(self._claim, tasks, name="ratesync dispatcher")
+        tasks.start_soon(self._heartbeat.run, name="ratesync heartbeat")
+
+    async def _claim(self, calls: TaskGroup) -> None:
+        with self._claiming:
+            await self._dispatcher.run(calls)
+
+    async def stop(self, grace: float) -> None:
+        """Stop claiming and wait up to ``grace`` seconds for calls to finish.
+
+        Cancel the task group after it, then call :meth:`give_back`.
+        """
+        self._claiming.cancel()
+        self._settler.patience = _PATIENCE_WHEN_STOPPING
+        if grace > 0:
+            with anyio.move_on_after(grace):
+                await self._dispatcher.idle()
+
+    async def give_back(self) -> None:
+        """Give back the leases of calls that were broken off before they began."""
+        with anyio.CancelScope(shield=True):
+            await self._dispatcher.give_back()

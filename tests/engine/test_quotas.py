@@ -1,0 +1,89 @@
+"""Which quotas apply to a call, and where each is counted."""
+
+from __future__ import annotations
+
+from ratesync import Capabilities, Concurrency, Lane, Quota, QuotaScope, Rate
+from ratesync.engine.quotas import QuotaTable
+from ratesync.model.quota import Demand, Scope
+
+BERLIN, PARIS = Lane("acme", "berlin"), Lane("acme", "paris")
+WHOLE_APP = Rate(100, per=60.0, scope=QuotaScope.PROVIDER)
+ACCOUNT = Rate(10, per=1.0)
+ENDPOINT = Rate(4, per=1.0, scope=QuotaScope.ENDPOINT)
+CONTACTS_ONLY = Rate(2, per=1.0, resource="contacts")
+CONTACTS_AT_ONCE = Concurrency(3, scope=QuotaScope.PROVIDER, resource="contacts")
+
+
+def table(
+    *quotas: Quota, berlin: list[Quota] | None = None, concurrency: int | None = None, unbounded: bool = True
+) -> QuotaTable:
+    given: dict[str | tuple[str, str], list[Quota]] = {"acme": list(quotas)}
+    if berlin is not None:
+        given["acme", "berlin"] = berlin
+    capabilities = Capabilities(concurrency=concurrency) if concurrency or unbounded else Capabilities()
+    return QuotaTable(given, {"acme": capabilities, "globex": Capabilities(concurrency=None)})
+
+
+def scopes(table: QuotaTable, lane: Lane, resource: str) -> dict[Quota, Scope]:
+    return {demand.quota: demand.scope for demand in table.demands(lane, resource)}
+
+
+def test_each_quota_is_counted_at_its_scope() -> None:
+    assert scopes(table(WHOLE_APP, ACCOUNT, ENDPOINT), BERLIN, "contacts") == {
+        WHOLE_APP: Scope("acme"),
+        ACCOUNT: Scope("acme", "berlin"),
+        ENDPOINT: Scope("acme", "berlin", "contacts"),
+    }
+
+
+def test_a_call_costs_one_permit_of_each() -> None:
+    assert table(ACCOUNT).demands(BERLIN, "contacts") == (Demand(Scope("acme", "berlin"), ACCOUNT, 1),)
+
+
+def test_connections_are_counted_apart_unless_the_quota_is_the_providers() -> None:
+    quotas = table(WHOLE_APP, ACCOUNT)
+    berlin, paris = scopes(quotas, BERLIN, "contacts"), scopes(quotas, PARIS, "contacts")
+    assert berlin[WHOLE_APP] == paris[WHOLE_APP]
+    assert berlin[ACCOUNT] != paris[ACCOUNT]
+
+
+def test_a_quota_of_one_resource_is_left_out_for_the_others() -> None:
+    quotas = table(ACCOUNT, CONTACTS_ONLY, CONTACTS_AT_ONCE)
+    assert set(scopes(quotas, BERLIN, "deals")) == {ACCOUNT}
+    assert scopes(quotas, BERLIN, "contacts") == {
+        ACCOUNT: Scope("acme", "berlin"),
+        CONTACTS_ONLY: Scope("acme", "berlin", "contacts"),
+        CONTACTS_AT_ONCE: Scope("acme", "", "contacts"),
+    }
+
+
+def test_a_quota_of_one_resource_is_counted_apart_from_an_equal_one_of_all() -> None:
+    quotas = table(Rate(2, per=1.0), CONTACTS_ONLY)
+    assert len({demand.scope for demand in quotas.demands(BERLIN, "contacts")}) == 2
+
+
+def test_a_connections_own_quotas_replace_those_of_its_kind() -> None:
+    generous = Rate(1000, per=1.0)
+    quotas = table(WHOLE_APP, ACCOUNT, ENDPOINT, berlin=[generous])
+    assert set(scopes(quotas, BERLIN, "contacts")) == {WHOLE_APP, generous}
+    assert set(scopes(quotas, PARIS, "contacts")) == {WHOLE_APP, ACCOUNT, ENDPOINT}
+
+
+def test_a_connection_may_have_no_quotas_of_its_own_at_all() -> None:
+    assert set(scopes(table(WHOLE_APP, ACCOUNT, berlin=[]), BERLIN, "contacts")) == {WHOLE_APP}
+
+
+def test_the_adapters_concurrency_applies_to_each_connection() -> None:
+    quotas = table(WHOLE_APP, concurrency=7)
+    assert scopes(quotas, BERLIN, "contacts")[Concurrency(7)] == Scope("acme", "berlin")
+    assert scopes(quotas, PARIS, "contacts")[Concurrency(7)] == Scope("acme", "paris")
+
+
+def test_the_default_concurrency_applies_where_the_adapter_names_none() -> None:
+    assert table(unbounded=False).demands(BERLIN, "contacts") == (
+        Demand(Scope("acme", "berlin"), Concurrency(Capabilities().concurrency or 0)),
+    )
+
+
+def test_without_quotas_and_bound_a_call_demands_nothing() -> None:
+    assert table(ACCOUNT).demands(Lane("globex"), "contacts") == ()

@@ -1,0 +1,199 @@
+"""Calling one provider's API: bounded in time and size, bound to one origin, with one typed error for each failure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+import anyio
+import httpx
+from typing_extensions import override
+
+from ratesync.errors import CallTimeout, ConfigurationError, NotSent, RateSyncError, UnsafeRedirect
+from ratesync.http.body import CLOSE_TIMEOUT, read_body
+from ratesync.http.exchange import (
+    ClientExchange,
+    Exchange,
+    HttpClient,
+    RawResponse,
+    RequestT,
+    TransportExchange,
+    timeouts,
+)
+from ratesync.http.failure import call_failure
+from ratesync.http.headers import Headers, checked_headers
+from ratesync.http.origin import Origin
+from ratesync.http.payload import encode_json
+from ratesync.http.response import Response
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds that a whole call may take."""
+DEFAULT_MAX_RESPONSE_BYTES = 10 * 1024 * 1024
+"""Largest answer, on the wire and decoded."""
+DEFAULT_MAX_CONNECTIONS = 10
+"""Connections of a pool of ours: httpx's own pool slows down with more."""
+
+_METHOD = re.compile(r"[A-Z]+")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_REDIRECTS = 3
+
+
+class HttpCaller:
+    """Makes calls to one origin.
+
+    What holds for every call:
+
+    * It ends within ``timeout`` seconds, from waiting for a free connection to the last byte of the answer.
+    * Of its answer no more than ``max_response_bytes`` are read or unfolded.
+    * Nothing goes to another origin than ``base_url``'s: no redirect, no credentials, no body. A GET follows up to 3
+      redirects within the origin; any other redirect is an error.
+    * Whatever the client, the transport or the network does, what is raised is a
+      :class:`~ratesync.errors.ProviderError` that says whether the request may have reached the provider. Its message
+      names the origin only: no path, query, header or body.
+
+    By default it has a transport of its own, ``httpx.AsyncHTTPTransport`` with TLS verified, and nothing read from the
+    environment. Give ``transport`` to use another one of httpx's kind (it is closed with the caller), or ``client`` to
+    use the host's ``httpx.AsyncClient`` or httpx2's (it is never closed here; its headers, authentication and event
+    hooks apply, its cookies, redirects and timeouts do not).
+
+    httpx logs the full URL of every request made over a client at level INFO (logger ``httpx``). Calls over a transport
+    are not logged. Either way credentials belong into headers, not into ``params``.
+
+    :param base_url: where paths begin, as in ``https://api.example.com/v1``. Default: the client's.
+    :param headers: sent with every request; httpx's and ours come behind them.
+    :param timeout: seconds for a whole call. Default 30.
+    :param max_response_bytes: default 10 MiB.
+    :param max_connections: of the transport that is made here. Default 10.
+    :raises ConfigurationError: the URL, a header or a bound cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        client: HttpClient[RequestT] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+    ) -> None:
+        if client is not None and transport is not None:
+            raise ConfigurationError("give a client or a transport, not both")
+        if not 0 < timeout < math.inf:
+            raise ConfigurationError("timeout must be a positive number of seconds")
+        if max_response_bytes < 1 or max_connections < 1:
+            raise ConfigurationError("max_response_bytes and max_connections must be at least 1")
+        if base_url is None:
+            base_url = "" if client is None else str(client.base_url)
+        self.origin = Origin.of(base_url)
+        self._timeout = timeout
+        self._limit = max_response_bytes
+        self._headers = {"accept": "application/json", "accept-encoding": "identity", **checked_headers(headers or {})}
+        self._exchange: Exchange
+        if client is not None:
+            self._exchange = ClientExchange(client, timeouts(timeout))
+        else:
+            self._headers.setdefault("user-agent", "ratesync")
+            self._exchange = TransportExchange(transport or _own_transport(max_connections), timeouts(timeout))
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Make one call and read the whole answer, whatever its status.
+
+        :param target: a percent-encoded path below ``base_url``, or an absolute URL at the same origin.
+        :param params: added to the query, encoded here.
+        :param json: sent as JSON unless None. :param content: bytes to send as they are, instead.
+        :param headers: for this call; they win over the caller's own.
+        :raises NotSent: the request surely did not reach the provider.
+        :raises CallTimeout: ``timeout`` passed. :raises AnswerLost: sent, and no whole answer came back.
+        :raises InvalidResponse: the answer's encoding cannot be undone.
+        :raises ResponseTooLarge: the answer is larger than allowed.
+        :raises UnsafeRedirect: the answer, or ``target``, points somewhere else.
+        :raises InvalidPayload: ``json`` cannot be written as JSON.
+        :raises ConfigurationError: method, path or headers cannot be sent.
+        """
+        checked_method(method)
+        prepared = self._headers | checked_headers(headers or {})
+        if json is not None:
+            content = encode_json(json)
+            prepared.setdefault("content-type", "application/json")
+        url = self.origin.url(target, params)
+        with anyio.move_on_after(self._timeout):
+            return await self._follow(method, url, prepared, content)
+        raise CallTimeout(f"no whole answer from {self.origin} within {self._timeout:g} s")
+
+    async def _follow(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> Response:
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = await self._call(method, url, headers, content)
+            location = response.headers.get("location")
+            if response.status not in _REDIRECTS or location is None:
+                return response
+            url = self.origin.redirect(url, location)
+            if method != "GET":
+                raise UnsafeRedirect(f"{self.origin} redirected a {method}: only a GET is followed")
+        raise UnsafeRedirect(f"{self.origin} redirected more than {_MAX_REDIRECTS} times")
+
+    async def _call(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> Response:
+        if self._exchange.is_closed:
+            raise NotSent("the HTTP client is closed: open a new one")
+        try:
+            raw = await self._exchange.open(method, url, headers, content)
+            fields = Headers(raw.headers.raw)
+            return Response(raw.status_code, fields, await read_body(raw, fields, self._limit))
+        except RateSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001  transports and the host's hooks may raise anything
+            result = _answer_in(error) or call_failure(error, self.origin)
+        if isinstance(result, Response):
+            return result
+        # Raised here so that the exception underneath, which may hold a URL with its query, is not part of it.
+        raise result
+
+    async def aclose(self) -> None:
+        """Close the transport; a client of the host's stays open."""
+        with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await self._exchange.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @override
+    def __repr__(self) -> str:
+        return f"HttpCaller('{self.origin}')"
+
+
+def checked_method(method: str) -> str:
+    """The method.
+
+    :raises ConfigurationError: it is none.
+    """
+    if not _METHOD.fullmatch(method):
+        raise ConfigurationError(f"{method!r} is not an HTTP method: use capital letters")
+    return method
+
+
+def _own_transport(max_connections: int) -> httpx.AsyncBaseTransport:
+    limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+
+
+def _answer_in(error: Exception) -> Response | None:
+    """The answer that an event hook of the host's client made into an exception (``raise_for_status``)."""
+    if type(error).__name__ != "HTTPStatusError":
+        return None
+    answer: RawResponse | None = getattr(error, "response", None)
+    return None if answer is None else Response(answer.status_code, Headers(answer.headers.raw))

@@ -1,0 +1,88 @@
+"""What an exception of an HTTP client means: surely not sent, or sent and the answer lost.
+
+Exceptions are told by the names of their classes, so that httpx, its forks and other transports under its API are all
+understood without being imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+
+from ratesync.errors import AnswerLost, NotSent, ProviderError
+
+_NOT_SENT = frozenset(
+    {
+        # httpx and its forks
+        "ConnectError",
+        "ConnectTimeout",
+        "PoolTimeout",
+        "ProxyError",
+        "UnsupportedProtocol",
+        "LocalProtocolError",
+        "InvalidURL",
+        # aiohttp
+        "ClientConnectorError",
+        "ClientConnectorCertificateError",
+        "ClientHttpProxyError",
+        "ConnectionTimeoutError",
+        "NonHttpUrlClientError",
+    }
+)
+"""Raised before the first byte of a request leaves. Everything else may come after it."""
+
+_LONGEST_CHAIN = 8
+
+
+def call_failure(error: Exception, origin: object) -> ProviderError:
+    """The error of ours for an exception that a client or transport raised.
+
+    Its message names the kinds of exception and the operating system's or TLS's own word for the problem. It holds
+    nothing of the exception's text, in which there may be a URL with its query.
+    """
+    problem = _problem(error)
+    if _names(_authority(error)) & _NOT_SENT:
+        return NotSent(f"no request reached {origin} ({problem})")
+    return AnswerLost(f"the answer of {origin} was lost ({problem})")
+
+
+def _authority(error: Exception) -> BaseException:
+    """The exception to go by: that of aiohttp where there is one.
+
+    A transport on aiohttp reports a connection lost in the middle of a call as httpx's ConnectTimeout, which would be
+    taken for "not sent".
+    """
+    cause = error.__cause__
+    return cause if cause is not None and type(cause).__module__.partition(".")[0] == "aiohttp" else error
+
+
+def _names(error: BaseException) -> frozenset[str]:
+    return frozenset(kind.__name__ for kind in type(error).__mro__)
+
+
+def _problem(error: Exception) -> str:
+    """The exception's class, and what TLS or the operating system said underneath."""
+    link: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if link is None:
+            break
+        word = _word(link)
+        if word is not None:
+            return f"{type(error).__name__}: {word}"
+        link = link.__cause__ or link.__context__
+    return type(error).__name__
+
+
+def _word(error: BaseException) -> str | None:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return getattr(error, "verify_message", None)
+        case ssl.SSLError():
+            return getattr(error, "reason", None)
+        case socket.gaierror():
+            return "the host name is not known"
+        case OSError():
+            return errno.errorcode.get(error.errno or 0)
+        case _:
+            return None

@@ -1,0 +1,79 @@
+"""Finding a record, its id and its version in what a REST API answers."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ratesync.errors import InvalidResponse
+from ratesync.http.payload import json_object
+from ratesync.http.response import Response
+from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Applied
+from ratesync.model.record import Record
+from ratesync.providers.resource import Resource
+
+_ASSIGNED = frozenset({Kind.CREATE, Kind.UPSERT})
+"""Kinds after which the record's id may be news."""
+
+
+def read_applied(response: Response, operation: Operation, resource: Resource, etag: str | None) -> Applied:
+    """What a success (2xx) says. A write may be answered with nothing; a read must be answered with the record.
+
+    :raises InvalidResponse: the body is not JSON, or a read's has no record in it.
+    """
+    fields = _record_fields(response, resource)
+    version = _text(dig(fields, resource.version_path)) or etag
+    record_id = _text(dig(fields, resource.id_path))
+    if operation.kind is Kind.READ:
+        if fields is None:
+            raise InvalidResponse("the answer to a read holds no record: is `envelope` right?")
+        return Applied(version=version, record=Record(record_id or operation.record_id or "", fields, version))
+    if operation.kind in _ASSIGNED:
+        return Applied(record_id or _named_by_location(response) or operation.record_id, version)
+    return Applied(version=version)
+
+
+def read_current(response: Response, operation: Operation, resource: Resource) -> Record | None:
+    """The record as it is, where the answer to a conflict tells it."""
+    if resource.current_path is None:
+        return None
+    try:
+        fields = json_object(dig(response.json(), resource.current_path))
+    except InvalidResponse:
+        return None
+    if fields is None:
+        return None
+    version = _text(dig(fields, resource.version_path)) or response.headers.get("etag")
+    return Record(_text(dig(fields, resource.id_path)) or operation.record_id or "", fields, version)
+
+
+def dig(value: Any, path: str | None) -> Any:
+    """The value at a dotted path through objects; None where the path leads nowhere, or is None."""
+    if path is None:
+        return None
+    for name in path.split("."):
+        value = (json_object(value) or {}).get(name)
+    return value
+
+
+def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | None:
+    if not response.body:
+        return None
+    body = json_object(response.json())
+    if body is None or resource.envelope is None:
+        return body
+    return json_object(body.get(resource.envelope))
+
+
+def _text(value: Any) -> str | None:
+    """An id or version as text: providers write them as strings or as whole numbers."""
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
+        return str(value) or None
+    return None
+
+
+def _named_by_location(response: Response) -> str | None:
+    """The id in a Location header: its last segment."""
+    path = urlsplit(response.headers.get("location", "")).path
+    return unquote(path.rstrip("/").rpartition("/")[2]) or None

@@ -1,0 +1,28 @@
+"""What an error of an adapter means for the operations of its call."""
+
+from __future__ import annotations
+
+from ratesync.errors import NotSent, ProviderError, Throttled, Unauthorised, Unavailable, UnsafeRedirect
+from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater, Unknown
+
+
+def outcome_for_error(error: ProviderError) -> Outcome:
+    """The outcome of every operation in a call that ended with ``error``.
+
+    What is not known to be harmless (a lost or late answer, one that cannot be understood, a subclass this function has
+    never heard of) is :class:`~ratesync.model.outcome.Unknown`: the provider may have carried the operations out.
+    """
+    reason = str(error) or type(error).__name__
+    match error:
+        case NotSent():
+            return RetryLater(reason, Cause.NOT_SENT)
+        case Throttled():
+            return RetryLater(reason, Cause.THROTTLED, error.retry_after)
+        case Unavailable():
+            return RetryLater(reason, Cause.UNAVAILABLE, error.retry_after)
+        case Unauthorised():
+            return RetryLater(reason, Cause.UNAUTHORISED)
+        case UnsafeRedirect():
+            return Rejected(reason, code="unsafe_redirect")
+        case _:
+            return Unknown(reason)

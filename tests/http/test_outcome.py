@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from ratesync.http import Headers, Response, read_outcome
+from ratesync.model.operation import Kind
+from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+
+NOON = 784_900_800.0  # Tue, 15 Nov 1994 12:00:00 GMT
+
+
+def answer(status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
+    fields = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    return Response(status, Headers(fields), body)
+
+
+def test_the_etag_is_the_version() -> None:
+    assert read_outcome(answer(200, {"ETag": 'W/"7"'}), Kind.UPDATE, now=NOON) == Applied(version='W/"7"')
+    assert read_outcome(answer(204), Kind.UPDATE, now=NOON) == Applied()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "outcome"),
+    [
+        (304, Kind.READ, Applied()),
+        (404, Kind.DELETE, Applied()),
+        (412, Kind.UPDATE, Conflict("HTTP 412 Precondition Failed")),
+        (429, Kind.CREATE, RetryLater("HTTP 429 Too Many Requests", Cause.THROTTLED)),
+        (503, Kind.CREATE, RetryLater("HTTP 503 Service Unavailable", Cause.UNAVAILABLE)),
+        (401, Kind.CREATE, RetryLater("HTTP 401 Unauthorized", Cause.UNAUTHORISED)),
+        (500, Kind.CREATE, Unknown("HTTP 500 Internal Server Error")),
+        (404, Kind.READ, Rejected("HTTP 404 Not Found", code="404")),
+        (307, Kind.READ, Rejected("HTTP 307 Temporary Redirect", code="307")),
+    ],
+)
+def test_failures_carry_the_status_in_words(status: int, kind: Kind, outcome: Outcome) -> None:
+    assert read_outcome(answer(status), kind, now=NOON) == outcome
+
+
+def test_a_rejection_has_the_provider_s_own_code() -> None:
+    body = json.dumps({"code": "DUPLICATE", "message": "exists: key-12345678"}).encode()
+    response = answer(400, {"content-type": "application/json"}, body)
+    outcome = read_outcome(response, Kind.CREATE, now=NOON, secrets=["key-12345678"])
+    assert outcome == Rejected("HTTP 400 Bad Request: exists: ***", code="DUPLICATE")
+
+
+@pytest.mark.parametrize(
+    ("headers", "retry_after"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "Tue, 15 Nov 1994 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Tue, 15 Nov 1994 12:00:30 GMT", "date": "Tue, 15 Nov 1994 11:59:00 GMT"}, 90.0),
+        ({"retry-after": "Tue, 15 Nov 1994 12:00:30 GMT", "date": "yesterday"}, 30.0),
+        ({"retry-after": "soon"}, None),
+        ({}, None),
+    ],
+)
+def test_case_62_a_date_to_wait_for_counts_from_the_provider_s_own_clock(
+    headers: dict[str, str], retry_after: float | None
+) -> None:
+    outcome = read_outcome(answer(429, headers), Kind.READ, now=NOON)
+    assert isinstance(outcome, RetryLater)
+    assert outcome.retry_after == retry_after

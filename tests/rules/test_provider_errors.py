@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from ratesync.errors import (
+    AnswerLost,
+    CallTimeout,
+    InvalidResponse,
+    NotSent,
+    ProviderError,
+    ResponseTooLarge,
+    Throttled,
+    Unauthorised,
+    Unavailable,
+    UnsafeRedirect,
+)
+from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.rules.provider_errors import outcome_for_error
+
+
+class SomebodysOwn(ProviderError):
+    """A subclass that an adapter's author made."""
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (NotSent("no route"), RetryLater("no route", Cause.NOT_SENT)),
+        (AnswerLost("gone"), Unknown("gone")),
+        (CallTimeout("30 s"), Unknown("30 s")),
+        (Throttled("slow", retry_after=2.5), RetryLater("slow", Cause.THROTTLED, 2.5)),
+        (Throttled("slow"), RetryLater("slow", Cause.THROTTLED)),
+        (Unavailable("down", retry_after=60.0), RetryLater("down", Cause.UNAVAILABLE, 60.0)),
+        (Unauthorised("who?"), RetryLater("who?", Cause.UNAUTHORISED)),
+        (InvalidResponse("html"), Unknown("html")),
+        (ResponseTooLarge("big"), Unknown("big")),
+        (UnsafeRedirect("away"), Rejected("away", code="unsafe_redirect")),
+        (ProviderError("odd"), Unknown("odd")),
+        (SomebodysOwn("odd"), Unknown("odd")),
+    ],
+)
+def test_each_error_has_its_outcome(error: ProviderError, outcome: Outcome) -> None:
+    assert outcome_for_error(error) == outcome
+
+
+def test_an_error_without_words_is_named() -> None:
+    assert outcome_for_error(CallTimeout()) == Unknown("CallTimeout")
+
+
+def test_no_error_of_the_tree_is_taken_for_done() -> None:
+    def subclasses(kind: type[ProviderError]) -> set[type[ProviderError]]:
+        return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
+
+    outcomes = {outcome_for_error(kind("x")) for kind in subclasses(ProviderError)}
+    assert {type(outcome) for outcome in outcomes} == {RetryLater, Rejected, Unknown}

@@ -1,0 +1,69 @@
+"""The servers as fixtures. Loaded for the whole suite by `pytest_plugins` in tests/conftest.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.certificates import Authority
+from tests.servers.fault_server import FaultServer
+from tests.servers.kinto_server import Kinto, running_kinto
+
+
+@pytest.fixture
+def fault_server() -> Iterator[FaultServer]:
+    """A server that misbehaves as scripted, new for each test."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture
+def other_origin() -> Iterator[FaultServer]:
+    """A second server, to be redirected to: the same host at another port is another origin."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The certificate authority of the TLS servers; `authority.client()` is the context that trusts it."""
+    return Authority()
+
+
+@pytest.fixture
+def tls_server(authority: Authority) -> Iterator[FaultServer]:
+    """A server whose certificate is in order."""
+    with FaultServer(tls=authority.good()) as server:
+        yield server
+
+
+@pytest.fixture
+def expired_tls_server(authority: Authority) -> Iterator[FaultServer]:
+    """A server whose certificate has run out."""
+    with FaultServer(tls=authority.expired()) as server:
+        yield server
+
+
+@pytest.fixture
+def wrong_host_tls_server(authority: Authority) -> Iterator[FaultServer]:
+    """A server that shows another host's certificate."""
+    with FaultServer(tls=authority.wrong_host()) as server:
+        yield server
+
+
+@pytest.fixture
+def reset_handshake_server() -> Iterator[FaultServer]:
+    """A server that resets each connection in the middle of the TLS handshake."""
+    with FaultServer(reset_handshake=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
+    """A real Kinto with one account; give each test a collection of its own."""
+    if sys.platform == "win32":
+        pytest.skip("kinto is a server for POSIX systems")
+    with running_kinto(tmp_path_factory.mktemp("kinto")) as server:
+        yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from attrs import Attribute, field, frozen
@@ -51,11 +52,15 @@ class CreateIdentity(StrEnum):
     """Nothing: a create in doubt becomes a dead letter, it is never sent twice."""
 
 
+def _kinds(kinds: Iterable[Kind]) -> frozenset[Kind]:
+    return frozenset(Kind(kind) for kind in kinds)
+
+
 @frozen(kw_only=True)
 class Capabilities:
     """What an adapter can do, honestly. The engine never asks for more."""
 
-    kinds: frozenset[Kind] = field(default=frozenset(Kind), converter=frozenset)
+    kinds: frozenset[Kind] = field(default=frozenset(Kind), converter=_kinds)
     """Kinds of operation it carries out; others are refused at submit. Default: all."""
     batch_max: int = field(default=1, validator=ge(1))
     """Most operations in one call. Default 1."""

@@ -1,7 +1,7 @@
 """ratesync keeps an application's records and those of external APIs in step.
 
-An engine accepts operations on records, and carries them out at the providers' APIs: in order for each record, as fast as
-the quotas allow, retried where that is safe, and without losing one. See :class:`SyncEngine`.
+An engine accepts operations on records, and carries them out at the providers' APIs: in order for each record, as fast
+as the quotas allow, retried where that is safe, and without losing one. See :class:`SyncEngine`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ __all__ = [
 
 def __getattr__(name: str) -> str:
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415  read only when asked for
+        from importlib.metadata import version
 
         return version("ratesync")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

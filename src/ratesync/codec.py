@@ -20,14 +20,16 @@ from ratesync.model.record import Record
 FORMAT = 1
 """Version of the format that is written. Versions up to it are read."""
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=lambda name: _refuse(name)).decode
 
 _OPTIONAL = ("key", "idempotency_key", "correlation_id", "if_version")
 
 
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def _to_bytes(value: dict[str, Any], path: str) -> bytes:
@@ -43,8 +45,10 @@ def _from_bytes(data: bytes) -> dict[str, Any]:
         version = value["v"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptItem(f"stored bytes are damaged or foreign ({type(error).__name__})") from None
-    if version != FORMAT:
-        raise NewerFormat(f"stored bytes have format {version!r}, this ratesync reads up to {FORMAT}: upgrade it")
+    if type(version) is not int or version < 1:
+        raise CorruptItem("stored bytes are damaged or foreign (no version)")
+    if version > FORMAT:
+        raise NewerFormat(f"stored bytes have format {version}, this ratesync reads up to {FORMAT}: upgrade it")
     return value  # type: ignore[no-any-return]  # a JSON object, checked by the lookup of "v"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from ratesync import (
     Applied,
+    Batch,
     CancelResult,
     Capabilities,
     Concurrency,
@@ -17,11 +18,12 @@ from ratesync import (
     Kind,
     Operation,
     OperationState,
+    Outcome,
     Rate,
     Rejected,
     Settings,
 )
-from ratesync.errors import EngineClosed, OperationCancelled, OperationNotFound, OutcomeTimeout, QueueFull
+from ratesync.errors import EngineClosed, OperationCancelled, OperationNotFound, OutcomeTimeout, QueueFull, Unauthorised
 from ratesync.memory import MemoryBackend
 from ratesync.model.event import Event, LanePaused, Submitted
 from ratesync.testing.fake_provider import FakeProvider
@@ -83,10 +85,13 @@ async def test_different_records_travel_in_batches(make_engine: EngineFactory, p
 
 
 async def test_what_the_block_raises_comes_out_as_it_is(make_engine: EngineFactory) -> None:
-    with pytest.raises(KeyError, match="host"):
+    async def host() -> None:
         async with make_engine() as engine:
             await engine.submit(create("1"))
             raise KeyError("host")
+
+    with pytest.raises(KeyError, match="host"):
+        await host()
 
 
 async def test_a_cancelled_block_leaves_at_once_and_gives_work_back(
@@ -298,12 +303,11 @@ async def test_quotas_are_kept_and_used(
 async def test_refused_credentials_pause_the_lane_until_it_is_resumed(
     make_engine: EngineFactory, clock: VirtualClock
 ) -> None:
-    from ratesync.errors import Unauthorised  # noqa: PLC0415
 
     class Locked(FakeProvider):
         locked = True
 
-        async def execute(self, batch):  # type: ignore[no-untyped-def]
+        async def execute(self, batch: Batch) -> dict[str, Outcome]:
             if self.locked:
                 self.calls += 1
                 raise Unauthorised("401")

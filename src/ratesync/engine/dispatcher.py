@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ratesync.clock import MINIMUM_DELAY
 from ratesync.engine.call import Call, Desk
@@ -17,6 +17,9 @@ from ratesync.model.event import BackendFailed
 from ratesync.model.settings import Settings
 from ratesync.model.work import ClaimRequest, Lease
 from ratesync.rules.retry import backoff
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 
 class Dispatcher:

@@ -42,7 +42,7 @@ class SyncEngine(AsyncContextManagerMixin):
     An engine belongs to one event loop and one process, and is entered once.
     """
 
-    def __init__(  # noqa: PLR0913  the parts of an engine, each named
+    def __init__(
         self,
         *,
         providers: Iterable[ProviderClient],
@@ -195,7 +195,7 @@ class SyncEngine(AsyncContextManagerMixin):
         provider: str | None = None,
         connection: str | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> bool:
         """Wait until nothing of what is selected is pending, scheduled operations included; False after ``timeout``."""
         selector = self._select(provider, connection)

@@ -26,4 +26,4 @@ class Notifier:
                 observer(event)
             except Exception as error:  # noqa: BLE001  an observer is the host's code and may raise anything
                 # The type only: what an observer raises may hold what it was told.
-                _log.error("observer %r raised %s on %s", observer, type(error).__name__, type(event).__name__)  # noqa: TRY400
+                _log.error("observer %r raised %s on %s", observer, type(error).__name__, type(event).__name__)

@@ -40,7 +40,7 @@ class Ticket:
     def __repr__(self) -> str:
         return f"Ticket({self.id!r})"
 
-    async def outcome(self, timeout: float | None = None) -> Outcome:  # noqa: ASYNC109  part of the contract
+    async def outcome(self, timeout: float | None = None) -> Outcome:
         """Wait for the final outcome, at most ``timeout`` seconds (None: as long as it takes).
 
         Of a dead letter it is the last outcome: look at its type.
@@ -87,7 +87,7 @@ class TicketDesk:
         if answer is not None:
             answer.result = result
 
-    async def outcome(self, operation_id: str, answer: Answer, timeout: float | None) -> Outcome:  # noqa: ASYNC109
+    async def outcome(self, operation_id: str, answer: Answer, timeout: float | None) -> Outcome:
         """See :meth:`Ticket.outcome`."""
         until = None if timeout is None else self._clock.now() + timeout
         entry = await self._queue.finished(operation_id, until)

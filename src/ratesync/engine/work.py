@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from attrs import frozen
@@ -17,7 +17,6 @@ from ratesync.model.work import Lease, LeasedItem
 from ratesync.rules.batching import group
 from ratesync.rules.coalescing import Pending, fold_head
 from ratesync.rules.verdict import Repeat, decide_claimed, decide_repeat
-
 
 _IN_DOUBT = (
     "an earlier attempt may have been applied, and this provider offers no way to tell: "

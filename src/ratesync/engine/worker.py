@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ratesync.clock import Clock
 from ratesync.engine.admission import Admission
@@ -28,6 +28,9 @@ from ratesync.model.settings import Settings
 from ratesync.protocols import ProviderClient, Transformer
 from ratesync.randomness import operation_id
 
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
 _PATIENCE_WHEN_STOPPING = 1.0
 """Seconds for which settling is tried again against a failing backend once the engine is told to stop."""
 
@@ -35,7 +38,7 @@ _PATIENCE_WHEN_STOPPING = 1.0
 class Worker:
     """Claims, calls and settles in the background."""
 
-    def __init__(  # noqa: PLR0913  everything the engine was given
+    def __init__(
         self,
         *,
         parts: Parts,

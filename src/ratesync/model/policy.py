@@ -34,7 +34,8 @@ class RetryPolicy:
     max_lapses: int = field(default=3, validator=ge(1))
     """Lost leases without any outcome before the operation counts as poison and becomes a dead letter. Default 3."""
     budget_ratio: float = field(default=0.1, validator=_ratio)
-    """Retries a lane may make for each first attempt. Beyond it they wait ``max_delay``; none is given up. Default 0.1."""
+    """Retries a lane may make for each first attempt. Beyond it they wait ``max_delay``; none is given up.
+    Default 0.1."""
     budget_reserve: float = field(default=10.0, validator=ge(0))
     """Retries a lane may always have saved up. Default 10."""
 

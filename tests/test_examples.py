@@ -1,0 +1,36 @@
+"""Every example is run, as a reader would run it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
+def run(*arguments: str, seconds: float) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=seconds,
+        check=False,
+    )
+    assert answer.returncode == 0, f"{answer.stdout}\n{answer.stderr}"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_example_runs(script: str) -> None:
+    run(f"examples/{script}", seconds=50)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_demo_runs_and_finds_no_difference() -> None:
+    run("-m", "examples.demo", "--quick", seconds=180)

@@ -1,0 +1,48 @@
+"""What `import ratesync` gives. The order of `__all__` is watched by ruff (RUF022)."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+import ratesync
+
+
+def test_every_public_name_is_there_once() -> None:
+    assert len(ratesync.__all__) == len(set(ratesync.__all__)) > 0
+    assert [name for name in ratesync.__all__ if not hasattr(ratesync, name)] == []
+
+
+def test_nothing_else_looks_public() -> None:
+    visible = {
+        name
+        for name, value in vars(ratesync).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
+    }
+    assert visible <= set(ratesync.__all__)
+
+
+def test_every_public_class_and_function_says_what_it_is_for() -> None:
+    undocumented = [
+        name
+        for name in ratesync.__all__
+        if inspect.isclass(value := getattr(ratesync, name)) or inspect.isfunction(value)
+        if not (vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__)
+    ]
+    assert undocumented == []
+
+
+def test_the_version_is_the_installed_one_and_is_looked_up_when_asked_for() -> None:
+    script = "import ratesync; assert '__version__' not in vars(ratesync); print(ratesync.__version__)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == importlib.metadata.version("ratesync")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(ratesync, "no_such_name")  # noqa: B009 - mypy would find the plain spelling

@@ -69,7 +69,7 @@ def to_operation(planned: PlannedOperation) -> Operation:
 async def sync(crm: CrmProcess, job: Job) -> Tally:
     """Submit everything and wait until it is done, showing how far it is."""
     tally = Tally()
-    backend = MemoryBackend(capacity=10_000)
+    backend = MemoryBackend(capacity=50_000)
     async with (
         crm_provider(crm.url, job.accounts) as provider,
         SyncEngine(backend=backend, providers=[provider], quotas=job.quotas, observers=[tally]) as engine,
@@ -77,7 +77,7 @@ async def sync(crm: CrmProcess, job: Job) -> Tally:
     ):
         tasks.start_soon(show, backend, job, tally)
         for start in range(0, len(job.operations), CHUNK):
-            # The queue holds 10,000 operations; when it is full, submitting waits until there is room.
+            # The queue holds 50,000 operations; were it full, submitting would wait. When it is full, submitting waits until there is room.
             await engine.submit_many(map(to_operation, job.operations[start : start + CHUNK]), wait=600)
         await engine.drain()
         tasks.cancel_scope.cancel()

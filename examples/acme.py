@@ -1,6 +1,6 @@
 """Acme, an imaginary provider with a real HTTP API: what the examples and the tutorial sync to.
 
-    python -m examples.acme    # serves until you press Enter
+    python -m examples.acme [--permits 20]    # serves until you press Enter
 
     GET    /contacts/{id}            the contact, its version as ETag; 404 if there is none
     PUT    /contacts/{id}            creates it (`If-None-Match: *`); 412 if it exists
@@ -18,6 +18,7 @@ an @ is answered 422. Everything is kept in memory.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import threading
@@ -142,6 +143,11 @@ class _Requests(BaseHTTPRequestHandler):
         self._acme = acme
         super().__init__(*arguments)
 
+    def handle(self) -> None:
+        """Serve the connection until the client hangs up, in whatever way."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, answer, headers = self._acme.answer(
@@ -185,7 +191,9 @@ def running_acme(permits: int = 20, port: int = 0) -> Generator[Acme]:
 
 def main() -> None:
     """Serve until Enter is pressed, or the input ends."""
-    with running_acme() as acme:
+    parser = argparse.ArgumentParser(description="Serve Acme until you press Enter.")
+    parser.add_argument("--permits", type=int, default=20, help="requests in any second (20)")
+    with running_acme(parser.parse_args().permits) as acme:
         print(f"export ACME_URL={acme.url}", flush=True)
         with suppress(EOFError):
             input()

@@ -200,7 +200,7 @@ def test_a_newer_format_is_told_apart_from_damage(version: int) -> None:
 
 @pytest.mark.parametrize("version", [0, -1, None, "1", "2", [2], {}, True, False, 1.5], ids=repr)
 def test_a_version_that_was_never_written_is_damage_and_not_a_newer_format(version: object) -> None:
-    """A mailbox of a newer format waits for a newer worker, so damage must not look like one: it would wait for ever."""
+    """A mailbox of a newer format waits for a newer worker, so damage must not look like one."""
     for decode in (read, decode_outcome):
         with pytest.raises(CorruptItem):
             decode(stored(v=version, o="applied"))

@@ -1,11 +1,14 @@
 """Every Python block of the documentation is run, one process for each page.
 
+``ACME_URL`` names the server of ``examples/acme.py``, which runs meanwhile. A page that shows tests is run by pytest.
 A block that cannot be run says so to its reader: ``title="Not run: REASON"`` behind the word ``python``. A block that
 shows a file of ``examples/`` (``--8<-- "examples/..."``) is run by test_examples.py.
 """
 
 from __future__ import annotations
 
+import ast
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from examples.acme import running_acme
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -84,20 +89,39 @@ def all_blocks() -> Iterator[tuple[Path, Block]]:
 WITH_CODE = list(dict.fromkeys(page for page, block in all_blocks() if block.is_run))
 
 
+def shows_tests(code: str) -> bool:
+    names = [node.name for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    return any(name.lower().startswith("test") for name in names)
+
+
 @pytest.mark.parametrize("page", WITH_CODE, ids=name)
 def test_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    code = script(page.read_text(encoding="utf-8"))
     module = tmp_path / page.with_suffix(".py").name
-    module.write_text(script(page.read_text(encoding="utf-8")), encoding="utf-8")
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", module],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=50,
-        check=False,
-    )
+    module.write_text(code, encoding="utf-8")
+    tests = shows_tests(code)
+    runner = ["-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib"] if tests else []
+    with running_acme(permits=10_000 if tests else 20) as acme:
+        answer = subprocess.run(
+            [sys.executable, "-W", "error", *runner, module],
+            cwd=tmp_path,
+            env=os.environ | {"ACME_URL": acme.url},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=50,
+            check=False,
+        )
     assert answer.returncode == 0, f"{name(page)} (same line numbers):\n{answer.stdout}\n{answer.stderr}"
+
+
+def test_the_adapter_of_the_readme_is_that_of_the_quickstart() -> None:
+    def adapter(code: str) -> list[str]:
+        return [ast.unparse(node) for node in ast.parse(code).body if isinstance(node, ast.ClassDef)]
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    quickstart = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+    assert adapter(script(readme)) == adapter(quickstart) != []
 
 
 def test_included_files_are_examples() -> None:

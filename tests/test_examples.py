@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def run(*arguments: str, seconds: float) -> None:
     answer = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=ROOT,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -25,9 +26,9 @@ def run(*arguments: str, seconds: float) -> None:
     assert answer.returncode == 0, f"{answer.stdout}\n{answer.stderr}"
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_example_runs(script: str) -> None:
-    run(f"examples/{script}", seconds=50)
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_example_runs(example: str) -> None:
+    run("-m", f"examples.{example}", seconds=50)
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ async def sync(crm: CrmProcess, job: Job) -> Tally:
     ):
         tasks.start_soon(show, backend, job, tally)
         for start in range(0, len(job.operations), CHUNK):
-            # The queue holds 50,000 operations; were it full, submitting would wait. When it is full, submitting waits until there is room.
+            # The queue holds 50,000 operations. When it is full, submitting waits until there is room.
             await engine.submit_many(map(to_operation, job.operations[start : start + CHUNK]), wait=600)
         await engine.drain()
         tasks.cancel_scope.cancel()

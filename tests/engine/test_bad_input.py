@@ -36,7 +36,7 @@ class Bad:
     error: type[InvalidOperation] = InvalidOperation
 
 
-def attribute(name: str, value: object, error: type[InvalidOperation] = InvalidOperation) -> Bad:
+def attribute(name: str, value: Any, error: type[InvalidOperation] = InvalidOperation) -> Bad:
     """A good operation with one bad attribute."""
     return Bad(lambda: evolve(GOOD, **{name: value}), f".{name}", error)
 
@@ -140,7 +140,7 @@ BAD: dict[str, Bad] = {
     "number as a name": payload(lambda: {1: CANARY}, ".a"),
     "none as a name": payload(lambda: {"b": {None: CANARY}}, ".a.b"),
     "bytes as a name": payload(lambda: {b"b": CANARY}, ".a"),
-    "number as a name on top": Bad(lambda: evolve(GOOD, fields={1: CANARY}), ".fields", InvalidPayload),
+    "number as a name on top": attribute("fields", {1: CANARY}, InvalidPayload),
     "datetime": payload(lambda: NOON, ".a"),
     "decimal": payload(lambda: Decimal("1.5"), ".a"),
     "bytes": payload(CANARY.encode, ".a"),

@@ -41,8 +41,12 @@ def test_observers_added_later_to_the_same_list_are_not_told() -> None:
 
 def test_an_observer_that_fails_is_logged_and_keeps_nobody_from_being_told(caplog: pytest.LogCaptureFixture) -> None:
     told: list[Event] = []
+
+    def note(event: Event) -> None:
+        told.append(event)
+
     with caplog.at_level(logging.ERROR, logger="ratesync"):
-        Notifier([fail, told.append])(EVENT)
+        Notifier([fail, note])(EVENT)
     assert told == [EVENT]
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("ratesync", "ERROR")

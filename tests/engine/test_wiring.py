@@ -143,13 +143,11 @@ def test_parameters_of_its_own_do_not_matter_if_they_have_defaults() -> None:
 
 
 def test_a_member_whose_reading_fails_is_missing() -> None:
-    class Hollow(Acme):
-        @property
-        def execute(self) -> Any:  # type: ignore[override]
-            raise AttributeError("not connected")
+    def unconnected(plugin: object) -> Any:
+        raise AttributeError("not connected")
 
     with pytest.raises(ConfigurationError, match="execute is missing"):
-        check_providers([Hollow()])
+        check_providers([plugin(ProviderClient, execute=property(unconnected))])
 
 
 def test_providers_are_found_by_name() -> None:
@@ -180,7 +178,7 @@ def test_two_providers_of_one_name_are_refused() -> None:
 
 def test_who_promises_lookup_must_have_it() -> None:
     able = Capabilities(create_identity=CreateIdentity.LOOKUP)
-    with pytest.raises(ConfigurationError, match="'acme' promises create_identity LOOKUP.*lookup is missing"):
+    with pytest.raises(ConfigurationError, match=r"'acme' promises create_identity LOOKUP.*lookup is missing"):
         check_providers([Acme(capabilities=able)])
 
 
@@ -245,6 +243,11 @@ def test_what_is_no_transformer_is_named() -> None:
         check_transformers({("acme", "contacts"): str.upper}, ["acme"])  # type: ignore[dict-item]
 
 
+def make_engine(**parts: Any) -> SyncEngine:
+    options: dict[str, Any] = {"backend": MemoryBackend(), "providers": [Acme()]}
+    return SyncEngine(**(options | parts))
+
+
 WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
     "nothing to queue with": ({"backend": None}, "no queue: give backend="),
     "nothing to limit with": ({"backend": None, "queue": plugin(QueueBackend)}, "no limiter: give backend="),
@@ -264,7 +267,7 @@ WRONG_PARTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("parts", "problem"), WRONG_PARTS.values(), ids=WRONG_PARTS)
 def test_an_engine_of_wrong_parts_is_not_made(parts: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
-        SyncEngine(**({"backend": MemoryBackend(), "providers": [Acme()]} | parts))
+        make_engine(**parts)
 
 
 def test_an_observer_that_is_async_is_refused() -> None:
@@ -273,7 +276,7 @@ def test_an_observer_that_is_async_is_refused() -> None:
     async def observe(event: object) -> None: ...
 
     with pytest.raises(ConfigurationError, match="observer"):
-        SyncEngine(backend=MemoryBackend(), providers=[Acme()], observers=[observe])  # type: ignore[list-item]
+        make_engine(observers=[observe])
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), "15", None], ids=repr)
@@ -281,7 +284,7 @@ def test_a_queue_whose_leases_last_no_time_is_refused(seconds: object) -> None:
     """The heartbeat is a part of the lease, so it would spin or fail once the engine runs."""
     queue = plugin(QueueBackend, lease_seconds=seconds if seconds is not None else property(lambda _: None))
     with pytest.raises(ConfigurationError, match="lease_seconds"):
-        SyncEngine(backend=MemoryBackend(), queue=queue, providers=[Acme()])
+        make_engine(queue=queue)
 
 
 def test_errors_of_configuration_are_ours() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -64,6 +65,10 @@ class WatchedQueue(MemoryQueue):
         super().__init__(clock=clock, lease_seconds=LEASE)
         self.signs = 0
 
+    def has_signs(self, number: int) -> bool:
+        """Whether so many signs of life have come."""
+        return self.signs >= number
+
     @override
     async def extend(self, worker: str) -> None:
         if not self.deaf:
@@ -91,12 +96,12 @@ class GatedProvider(FakeProvider):
     """Lets calls on contacts wait until the gate is opened."""
 
     gate: anyio.Event = field(factory=anyio.Event, init=False)
-    waiting: int = field(default=0, init=False)
+    waits: anyio.Event = field(factory=anyio.Event, init=False)
 
     @override
     async def execute(self, batch: Batch) -> dict[str, Outcome]:
         if batch.resource == "contacts":
-            self.waiting += 1
+            self.waits.set()
             await self.gate.wait()
         return await super().execute(batch)
 
@@ -137,10 +142,13 @@ class Stage:
             limiter=MemoryLimiter(clock=self.clock),
             providers=[self.provider],
             transformers={("fake", "contacts"): Blocking(lambda: block(self))},
-            observers=[self.events.append],
+            observers=[self.note],
             settings=Settings(blocked_after=BLOCKED_AFTER, slow_transform_after=0.01, max_block=max_block),
             clock=self.clock,
         )
+
+    def note(self, event: Event) -> None:
+        self.events.append(event)
 
     def seen(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -159,8 +167,7 @@ class Stage:
             async with self.engine:
                 if not idle:
                     await self.engine.submit(Operation.upsert("fake", "contacts", "busy", {}))
-                    while self.provider.waiting == 0:
-                        await anyio.sleep(0.001)
+                    await self.provider.waits.wait()
                 slow = await self.engine.submit(SLOW)
                 await (await self.engine.submit(Operation.upsert("fake", "deals", "2", {}))).outcome()
                 await (await self.engine.submit(Operation.upsert("fake", "deals", "3", {}))).outcome()
@@ -182,8 +189,7 @@ def block_for_three_leases(stage: Stage) -> None:
     """After each third of a lease, wait for a sign of life before more time passes."""
     for _ in range(9):
         stage.clock.ahead += LEASE / 3
-        signs = stage.queue.signs
-        wait_until(lambda signs=signs: stage.queue.signs > signs)
+        wait_until(partial(stage.queue.has_signs, stage.queue.signs + 1))
 
 
 @pytest.mark.parametrize("idle", [False, True], ids=["busy", "idle"])
@@ -243,13 +249,13 @@ async def test_case_11_the_watchdog_ends_with_the_engine() -> None:
 
     with anyio.fail_after(PATIENCE):
         async with Stage(lambda _: None).engine:
-            while not is_watched():
+            while not is_watched():  # noqa: ASYNC110  a thread sets no event
                 await anyio.sleep(0.001)
     assert not is_watched()
 
 
 @contextmanager
-def holding_the_gil() -> Iterator[None]:
+def holding_the_gil() -> Generator[None]:
     """No other thread gets to run, as during one long call in C that does not let go of the interpreter."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000.0)

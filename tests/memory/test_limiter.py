@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+from itertools import count
+
+import anyio
 import pytest
+from typing_extensions import override
 
 from ratesync.clock import Clock
+from ratesync.errors import LimiterError
 from ratesync.memory.limiter import MemoryLimiter
+from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Rate, Scope
+from ratesync.testing.cancellation import Moment, run_with_cancellation_at
+from ratesync.testing.limiter_callers import StrictProvider, calling, granted, refused, spend
 from ratesync.testing.limiter_suite import LimiterSuite
-from ratesync.testing.virtual_time import VirtualClock, virtual_backend_options
+from ratesync.testing.virtual_time import Backend, VirtualClock, run_virtual, virtual_backend_options
+
+ACME, ADA = Scope("acme"), Scope("acme", "ada")
+CALL = Demand(ADA, Concurrency(1))
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -13,15 +26,153 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object
     return virtual_backend_options(request.param)
 
 
+class TestMemoryLimiter(LimiterSuite):
+    late = 0.002
+    moment = 1e-4
+
+    @override
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return VirtualClock()
+
+    @pytest.fixture
+    def limiter(self, clock: Clock) -> MemoryLimiter:
+        return MemoryLimiter(clock=clock)
+
+
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock()
 
 
-class TestMemoryLimiter(LimiterSuite):
-    late = 0.002
-    moment = 1e-4
+@pytest.fixture
+def limiter(clock: VirtualClock) -> MemoryLimiter:
+    return MemoryLimiter(clock=clock)
 
-    @pytest.fixture
-    def limiter(self, clock: Clock) -> MemoryLimiter:
-        return MemoryLimiter(clock=clock)
+
+def rate(permits: int, cost: int = 1, *, scope: Scope = ADA) -> Demand:
+    return Demand(scope, Rate(permits, per=10), cost)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cost", [0, -1])
+async def test_a_cost_below_one_is_an_error(limiter: MemoryLimiter, cost: int) -> None:
+    with pytest.raises(ValueError, match=f"acme/ada: a cost of {cost}"):
+        await limiter.reserve([rate(5, cost)])
+    with pytest.raises(ValueError, match=f"acme/ada: a cost of {cost}"):
+        await limiter.acquire([rate(5, cost)])
+
+
+@pytest.mark.anyio
+async def test_a_call_without_demands_is_always_granted(limiter: MemoryLimiter) -> None:
+    limiter.done(await granted(limiter), Observation())
+    limiter.refund(await limiter.acquire([]))
+
+
+@pytest.mark.anyio
+async def test_ending_a_permit_twice_is_an_error(limiter: MemoryLimiter) -> None:
+    permit = await granted(limiter, CALL)
+    limiter.done(permit, Observation())
+    with pytest.raises(LimiterError, match="Permit 1 is not in use"):
+        limiter.done(permit, Observation())
+    with pytest.raises(LimiterError, match="Permit 1 is not in use"):
+        limiter.refund(permit)
+
+
+@pytest.mark.anyio
+async def test_a_permit_of_another_limiter_is_an_error(limiter: MemoryLimiter, clock: VirtualClock) -> None:
+    foreign = await granted(MemoryLimiter(clock=clock), CALL)
+    await granted(limiter, CALL)
+    with pytest.raises(LimiterError, match="Permit 1 is not in use"):
+        limiter.refund(foreign)
+    await refused(limiter, CALL)
+
+
+@pytest.mark.anyio
+async def test_a_throttled_call_without_a_wait_holds_nothing(limiter: MemoryLimiter) -> None:
+    limiter.done(await granted(limiter, rate(5)), Observation(throttled=True))
+    await granted(limiter, rate(5))
+
+
+@pytest.mark.anyio
+async def test_a_throttled_call_that_names_no_connection_holds_nothing(limiter: MemoryLimiter) -> None:
+    demand = rate(5, scope=ACME)
+    limiter.done(await granted(limiter, demand), Observation(throttled=True, retry_after=9))
+    await granted(limiter, demand)
+
+
+@pytest.mark.anyio
+async def test_what_is_used_stays_used_when_an_engine_leaves(limiter: MemoryLimiter) -> None:
+    await limiter.open()
+    await spend(limiter, rate(1))
+    await limiter.close()
+    await limiter.open()
+    await refused(limiter, rate(1))
+
+
+@pytest.mark.anyio
+async def test_usage_tells_of_a_hold(limiter: MemoryLimiter, clock: VirtualClock) -> None:
+    limiter.done(await granted(limiter, CALL), Observation(throttled=True, retry_after=9))
+    uses = await limiter.usage([CALL, rate(5)])
+    assert [use.next_free_at for use in uses] == [clock.now() + 9] * 2
+
+
+@pytest.mark.anyio
+async def test_a_refusal_counts_those_who_wait(limiter: MemoryLimiter, clock: VirtualClock) -> None:
+    for _ in range(4):
+        await spend(limiter, rate(4))
+        await anyio.sleep(1)
+    async with calling(limiter, clock, 2**-10) as callers:
+        await callers.line_up("ada", rate(4))
+        bob = await callers.line_up("bob", rate(4))
+        assert (await refused(limiter, rate(4))).retry_after == pytest.approx(8, abs=0.01)
+        bob.cancel()
+        await anyio.sleep(2**-10)
+        assert (await refused(limiter, rate(4))).retry_after == pytest.approx(7, abs=0.01)
+
+
+@pytest.mark.anyio
+async def test_a_refusal_tells_no_wait_where_the_first_in_line_waits_for_a_call_elsewhere(
+    limiter: MemoryLimiter, clock: VirtualClock
+) -> None:
+    permit = await granted(limiter, CALL)
+    async with calling(limiter, clock, 2**-10) as callers:
+        await callers.line_up("ada", CALL, rate(4))
+        assert (await refused(limiter, rate(4))).retry_after is None
+        limiter.done(permit, Observation())
+
+
+@pytest.mark.anyio
+async def test_reserve_serves_those_whose_timer_is_late(limiter: MemoryLimiter, clock: VirtualClock) -> None:
+    await spend(limiter, rate(2, 2))
+    now = clock.now()
+    async with calling(limiter, clock, 2**-10) as callers:
+        await callers.line_up("ada", rate(2))
+        clock.now = lambda: now + 11  # type: ignore[method-assign]  # as if the event loop had hung
+        await granted(limiter, rate(2))
+        await refused(limiter, rate(2))
+        await anyio.sleep(0)
+        assert callers.served in ([], ["ada"])
+
+
+def world_wide(source: random.Random) -> float:
+    """Seconds for one way to a provider far off."""
+    return 0.015 + min(0.045, source.expovariate(200))
+
+
+def next_door(source: random.Random) -> float:
+    """Seconds for one way to a provider in the same network."""
+    return 0.0003 + source.expovariate(2000)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("way", "permits", "per", "share"),
+    [(next_door, 100, 1.0, 0.995), (world_wide, 100, 1.0, 0.98), (world_wide, 190, 10.0, 0.995)],
+)
+def test_a_quota_is_used_up_and_never_exceeded(
+    way: type[object], permits: int, per: float, share: float, backend: Backend
+) -> None:
+    """200 callers against a strict sliding window."""
+    demand, clock, source = Demand(ADA, Rate(permits, per=per)), VirtualClock(), random.Random(7)
+    limiter, provider, served = MemoryLimiter(clock=clock), StrictProvider(), count()

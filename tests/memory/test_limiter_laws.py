@@ -87,8 +87,12 @@ class PlainCount:
         return next(at, math.inf)
 
     def fits(self, demands: Sequence[Demand], at: float, *, refunded: bool = False) -> bool:
-        held = any(self.held_until.get(Scope(demand.scope.provider, demand.scope.connection), 0) > at for demand in demands)
-        return not held and all(self.used(demand, at, refunded) + demand.cost <= demand.quota.permits for demand in demands)
+        connections = [Scope(demand.scope.provider, demand.scope.connection) for demand in demands]
+        held = any(self.held_until.get(connection, 0) > at for connection in connections)
+        return not held and self.has_room(demands, at, refunded=refunded)
+
+    def has_room(self, demands: Sequence[Demand], at: float, *, refunded: bool = False) -> bool:
+        return all(self.used(demand, at, refunded) + demand.cost <= demand.quota.permits for demand in demands)
 
     def used(self, wanted: Demand, at: float, refunded: bool) -> int:
         counted = [] if refunded else list(self.under_way)
@@ -164,6 +168,7 @@ class World:
                 assert (math.inf if answer.retry_after is None else now + answer.retry_after) == free_at
             return
         assert not in_line
+        assert self.plain.fits(visit.demands, now)
         visit.permit = answer
         self.took(visit)
 
@@ -175,7 +180,7 @@ class World:
     def took(self, visit: Visit) -> None:
         if visit.permit is not None:
             assert visit.permit.demands == visit.demands
-            assert self.plain.fits(visit.demands, visit.permit.granted_at)
+            assert self.plain.has_room(visit.demands, visit.permit.granted_at)  # a hold may have come since
             self.plain.under_way += visit.demands
 
     def end(self, permit: Permit, demands: Sequence[Demand], how: str) -> None:

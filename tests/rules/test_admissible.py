@@ -148,6 +148,7 @@ def test_none_is_accepted_where_a_text_may_be_missing(name: str) -> None:
 @pytest.mark.parametrize(("name", "most"), [item for item in TEXTS.items() if item[0] != "provider"])
 def test_a_text_may_be_as_long_as_its_limit_and_no_longer(name: str, most: int) -> None:
     check(changed(operation(), {name: "ü" * most}))
+    check(changed(operation(), {name: "\u200d" * most}))
     assert f"1 to {most}" in problem_of(changed(operation(), {name: "ü" * (most + 1)})).problem
 
 
@@ -281,6 +282,10 @@ def test_the_error_never_tells_the_value() -> None:
         assert "hunter2" not in str(problem_of(operation(record_id=bad)))
     assert "hunter2" not in str(problem_of(operation(provider="hunter2"), UnknownProvider))
     assert "hunter2" not in str(problem_of(operation(fields={"password": b"hunter2"}), InvalidPayload))
+
+
+def test_the_limits_are_the_documented_ones() -> None:
+    assert (MAX_NAME, MAX_ID) == (255, 512)
 
 
 def test_a_huge_text_is_refused_by_its_length_alone() -> None:

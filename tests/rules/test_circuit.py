@@ -265,6 +265,7 @@ def test_the_probe_that_closed_it_breaks_a_row_of_failures() -> None:
 
 
 def test_slow_calls_are_failures() -> None:
+    assert after_probe(half_opened(), ok=True, duration=POLICY.slow_after).state is CLOSED
     circuit = Circuit()
     for _ in range(POLICY.min_calls):
         circuit = record(circuit, POLICY, NOW, ok=True, duration=POLICY.slow_after + 0.1, probe=False)

@@ -184,6 +184,11 @@ def test_a_key_that_is_not_a_str_is_refused(fields: object) -> None:
     assert problem_of(fields).path == "operation.fields"
 
 
+@pytest.mark.parametrize("fields", [{"\ud800": 1}, {"a": 1, "b\udfff": "x"}, {"ü\udc80": None}])
+def test_case_66_a_key_with_a_lone_surrogate_is_refused(fields: object) -> None:
+    assert "surrogate" in problem_of(fields).problem
+
+
 def test_case_66_nul_and_bidi_characters_are_accepted() -> None:
     check_fields({"nul": "a\0b", "bidi\u202e": "\u2066abc\u2069", "name\0": ["\u200f"]}, LIMITS, "operation.fields")
 

@@ -14,6 +14,7 @@ from ratesync.model.policy import RetryPolicy
 from ratesync.model.record import Record
 from ratesync.rules.retry import backoff
 from ratesync.rules.verdict import (
+    EARLIER_ATTEMPT,
     Again,
     Finish,
     Hold,
@@ -161,6 +162,14 @@ def test_what_was_rejected_is_dead() -> None:
     assert verdict(Rejected("no such field", "422")) == dead(Rejected("no such field", "422"))
 
 
+def test_a_repeated_operation_that_is_rejected_says_that_the_first_attempt_may_have_applied_it() -> None:
+    decision = verdict(Rejected("taken", "422"), sent_before=True)
+    assert isinstance(decision, Finish)
+    assert isinstance(decision.outcome, Rejected)
+    assert (decision.state, decision.outcome.code) == (OperationState.DEAD, "422")
+    assert decision.outcome.reason.startswith(f"taken; {EARLIER_ATTEMPT}")
+
+
 def test_case_57_a_conflict_is_dead_and_says_what_the_provider_holds() -> None:
     conflict = Conflict("changed", Record("42", {"a": 1}, "v2"))
     assert verdict(conflict, operation(if_version="v1")) == dead(conflict)
@@ -201,8 +210,7 @@ def test_case_58_a_conditional_write_that_conflicts_with_itself_says_so() -> Non
     assert isinstance(decision.outcome, Conflict)
     assert decision.outcome.current == conflict.current
     assert decision.outcome.reason.startswith("changed; ")
-    assert "earlier attempt" in decision.outcome.reason
-    assert "may have applied it" in decision.outcome.reason
+    assert EARLIER_ATTEMPT in decision.outcome.reason
 
 
 def test_case_43_a_throttled_lane_is_held_as_long_as_the_provider_asks() -> None:

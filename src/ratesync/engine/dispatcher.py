@@ -21,6 +21,10 @@ from ratesync.rules.retry import backoff
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+_MAILBOXES_PER_CLAIM = 128
+"""About how many mailboxes one claim takes. The first calls may end before more is claimed, so less is held at a time:
+measured, 6,400 at once cost 1.5 times the CPU with 100,000 queued, as they outlive the young garbage collections."""
+
 
 class Dispatcher:
     """The loop of a working engine: claim, sort into calls, start them; sleep when there is nothing to do.
@@ -35,6 +39,7 @@ class Dispatcher:
         self._settings = settings
         self._random = source
         self._sizes = {name: able.batch_max for name, able in planner.capabilities.items()}
+        self._calls_per_claim = max(1, _MAILBOXES_PER_CLAIM // max(self._sizes.values(), default=1))
         self._lane_max = _lane_max(planner.capabilities)
         self._calls: dict[Call, None] = {}
         self._changed = anyio.Event()
@@ -50,10 +55,11 @@ class Dispatcher:
                 await self._wait_for_change()
                 continue
             try:
-                claim = await self._desk.queue.claim(ClaimRequest(self._worker, free, self._sizes, self._lane_max))
+                most = min(free, self._calls_per_claim)
+                claim = await self._desk.queue.claim(ClaimRequest(self._worker, most, self._sizes, self._lane_max))
                 for leases in claim.batches:
                     self._start(leases, calls)
-                if len(claim.batches) < free:  # there was no more to be had
+                if claim.next_at is None or claim.next_at > self._desk.clock.now():  # there was no more to be had
                     await self._desk.queue.wait(claim.marker, claim.next_at)
                 failures = 0
             except QueueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 
 from ratesync.memory.lane_queue import MOST_DUE, LaneQueue
 from ratesync.memory.mailbox import MOST_GARBAGE, Fresh, Record
@@ -74,7 +75,7 @@ class Lanes:
                     wake_at = queue.parked_until
                 elif wake_at is not None:
                     wake_at = max(wake_at, queue.parked_until)
-            elif queue.ready and not queue.is_listed and queue.held < turns.held_max:
+            elif queue.ready and not queue.is_listed:
                 turns.join(queue)
         if wake_at != queue.wake_at:
             turns.wake(queue, wake_at)
@@ -122,16 +123,20 @@ class Lanes:
         self._virtual_time = lowest
         return first.begin()
 
-    def bound(self, held_max: Mapping[str, int]) -> None:
-        """Set how many mailboxes of one lane may be leased at the same time, for each provider named."""
-        for provider, most in held_max.items():
+    def bound(self, providers: Iterable[str], held_max: Mapping[str, int]) -> None:
+        """Set how many mailboxes of one lane may be leased at the same time, for the claim that begins."""
+        for provider in providers:
             turns = self._turns.get(provider)
             if turns is not None:
-                turns.held_max = most
+                turns.bound(held_max.get(provider, inf))
 
     def room(self, queue: LaneQueue) -> float:
-        """How many more mailboxes of the lane may be leased now."""
-        return self._turns[queue.lane.provider].held_max - queue.held
+        """How many more mailboxes of the lane the claim may lease."""
+        return self._turns[queue.lane.provider].room(queue)
+
+    def was_bounded(self, queue: LaneQueue) -> bool:
+        """Whether somebody may have been kept from ready mailboxes because so much of the lane is leased."""
+        return queue.ready > 0 and queue.held >= self._turns[queue.lane.provider].held_least
 
     def end_turn(self, queue: LaneQueue, amount: int) -> None:
         """End the turn of a lane that was served ``amount`` operations."""

@@ -129,7 +129,7 @@ class MemoryQueue:
     def _check_dead_letters(self) -> None:
         if self._dead.is_full:
             raise DeadLettersFull(
-                f"{self._dead.capacity} dead letters wait for a decision: replay or discard some. Nothing was enqueued.",
+                f"{self._dead.capacity} dead letters wait for a decision; replay or discard some. Nothing enqueued.",
                 capacity=self._dead.capacity,
             )
 
@@ -263,9 +263,10 @@ class MemoryQueue:
         return [entry(record) for record in islice(self._dead.page(selector, after), limit)]
 
     async def replay(self, ids: Sequence[str]) -> Sequence[bool]:
-        """Put dead letters back at the end of their mailboxes, attempts and lapses from 0; False where there is none.
+        """Put dead letters back at the end of their mailboxes; False where there is none.
 
-        They keep ``sent_as``. They come in even if the queue is full: they were accepted before.
+        Attempts, lapses and ``sent_as`` start from 0. They come in even if the queue is full, as they were accepted
+        before.
         """
         await anyio.lowlevel.checkpoint()
         now = self._clock.now()

@@ -116,14 +116,14 @@ class Store:
         """Lease what is due, by fair choice among the lanes."""
         filling = Filling(tokens=self._tokens, mailbox_max=mailbox_max, budget=budget)
         providers = [provider for provider, size in request.sizes.items() if size > 0]
+        self.lanes.bound(providers, request.lane_max)
         self.lanes.wake(providers, now)
-        self.lanes.bound(request.lane_max)
         while len(filling.batches) < request.calls and not filling.is_full:
             queue = self.lanes.next_turn(providers, now)
             if queue is None:
                 break
             provider = queue.lane.provider
-            holds, amount = filling.take(queue, min(request.sizes[provider], self.lanes.room(queue)))
+            holds, amount = filling.take(queue, int(min(request.sizes[provider], self.lanes.room(queue))))
             queue.held += len(holds)
             self.lanes.end_turn(queue, amount)
             if holds:
@@ -187,8 +187,8 @@ class Store:
         """Put records of a lease that has ended back to the front of their mailbox."""
         mailbox = hold.mailbox
         mailbox.hold = None
-        if queue.ready and self.lanes.room(queue) <= 0:
-            self._is_news = True  # a lane at its bound can be claimed from again
+        if self.lanes.was_bounded(queue):
+            self._is_news = True
         queue.held -= 1
         if hold.wishes is not None:
             for record in records:
@@ -247,7 +247,6 @@ class Store:
             pass
         rank = score(now, record.priority, self._priority_step)
         again = Record(record.fresh(rank), record.lane, record.state)
-        again.sent_as = record.sent_as
         self.ledger.records[again.id] = again
         self.dead.remove(record.id)
         queue.move(again, moves.REPLAY)

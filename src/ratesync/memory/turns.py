@@ -23,17 +23,31 @@ class Turns:
     provider only moves no lane of the others, and a provider that nobody served for a while claims nothing for it.
     """
 
-    __slots__ = ("_debts", "_latest", "_numbers", "_open", "_wakes", "current", "held_max", "lanes", "offset")
+    __slots__ = (
+        "_bounded",
+        "_debts",
+        "_held_max",
+        "_latest",
+        "_numbers",
+        "_open",
+        "_wakes",
+        "current",
+        "held_least",
+        "lanes",
+        "offset",
+    )
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self.lanes = 0
         """Lanes that exist."""
         self.current = 0.0
         """Virtual time of the latest turn."""
-        self.held_max = inf
-        """Mailboxes of one lane that may be leased at the same time."""
+        self.held_least = inf
+        """The lowest bound so far: who waits may have been kept from a lane by no lower one."""
         self.offset = 0.0
         """What to add for the queue's virtual time."""
+        self._held_max = inf
+        self._bounded: dict[LaneQueue, None] = {}
         self._latest = 0.0
         """The highest virtual time of any lane so far."""
         self._numbers = numbers
@@ -50,25 +64,45 @@ class Turns:
         """Take note of a lane that is gone."""
         self.lanes -= 1
         queue.wake_at = None
+        self._bounded.pop(queue, None)
         if queue.virtual_time > self.current:
             if len(self._debts) >= MOST_DEBTS:
                 self._debts = dict(islice(self._debts.items(), MOST_DEBTS // 2, None))
             self._debts[queue.lane] = queue.virtual_time
 
     def join(self, queue: LaneQueue) -> None:
-        """Let an open lane have its turn."""
-        if not queue.is_listed:
+        """Let an open lane have its turn, if not as much of it is leased as may be."""
+        if queue.held >= self._held_max:
+            self._bounded[queue] = None
+        elif not queue.is_listed:
+            self._bounded.pop(queue, None)
             queue.virtual_time = fairness.join(queue.virtual_time, self.current)
             self._list(queue)
+
+    def bound(self, held_max: float) -> None:
+        """Set how many mailboxes of one lane may be leased at the same time, for the claim that begins."""
+        is_wider = held_max > self._held_max
+        self._held_max = held_max
+        self.held_least = min(self.held_least, held_max)
+        if is_wider:
+            for queue in list(self._bounded):
+                self.join(queue)
+
+    def room(self, queue: LaneQueue) -> float:
+        """How many more mailboxes of the lane may be leased now."""
+        return self._held_max - queue.held
 
     def head(self, now: float) -> LaneQueue | None:
         """The open lane whose turn is next."""
         while self._open:
             queue = self._open[0][2]
-            if queue.is_open(now) and queue.held < self.held_max:
+            is_bounded = queue.held >= self._held_max
+            if queue.is_open(now) and not is_bounded:
                 return queue
             heappop(self._open)
             queue.is_listed = False
+            if is_bounded and queue.ready:
+                self._bounded[queue] = None
         return None
 
     def begin(self) -> LaneQueue:

@@ -1,9 +1,14 @@
-"""What goes between the engine and a queue: items, leases and their settlement."""
+"""What goes between the engine and a queue: items, leases and their settlement.
+
+Where there is one for each operation and it holds plain values only, it is a named tuple: the garbage collector stops
+looking at those, so that its work does not grow with the backlog.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -39,8 +44,7 @@ class Item:
     """Idempotency key given by the caller: unique in the lane while the first item is known to the queue."""
 
 
-@frozen
-class Enqueued:
+class Enqueued(NamedTuple):
     """How an item was received."""
 
     id: str
@@ -48,8 +52,7 @@ class Enqueued:
     duplicate: bool
 
 
-@frozen
-class LeasedItem:
+class LeasedItem(NamedTuple):
     """One item of a claimed mailbox."""
 
     id: str
@@ -95,13 +98,13 @@ class Claim:
 
     batches: tuple[tuple[Lease, ...], ...]
     next_at: float | None
-    """Instant at which something becomes due by itself; None if only new work or a settlement can change anything."""
+    """Instant at which there is more to claim: not after now if there is at once, else when something becomes due by
+    itself; None if only new work or a settlement can change anything."""
     marker: int
     """Give it to ``wait``: a change since this claim is then not missed."""
 
 
-@frozen
-class Finished:
+class Finished(NamedTuple):
     """An item that leaves its mailbox for good."""
 
     id: str

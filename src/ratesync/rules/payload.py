@@ -51,16 +51,14 @@ def check_fields(fields: object, limits: PayloadLimits, path: str) -> None:
 
 def _is_plain(fields: Any) -> bool:
     """The hot path: tell whether this is a small flat dict without any fault."""
-    kind: type[object] = type(fields)
-    if kind is not dict or len(fields) > _FEW:
+    if fields.__class__ is not dict or len(fields) > _FEW:
         return False
     for name, value in fields.items():
         if type(name) is not str or not (name.isascii() or _is_unicode(name)):
             return False
-        kind = type(value)
-        if kind is str:
+        if type(value) is str:
             fine = len(value) <= _SHORT and (value.isascii() or _is_unicode(value))
-        elif kind in _NUMBERS:
+        elif type(value) in _NUMBERS:
             fine = -_TOO_LARGE < value < _TOO_LARGE
         else:
             fine = value is None

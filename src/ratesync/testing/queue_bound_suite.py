@@ -70,3 +70,26 @@ class QueueBoundSuite(QueuePart):
     async def test_without_a_bound_all_is_leased(self, queue: QueueBackend) -> None:
         await submit(queue, *items("a b c d", lane=ADA))
         assert names(await queue.claim(ClaimRequest("worker", 100, {"acme": 1}))) == "a b c d"
+
+    async def test_the_bound_is_that_of_the_claim(self, queue: QueueBackend) -> None:
+        await submit(queue, *items("a b c d e f"))
+        assert names(await bounded(queue, most=2)) == "a b"
+        assert names(await bounded(queue, most=2)) == ""
+        assert names(await bounded(queue, most=3)) == "c"
+        assert names(await bounded(queue, most=1)) == ""
+        assert names(await queue.claim(ClaimRequest("worker", 1, {"acme": 1}))) == "d"
+        assert names(await queue.claim(ClaimRequest("worker", 2, {"acme": 1}, {"elsewhere": 1}))) == "e f"
+
+    async def test_room_below_any_bound_wakes_those_it_held_up(self, queue: QueueBackend, timeline: Timeline) -> None:
+        await submit(queue, *items("a b c d"))
+        taken = leases(await bounded(queue, "broad", most=3))
+        assert names(taken) == "a b c"
+        idle = await bounded(queue, "narrow", most=1)
+        assert names(idle) == ""
+        assert names(await bounded(queue, "broad", most=3)) == ""
+        with timeline.limit(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(queue.wait, idle.marker, None)
+                await timeline.sleep(1)
+                await complete(queue, taken, "broad")
+        assert names(await bounded(queue, "narrow", most=1)) == "d"

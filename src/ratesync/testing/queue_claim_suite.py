@@ -225,6 +225,7 @@ class QueueClaimSuite(QueuePart):
             turn = 0
             while sum(map(len, done.values())) < keys * rounds:
                 turn += 1
+                assert turn < 100 * rounds * keys, "it gets nowhere"
                 for lease in await take(queue, worker, calls=2, size=2):
                     assert lease.key not in held
                     held.add(lease.key)

@@ -70,10 +70,8 @@ def main() -> None:
     for situation, faults in SITUATIONS.items():
         provider, took, refused = run_virtual(run_import, faults, 0)
         happened = ", ".join(f"{count} {fault}" for fault, count in sorted(provider.happened.items())) or "no faults"
-        print(
-            f"{situation}: {len(provider.records)} customers in {took:.0f} virtual s, {provider.calls} calls,", end=" "
-        )
-        print(f"{len(provider.writes)} writes, {refused} refused ({happened})")
+        print(f"{situation} ({happened})")
+        print(f"    {len(provider.records)} customers, {provider.calls} calls, {took:.0f} virtual s, {refused} refused")
 
 
 if __name__ == "__main__":

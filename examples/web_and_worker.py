@@ -35,23 +35,30 @@ async def look_up(engine: SyncEngine, operation_id: str) -> None:
     print(f"web:    {operation_id} is {status.state}, {status.outcome}")
 
 
+# --8<-- [start:roles]
 async def sync(acme: Acme) -> None:
     """Run the web engine, then the worker beside it."""
     backend = MemoryBackend()
-    quotas = {"acme": [Rate(20, per=1)]}
     async with httpx.AsyncClient(base_url=acme.url) as client:
         provider = RestProvider("acme", client=client)
         async with SyncEngine(backend=backend, providers=[provider], role=Role.SUBMIT) as front:
             await web(front)
             await look_up(front, "request-3")
             async with SyncEngine(
-                backend=backend, providers=[provider], quotas=quotas, role=Role.WORK, settings=Settings(grace=5)
+                backend=backend,
+                providers=[provider],
+                quotas={"acme": [Rate(20, per=1)]},
+                role=Role.WORK,
+                settings=Settings(grace=5),
             ):
                 print("worker: started")
                 await front.drain(timeout=30)
             print("worker: stopped")
             await look_up(front, "request-3")
     print(f"contacts at Acme: {len(acme.contacts)}")
+
+
+# --8<-- [end:roles]
 
 
 if __name__ == "__main__":

@@ -90,7 +90,11 @@ WITH_CODE = list(dict.fromkeys(page for page, block in all_blocks() if block.is_
 
 
 def shows_tests(code: str) -> bool:
-    names = [node.name for node in ast.parse(code).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    names = [
+        node.name
+        for node in ast.parse(code).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     return any(name.lower().startswith("test") for name in names)
 
 

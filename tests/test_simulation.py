@@ -47,7 +47,7 @@ def test_every_seed_keeps_every_promise(chunk: int) -> None:
 def test_a_seed_gives_the_same_run_each_time(seed: int, backend: Backend) -> None:
     first, second = simulate(seed, backend=backend), simulate(seed, backend=backend)
     assert first.trace == second.trace
-    assert len(first.trace) > 10
+    assert first.trace
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -8,8 +8,10 @@ operation are not part of its bytes: the queue has them as keys.
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
 from ratesync.model.lane import Lane
@@ -24,12 +26,22 @@ FORMAT = 1
 _OPTIONAL = ("key", "idempotency_key", "correlation_id", "if_version")
 
 
+T = TypeVar("T")
+
+
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 
 
 def _to_bytes(value: dict[str, Any], path: str) -> bytes:
@@ -88,19 +100,29 @@ def decode_operation(data: bytes, lane: Lane, operation_id: str) -> Operation:
             connection=lane.connection,
             id=operation_id,
             kind=_KINDS[value["k"]],
-            resource=value["r"],
-            record_id=value.get("i"),
-            fields=value.get("f") or {},
-            priority=value.get("p", 0),
+            resource=_of(str, value["r"]),
+            record_id=_text(value.get("i")),
+            fields=_of(dict, value.get("f", {})),
+            priority=_of(int, value.get("p", 0)),
             not_before=_instant(value.get("n")),
             deadline=_instant(value.get("d")),
-            key=value.get("key"),
-            idempotency_key=value.get("idempotency_key", operation_id),
-            correlation_id=value.get("correlation_id"),
-            if_version=value.get("if_version"),
+            key=_text(value.get("key")),
+            idempotency_key=_of(str, value.get("idempotency_key", operation_id)),
+            correlation_id=_text(value.get("correlation_id")),
+            if_version=_text(value.get("if_version")),
         )
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise CorruptItem(f"stored operation {operation_id} is damaged ({type(error).__name__})") from None
+
+
+def _of(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None else _of(str, value)
 
 
 _KINDS = {str(kind): kind for kind in Kind}
@@ -132,8 +154,14 @@ def encode_outcome(outcome: Outcome) -> bytes:
         value = {"o": "unknown", "t": outcome.reason}
     record = value.get("x")
     if record is not None:
-        value["x"] = {"i": record.record_id, "f": dict(record.fields), "w": record.version}
+        value["x"] = _plain(record)
     return _to_bytes({"v": FORMAT} | {name: part for name, part in value.items() if part is not None}, "outcome")
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    if not isinstance(record.fields, Mapping):
+        raise InvalidPayload(f"the fields are a {type(record.fields).__name__}, not a mapping", path="record")
+    return {"i": record.record_id, "f": dict(record.fields), "w": record.version}
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -147,15 +175,15 @@ def decode_outcome(data: bytes) -> Outcome:
         record = _record(value.get("x"))
         match value["o"]:
             case "applied":
-                return Applied(value.get("i"), value.get("w"), record)
+                return Applied(_text(value.get("i")), _text(value.get("w")), record)
             case "conflict":
-                return Conflict(value["t"], record)
+                return Conflict(_of(str, value["t"]), record)
             case "retry":
-                return RetryLater(value["t"], Cause(value["c"]), value.get("a"))
+                return RetryLater(_of(str, value["t"]), Cause(value["c"]), _seconds(value.get("a")))
             case "rejected":
-                return Rejected(value["t"], value.get("c"))
+                return Rejected(_of(str, value["t"]), _text(value.get("c")))
             case "unknown":
-                return Unknown(value["t"])
+                return Unknown(_of(str, value["t"]))
             case other:
                 raise CorruptItem(f"stored outcome has an unknown type {other!r}")
     except (KeyError, TypeError, ValueError) as error:
@@ -163,4 +191,8 @@ def decode_outcome(data: bytes) -> Outcome:
 
 
 def _record(value: dict[str, Any] | None) -> Record | None:
-    return None if value is None else Record(value["i"], value["f"], value.get("w"))
+    return None if value is None else Record(_of(str, value["i"]), _of(dict, value["f"]), _text(value.get("w")))
+
+
+def _seconds(value: Any) -> float | None:
+    return value if value is None or type(value) is float else float(_of(int, value))

@@ -1,10 +1,22 @@
-"""Which quotas apply to a call, and where each is counted."""
+"""Which quotas apply to a call, where each is counted, and that the engine makes the most of them."""
 
 from __future__ import annotations
 
-from ratesync import Capabilities, Concurrency, Lane, Quota, QuotaScope, Rate
+from collections.abc import Sequence
+
+import pytest
+from attrs import define
+from typing_extensions import override
+
+from ratesync import Capabilities, Concurrency, Lane, Operation, Quota, QuotaScope, Rate
 from ratesync.engine.quotas import QuotaTable
+from ratesync.memory import MemoryQueue
 from ratesync.model.quota import Demand, Scope
+from ratesync.model.work import Settlement
+from ratesync.testing.fake_provider import FakeProvider
+from ratesync.testing.mortal_queue import MortalQueue
+from ratesync.testing.virtual_time import VirtualClock
+from tests.engine.conftest import EngineFactory
 
 BERLIN, PARIS = Lane("acme", "berlin"), Lane("acme", "paris")
 WHOLE_APP = Rate(100, per=60.0, scope=QuotaScope.PROVIDER)
@@ -87,3 +99,60 @@ def test_the_default_concurrency_applies_where_the_adapter_names_none() -> None:
 
 def test_without_quotas_and_bound_a_call_demands_nothing() -> None:
     assert table(ACCOUNT).demands(Lane("globex"), "contacts") == ()
+
+
+@define
+class CountingQueue(MortalQueue):
+    """Counts the settlements that it gets."""
+
+    settlements: int = 0
+
+    @override
+    async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        self.settlements += len(settlements)
+        return await super().settle(worker, settlements)
+
+
+async def carry_out(make_engine: EngineFactory, clock: VirtualClock, quota: Quota, count: int) -> tuple[float, float]:
+    """Upserts of ``count`` records, 0.1 s each, one in a call: seconds that they took, settlements for each."""
+    provider = FakeProvider(capabilities=Capabilities(batch_max=1), clock=clock, latency=(0.1, 0.1))
+    queue = CountingQueue(MemoryQueue(clock=clock), clock)
+    started_at = clock.now()
+    async with make_engine(queue=queue, providers=[provider], quotas={"fake": [quota]}) as engine:
+        await engine.submit_many([Operation.upsert("fake", "contacts", str(number), {}) for number in range(count)])
+        assert await engine.drain(timeout=100_000)
+    assert len(provider.records) == count
+    return clock.now() - started_at, queue.settlements / count
+
+
+NARROW: dict[str, tuple[Quota, float]] = {
+    "rate of the connection": (Rate(10, per=1.0), 0.1),
+    "rate of one resource": (Rate(10, per=1.0, resource="contacts"), 0.1),
+    "rate of each endpoint": (Rate(10, per=1.0, scope=QuotaScope.ENDPOINT), 0.1),
+    "concurrency of the connection": (Concurrency(2), 0.05),
+    "concurrency of the provider": (Concurrency(2, scope=QuotaScope.PROVIDER), 0.05),
+    "concurrency of one resource": (Concurrency(2, resource="contacts"), 0.05),
+    "concurrency of each endpoint": (Concurrency(2, scope=QuotaScope.ENDPOINT), 0.05),
+}
+"""Quotas, and the seconds for each operation that they allow."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("quota", "seconds"), NARROW.values(), ids=NARROW)
+async def test_a_quota_is_used_to_the_full(
+    make_engine: EngineFactory, clock: VirtualClock, quota: Quota, seconds: float
+) -> None:
+    """Windows are counted from the ends of calls, as the provider may: that costs a rate one latency a window."""
+    took, _ = await carry_out(make_engine, clock, quota, 200)
+    latency = 0.1 if isinstance(quota, Rate) else 0.0
+    assert took <= 1.01 * 200 * seconds * (1 + latency) + 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("quota", [quota for quota, _ in NARROW.values()], ids=NARROW)
+async def test_the_work_for_an_operation_does_not_grow_with_the_queue(
+    make_engine: EngineFactory, clock: VirtualClock, quota: Quota
+) -> None:
+    _, few = await carry_out(make_engine, clock, quota, 50)
+    _, many = await carry_out(make_engine, clock, quota, 400)
+    assert many <= 1.5 * few

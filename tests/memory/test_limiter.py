@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -132,47 +131,124 @@ async def test_a_refusal_counts_those_who_wait(limiter: MemoryLimiter, clock: Vi
 
 
 @pytest.mark.anyio
-async def test_a_refusal_tells_no_wait_where_the_first_in_line_waits_for_a_call_elsewhere(
+async def test_a_refusal_tells_no_wait_where_those_in_line_wait_for_a_call_elsewhere(
     limiter: MemoryLimiter, clock: VirtualClock
 ) -> None:
-    permit = await granted(limiter, CALL)
+    await granted(limiter, CALL)
+    shared = Demand(ACME, Concurrency(2))
     async with calling(limiter, clock, 2**-10) as callers:
-        await callers.line_up("ada", CALL, rate(4))
+        await callers.line_up("ada", CALL, shared)
+        await callers.line_up("bob", shared, rate(4))
+        assert (await refused(limiter, shared)).retry_after is None
         assert (await refused(limiter, rate(4))).retry_after is None
-        limiter.done(permit, Observation())
+
+
+class LeapingClock(VirtualClock):
+    """Is ahead of the timers, as after the event loop has hung."""
+
+    ahead = 0.0
+
+    @override
+    def now(self) -> float:
+        return super().now() + self.ahead
 
 
 @pytest.mark.anyio
-async def test_reserve_serves_those_whose_timer_is_late(limiter: MemoryLimiter, clock: VirtualClock) -> None:
+async def test_reserve_serves_those_whose_timer_is_late() -> None:
+    clock = LeapingClock()
+    limiter = MemoryLimiter(clock=clock)
     await spend(limiter, rate(2, 2))
-    now = clock.now()
     async with calling(limiter, clock, 2**-10) as callers:
         await callers.line_up("ada", rate(2))
-        clock.now = lambda: now + 11  # type: ignore[method-assign]  # as if the event loop had hung
+        clock.ahead = 11
         await granted(limiter, rate(2))
         await refused(limiter, rate(2))
-        await anyio.sleep(0)
-        assert callers.served in ([], ["ada"])
+        await anyio.sleep(2**-10)
+        assert callers.served == ["ada"]
 
 
-def world_wide(source: random.Random) -> float:
-    """Seconds for one way to a provider far off."""
+def far_off(source: random.Random) -> float:
+    """Seconds for one way over a wide area network."""
     return 0.015 + min(0.045, source.expovariate(200))
 
 
-def next_door(source: random.Random) -> float:
-    """Seconds for one way to a provider in the same network."""
-    return 0.0003 + source.expovariate(2000)
+def nearby(source: random.Random) -> float:
+    """Seconds for one way over a local network."""
+    return 0.0003 + source.expovariate(2_000)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
-    ("way", "permits", "per", "share"),
-    [(next_door, 100, 1.0, 0.995), (world_wide, 100, 1.0, 0.98), (world_wide, 190, 10.0, 0.995)],
+    ("way", "permits", "per", "windows", "share"),
+    [
+        (nearby, 100, 1.0, 100, 0.99),
+        (far_off, 100, 1.0, 100, 0.98),
+        (far_off, 190, 10.0, 100, 0.99),
+        (far_off, 5_000, 10.0, 5, 0.8),
+    ],
 )
 def test_a_quota_is_used_up_and_never_exceeded(
-    way: type[object], permits: int, per: float, share: float, backend: Backend
+    way: Callable[[random.Random], float], permits: int, per: float, windows: int, share: float, backend: Backend
 ) -> None:
-    """200 callers against a strict sliding window."""
-    demand, clock, source = Demand(ADA, Rate(permits, per=per)), VirtualClock(), random.Random(7)
-    limiter, provider, served = MemoryLimiter(clock=clock), StrictProvider(), count()
+    """Two hundred callers against a strict sliding window; those above 2,000 permits are counted in sub-windows."""
+    clock, provider, source = VirtualClock(), StrictProvider(), random.Random(7)
+    limiter = MemoryLimiter(clock=clock)
+    demands = [Demand(ADA, Rate(permits, per=per)), Demand(ADA, Concurrency(200))]
+    counted = 0
+
+    async def call_for_ever() -> None:
+        nonlocal counted
+        while True:
+            permit = await limiter.acquire(demands)
+            await anyio.sleep(way(source))
+            provider.count(demands, clock.now())
+            counted += 1
+            await anyio.sleep(way(source))
+            limiter.done(permit, Observation())
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(call_for_ever)
+            await anyio.sleep(windows * per)
+            tasks.cancel_scope.cancel()
+
+    run_virtual(run, backend=backend)
+    assert provider.overfull == []
+    assert counted >= share * permits * windows
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("moment", ["waiting", "resuming"])
+def test_a_cancellation_at_any_checkpoint_gives_everything_back(moment: Moment, backend: Backend) -> None:
+    demands = [rate(2), CALL, rate(4, 2, scope=ACME)]
+
+    async def program(limiter: MemoryLimiter, held: list[Permit]) -> None:
+        async def call(number: int) -> None:
+            permit = await limiter.acquire(demands if number % 2 else demands[:2])
+            held.append(permit)
+            await anyio.sleep(1)
+            held.remove(permit)
+            if number == 3:
+                limiter.refund(permit)
+            else:
+                limiter.done(permit, Observation())
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(6):
+                tasks.start_soon(call, number)
+
+    async def run(at: int) -> bool:
+        limiter, held = MemoryLimiter(clock=VirtualClock()), list[Permit]()
+        reached = await run_with_cancellation_at(at, program, limiter, held, moment=moment)
+        for permit in held:
+            limiter.refund(permit)
+        await anyio.sleep(11)
+        assert [use.used for use in await limiter.usage(demands)] == [0, 0, 0]
+        await granted(limiter, rate(2, 2), CALL, rate(4, 4, scope=ACME))
+        return reached
+
+    at = 1
+    while run_virtual(run, at, backend=backend):
+        at += 1
+    assert at > 10

@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.catch_up()
         return self.loop.run_until_complete(call)
 
-    @initialize(mailbox_max=st.integers(1, 4), capacity=st.integers(4, 14), results=st.integers(0, 8))
+    @initialize(mailbox_max=st.integers(1, 4), capacity=st.integers(6, 16), results=st.integers(0, 8))
     def start(self, mailbox_max: int, capacity: int, results: int) -> None:
         options: dict[str, Any] = {
             "mailbox_max": mailbox_max,
@@ -91,8 +91,8 @@ class QueueMachine(RuleBasedStateMachine):
                 st.none() | whiles,
                 st.none() | st.none() | st.sampled_from(["d1", "d2"]),
             ),
-            min_size=1,
-            max_size=5,
+            min_size=2,
+            max_size=6,
         )
     )
     def enqueue(self, items: Sequence[tuple[str, Lane, str, int, float | None, str | None]]) -> None:
@@ -118,7 +118,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.model.check_claim(request, claimed)
         self.leases += [(worker, lease) for batch in claimed.batches for lease in batch]
 
-    @precondition(lambda self: self.leases)
+    @precondition(lambda self: self.model.held)
     @rule(
         data=st.data(),
         fates=st.lists(st.sampled_from([None, "attempted", "unsent"]) | ends, min_size=4, max_size=4),
@@ -126,9 +126,35 @@ class QueueMachine(RuleBasedStateMachine):
         rest=st.none() | whiles,
     )
     def settle(self, data: st.DataObject, fates: list[str | None], counted: bool, rest: float | None) -> None:
-        """Any lease that ever was, and mostly one of the latest."""
-        recent = st.sampled_from(self.leases[-4:])
-        worker, lease = data.draw(recent | st.sampled_from(self.leases))
+        """A lease in force."""
+        worker, lease = data.draw(st.sampled_from(self.leases_in_force()))
+        assert self.settle_lease(worker, lease, fates, counted=counted, rest=rest)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), worker=workers, fate=st.sampled_from([None, "attempted", OperationState.COMPLETED]))
+    def settle_any(self, data: st.DataObject, worker: str, fate: str | None) -> None:
+        """Any lease that ever was, by anybody."""
+        holder, lease = data.draw(st.sampled_from(self.leases))
+        self.settle_lease(data.draw(st.sampled_from([holder, worker])), lease, [fate] * 4)
+
+    @rule(worker=workers)
+    def claim_all(self, worker: str) -> None:
+        self.claim(worker, 100, {"p": 100, "q": 100}, {})
+
+    @precondition(lambda self: self.model.held)
+    @rule(fate=st.sampled_from(["attempted", "attempted", OperationState.DEAD, OperationState.COMPLETED]))
+    def settle_all(self, fate: str) -> None:
+        """Everything that is leased has the same fate."""
+        for worker, lease in self.leases_in_force():
+            self.settle_lease(worker, lease, [fate] * 4)
+
+    def leases_in_force(self) -> list[tuple[str, Lease]]:
+        tokens = {holding.token for holding in self.model.held.values()}
+        return [one for one in self.leases if one[1].token in tokens]
+
+    def settle_lease(
+        self, worker: str, lease: Lease, fates: Sequence[str | None], *, counted: bool = True, rest: float | None = None
+    ) -> bool:
         pairs = list(zip(lease.items, fates, strict=False))
         settlement = Settlement(
             lease,
@@ -143,6 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
         (answer,) = self.run(self.queue.settle(worker, [settlement]))
         self.model.alive[worker] = self.clock.at
         assert answer == self.model.settle(worker, settlement)
+        return answer
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 3.0, 9.5, 10.0, 25.0]))
     def time_passes(self, seconds: float) -> None:
@@ -160,13 +187,19 @@ class QueueMachine(RuleBasedStateMachine):
     def holder_crashes(self, crashes: int) -> None:
         """Whoever claims everything dies, several times in a row."""
         for _ in range(crashes):
-            self.claim("crasher", 100, {"p": 100, "q": 100}, {})
+            self.claim_all("crasher")
             self.clock.at += LEASE_SECONDS
         self.claim("w1", 1, {"p": 1, "q": 1}, {})
 
     @rule(ids=names)
     def cancel(self, ids: list[str]) -> None:
         assert self.run(self.queue.cancel(ids)) == [self.model.cancel(name) for name in ids]
+
+    @precondition(lambda self: self.model.held)
+    @rule(data=st.data())
+    def cancel_what_is_leased(self, data: st.DataObject) -> None:
+        ids = [one.id for holding in self.model.held.values() for one in holding.operations]
+        self.cancel([data.draw(st.sampled_from(ids))])
 
     @rule(lane=lanes, wait=whiles)
     def park(self, lane: Lane, wait: float) -> None:
@@ -185,10 +218,6 @@ class QueueMachine(RuleBasedStateMachine):
         self.run(self.queue.resume(selector))
         self.model.resume(selector)
 
-    @rule()
-    def resume_all(self) -> None:
-        self.resume(Selector())
-
     @rule(ids=names)
     def replay(self, ids: list[str]) -> None:
         assert self.run(self.queue.replay(ids)) == [self.model.replay(name) for name in ids]
@@ -197,18 +226,18 @@ class QueueMachine(RuleBasedStateMachine):
     def discard(self, ids: list[str]) -> None:
         assert self.run(self.queue.discard(ids)) == [self.model.discard(name) for name in ids]
 
+    @precondition(lambda self: self.model.dead)
+    @rule(data=st.data(), how=st.sampled_from(["replay", "discard"]))
+    def decide(self, data: st.DataObject, how: str) -> None:
+        """About a letter that is there."""
+        ids = [data.draw(st.sampled_from([one.id for one in self.model.dead]))]
+        self.replay(ids) if how == "replay" else self.discard(ids)
+
     @rule()
-    def drain(self) -> None:
-        """Open every lane, take everything and complete it."""
-        self.resume_all()
+    def open_all(self) -> None:
+        self.resume(Selector())
         for lane in LANES:
             self.park(lane, -1.0)
-        self.claim("w2", 100, {"p": 100, "q": 100}, {})
-        for worker, lease in self.leases[-12:]:
-            ends = tuple(Finished(leased.id, OperationState.COMPLETED, b"") for leased in lease.items)
-            settlement = Settlement(lease, finished=ends)
-            assert self.run(self.queue.settle(worker, [settlement])) == [self.model.settle(worker, settlement)]
-            self.model.alive[worker] = self.clock.at
 
     @invariant()
     def both_look_the_same(self) -> None:

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from ratesync.memory.lane_queue import LaneQueue
 from ratesync.memory.leases import Leases
-from ratesync.memory.mailbox import Hold, Record
+from ratesync.memory.mailbox import Hold, Mailbox, Record
 from ratesync.memory.queue import MemoryQueue
 from ratesync.memory.turns import Turns
 from ratesync.model.lane import Lane, Selector
@@ -34,7 +34,7 @@ def with_items(claim: Claim, **changes: Any) -> Claim:
     """The claim with every leased item changed."""
 
     def changed(lease: Lease) -> Lease:
-        return evolve(lease, items=tuple(evolve(leased, **changes) for leased in lease.items))
+        return evolve(lease, items=tuple(leased._replace(**changes) for leased in lease.items))
 
     return evolve(claim, batches=tuple(tuple(changed(lease) for lease in batch) for batch in claim.batches))
 
@@ -98,7 +98,7 @@ class BodyShared(MemoryQueue):
         bodies = {item.id: item.body for lease in leases for one in lease.items for item in self._given[one.id]}
 
         def shared(leased: LeasedItem) -> LeasedItem:
-            return evolve(leased, body=bodies.get(leased.id, b""))
+            return leased._replace(body=bodies.get(leased.id, b""))
 
         batches = tuple(
             tuple(evolve(lease, items=tuple(shared(leased) for leased in lease.items)) for lease in batch)
@@ -126,10 +126,9 @@ class ReturnedToTheEnd(MemoryQueue):
         for settlement in settlements:
             queue = self._lanes.find(settlement.lease.lane)
             box = None if queue is None else queue.mailboxes.get(settlement.lease.key)
-            if queue is not None and box is not None and not isinstance(box, tuple):
-                while (record := box.head) is not None and record.id in {one.id for one in settlement.lease.items}:
-                    if record.next is None:
-                        break
+            ids = {leased.id for leased in settlement.lease.items}
+            for _ in ids:
+                if isinstance(box, Mailbox) and (record := box.head) and record.next and record.id in ids:
                     box.remove(record)
                     box.append(record)
         return answers

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ratesync.memory.queue import MemoryQueue
 from tests.testing.queue_mutants import MUTANTS
 
+MISTAKES = re.compile(r"(Attribute|Import|Name|Type|NotAnAttrsClass|AttrsAttributeNotFound)Error")
+"""What a mutant raises that does not keep up with the queue that it breaks."""
+
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.slow
 
 SUBCLASS = """
 from functools import partial
@@ -38,14 +44,14 @@ class Test{name}(QueueSuite):
 
 def run_suite(pytester: pytest.Pytester, queue: type[MemoryQueue], *options: str) -> pytest.RunResult:
     pytester.makepyfile(SUBCLASS.format(module=queue.__module__, name=queue.__name__))
-    return pytester.runpytest_inprocess("-q", "--tb=line", "-p", "no:cacheprovider", *options)
+    return pytester.runpytest_inprocess("-q", "--tb=line", "-W", "error", "-p", "no:cacheprovider", *options)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_the_suite_finds_the_fault(pytester: pytest.Pytester, mutant: type[MemoryQueue]) -> None:
     result = run_suite(pytester, mutant, "-x")
     assert result.parseoutcomes().get("failed") == 1
-    assert result.ret is pytest.ExitCode.TESTS_FAILED
+    assert not MISTAKES.search(result.stdout.str()), "the mutant itself is broken"
 
 
 def test_the_suite_finds_no_fault_in_the_original(pytester: pytest.Pytester) -> None:

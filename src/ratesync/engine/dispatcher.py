@@ -45,6 +45,8 @@ class Dispatcher:
         self._changed = anyio.Event()
         self.started = anyio.Event()
         """Set for as long as calls are under way."""
+        self.busy_since: float | None = None
+        """Instant since which calls are under way without a break; None if none is."""
 
     async def run(self, calls: TaskGroup) -> None:
         """Claim and start calls in the task group ``calls`` until cancelled."""
@@ -77,6 +79,8 @@ class Dispatcher:
             call = Call(self._desk, lane, tasks)
             self._calls[call] = None
             calls.start_soon(self._run, call)
+        if self.busy_since is None:
+            self.busy_since = self._desk.clock.now()
         self.started.set()
 
     async def _run(self, call: Call) -> None:
@@ -87,6 +91,7 @@ class Dispatcher:
             self._changed.set()
             if not self._calls:
                 self.started = anyio.Event()
+                self.busy_since = None
 
     async def _wait_for_change(self) -> None:
         self._changed = anyio.Event()

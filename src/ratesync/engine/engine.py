@@ -18,7 +18,7 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.quotas import QuotaKey
 from ratesync.engine.ticket import Ticket, TicketDesk
-from ratesync.engine.wiring import TransformerKey, check_providers, check_quotas, check_transformers
+from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
 from ratesync.engine.worker import Worker
 from ratesync.errors import ConfigurationError, EngineClosed, ForkedProcess
 from ratesync.model.lane import Lane, Selector
@@ -77,6 +77,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._transformers = dict(transformers or {})
         check_quotas(self._quotas, self._providers)
         check_transformers(self._transformers, self._providers)
+        check_observers(observers)
         try:
             self._role = Role(role)
         except ValueError:

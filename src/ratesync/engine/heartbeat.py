@@ -40,7 +40,7 @@ class Heartbeat:
         self._clock = clock
         self._notify = notify
         self._every = queue.lease_seconds / _BEATS_PER_LEASE
-        self._turned_at: float | None = None
+        self._turned_at = 0.0
         self._stop = threading.Event()
 
     async def run(self) -> None:
@@ -58,15 +58,12 @@ class Heartbeat:
     async def _beat_while_busy(self) -> None:
         tick = self._every if self._clock.is_virtual else min(self._every, self._settings.blocked_after / 4)
         extended_at = self._clock.now()
-        try:
-            while self._dispatcher.started.is_set():
-                self._turned_at = self._clock.now()
-                if self._turned_at - extended_at >= self._every:
-                    extended_at = self._turned_at
-                    await self._extend()
-                await anyio.sleep(tick)
-        finally:
-            self._turned_at = None
+        while self._dispatcher.started.is_set():
+            self._turned_at = self._clock.now()
+            if self._turned_at - extended_at >= self._every:
+                extended_at = self._turned_at
+                await self._extend()
+            await anyio.sleep(tick)
 
     async def _extend(self) -> None:
         try:
@@ -86,16 +83,25 @@ class Heartbeat:
         reported_turn = None
         kept_at = 0.0
         while not self._stop.wait(self._settings.blocked_after / 2):
-            turned_at = self._turned_at
+            busy_since = self._dispatcher.busy_since
             now = self._clock.now()
-            if turned_at is None or now - turned_at < self._settings.blocked_after:
+            # The first call after a rest may block the loop before the heart has beaten.
+            turned_at = now if busy_since is None else max(busy_since, self._turned_at)
+            if now - turned_at < self._settings.blocked_after:
                 continue
             if turned_at != reported_turn:
                 reported_turn = turned_at
                 self._notify(LoopBlocked(now, now - turned_at, _stack_of(loop_thread)))
-            if now - turned_at <= self._settings.max_block and now - kept_at >= self._every:
+            if now - turned_at <= self._settings.max_block and now - kept_at >= self._every and self._keep_alive(now):
                 kept_at = now
-                self._queue.keep_alive(self._worker)
+
+    def _keep_alive(self, now: float) -> bool:
+        try:
+            self._queue.keep_alive(self._worker)
+        except QueueError as error:
+            self._notify(BackendFailed(now, type(error).__name__, self._settings.blocked_after / 2))
+            return False
+        return True
 
 
 def _stack_of(thread: int) -> str:

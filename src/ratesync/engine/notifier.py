@@ -24,6 +24,9 @@ class Notifier:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception as error:  # noqa: BLE001  an observer is the host's code and may raise anything
-                # The type only: what an observer raises may hold what it was told.
-                _log.error("observer %r raised %s on %s", observer, type(error).__name__, type(event).__name__)
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  an observer is the host's code and may raise anything
+                # Types only: what an observer is made of, or raises, may be private.
+                names = type(observer).__qualname__, type(error).__name__, type(event).__name__
+                _log.error("observer %s raised %s on %s", *names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol, Self
 
 from attrs import frozen
@@ -63,14 +64,16 @@ class Parts:
 
         :raises ConfigurationError: queue or limiter is missing, or a part does not keep its protocol.
         """
-        queue = queue or getattr(backend, "queue", None)
-        limiter = limiter or getattr(backend, "limiter", None)
-        state = state or getattr(backend, "state", None)
+        queue = getattr(backend, "queue", None) if queue is None else queue
+        limiter = getattr(backend, "limiter", None) if limiter is None else limiter
+        state = getattr(backend, "state", None) if state is None else state
         if queue is None or limiter is None:
             missing = "queue" if queue is None else "limiter"
             raise ConfigurationError(f"no {missing}: give backend=, for example MemoryBackend(), or {missing}=")
         check_plugin(queue, QueueBackend, "queue")
         check_plugin(limiter, Limiter, "limiter")
+        if not (isinstance(queue.lease_seconds, int | float) and 0 < queue.lease_seconds < math.inf):
+            raise ConfigurationError(f"queue {type(queue).__name__!r}: lease_seconds must be a number above 0")
         if state is not None:
             check_plugin(state, StateStore, "state")
         return cls(queue, limiter, state)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ratesync.engine.quotas import QuotaKey
 from ratesync.errors import ConfigurationError
 from ratesync.model.batch import Capabilities, CreateIdentity
 from ratesync.model.quota import Concurrency, Rate
-from ratesync.protocols import LooksUp, ProviderClient, Transformer
+from ratesync.protocols import LooksUp, Observer, ProviderClient, Transformer
 
 TransformerKey = tuple[str, str]
 """(provider, resource)."""
@@ -88,12 +88,40 @@ def check_quotas(quotas: Mapping[QuotaKey, Iterable[object]], names: Iterable[st
     """
     known = sorted(names)
     for key, values in quotas.items():
-        provider = key if isinstance(key, str) else key[0]
+        provider = _provider_of(key)
         if provider not in known:
             raise ConfigurationError(f"quotas[{key!r}]: no such provider; registered are {known}")
+        if not isinstance(values, Sequence):
+            raise ConfigurationError(f"quotas[{key!r}]: must be a list of quotas, not a {type(values).__name__}")
         for value in values:
             if not isinstance(value, Rate | Concurrency):
                 raise ConfigurationError(f"quotas[{key!r}]: {value!r} is neither a Rate nor a Concurrency")
+
+
+def _provider_of(key: object) -> str:
+    match key:
+        case str():
+            return key
+        case (str() as provider, str()):
+            return provider
+        case _:
+            raise ConfigurationError(f"quotas[{key!r}]: the key must be a provider's name or (provider, connection)")
+
+
+def check_observers(observers: Iterable[object]) -> None:
+    """Make sure that observers can be called with one event and need not be awaited.
+
+    :raises ConfigurationError: names the observer's type.
+    """
+    for observer in observers:
+        name = type(observer).__qualname__
+        if not callable(observer):
+            raise ConfigurationError(f"observer of type {name}: must be callable with one event")
+        if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(type(observer).__call__):
+            raise ConfigurationError(f"observer of type {name}: must not be async, as nobody would await it")
+        problem = _signature_problem(observer, "observer", Observer.__call__)
+        if problem is not None:
+            raise ConfigurationError(f"observer of type {name}: {problem}")
 
 
 def check_transformers(transformers: Mapping[TransformerKey, Transformer], names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from itertools import count, islice
 from ratesync.memory.mailbox import MOST_GARBAGE, Record
 from ratesync.model.lane import Selector
 
-MOST_GONE = 10_000
+MOST_GONE = 1000
 """Ids of letters that are gone and whose place is remembered, for those who page through while letters go."""
 
 

@@ -91,8 +91,7 @@ class Lanes:
             return
         del self._queues[queue.lane], self._by_number[queue.number]
         self._turns[queue.lane.provider].dismiss(queue)
-        if queue.parked_until > now:
-            self._keep_park(queue.lane, queue.parked_until, now)
+        self._keep_park(queue.lane, queue.parked_until, now)
 
     def wake(self, providers: Iterable[str], now: float) -> None:
         """Bring the lanes up to date that have something due by now."""
@@ -165,7 +164,9 @@ class Lanes:
 
     def _keep_park(self, lane: Lane, until: float, now: float) -> None:
         self._parks[lane] = until
-        if len(self._parks) > self._most_parks:
+        if until <= now:
+            del self._parks[lane]
+        elif len(self._parks) > self._most_parks:
             self._parks = {lane: until for lane, until in self._parks.items() if until > now}
             self._most_parks = max(MOST_GARBAGE, 2 * len(self._parks))
 

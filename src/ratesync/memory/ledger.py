@@ -27,6 +27,11 @@ class Ledger:
             return item.id
         return None if item.dedupe is None else self._dedupes.get((item.lane, item.dedupe))
 
+    def is_pending(self, operation_id: str) -> bool:
+        """Whether the operation is known and not finished."""
+        known = self.records.get(operation_id)
+        return isinstance(known, tuple) or (known is not None and known.state not in FINAL)
+
     def add(self, fresh: Fresh, lane: Lane) -> None:
         """Take an operation in."""
         self.records[fresh[2]] = fresh

@@ -13,19 +13,14 @@ from ratesync.rules.lifecycle import TRANSITIONS, Move
 Moves = Mapping[OperationState, OperationState]
 
 
-def _entry(move: Move) -> OperationState:
-    state = TRANSITIONS[None, move]
-    if state is None:
-        raise ValueError(f"{move} makes no operation")
-    return state
-
-
 def _lookup(move: Move) -> Moves:
     return {before: after for (before, name), after in TRANSITIONS.items() if name is move and before and after}
 
 
-ENQUEUED = _entry(Move.ENQUEUE)
-SCHEDULED = _entry(Move.SCHEDULE)
+_FIRST = {name: after for (before, name), after in TRANSITIONS.items() if before is None and after}
+
+ENQUEUED = _FIRST[Move.ENQUEUE]
+SCHEDULED = _FIRST[Move.SCHEDULE]
 DUE = _lookup(Move.DUE)
 CLAIM = _lookup(Move.CLAIM)
 RELEASE = _lookup(Move.RELEASE)

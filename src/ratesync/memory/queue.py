@@ -28,7 +28,6 @@ from ratesync.model.work import (
     QueueStats,
     Settlement,
 )
-from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
 
 MEBIBYTE = 1_048_576
@@ -243,8 +242,7 @@ class MemoryQueue:
         At ``until`` (an instant; None: never) the entry as it is. None if the id is not known.
         """
         await anyio.lowlevel.checkpoint()
-        record = self._lanes.record(operation_id)
-        if record is None or record.state in FINAL:
+        if not self._ledger.is_pending(operation_id):
             return self._look_up(operation_id, self._forget_old())
         end = await self._store.finishes.wait(operation_id, until)
         return self._look_up(operation_id, self._forget_old()) if end is None else end

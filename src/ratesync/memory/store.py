@@ -59,7 +59,7 @@ class Store:
     def accept(self, items: Sequence[Item], now: float) -> list[Enqueued]:
         """Add those items that are new."""
         answers: list[Enqueued] = []
-        scores: dict[int, float] = {}
+        scores = {priority: score(now, priority, self._priority_step) for priority in {item.priority for item in items}}
         queue: LaneQueue | None = None
         for item in items:
             earlier = self.ledger.earlier(item)
@@ -68,8 +68,6 @@ class Store:
                 continue
             if queue is None or queue.lane != item.lane:
                 queue = self._touch(item.lane, now)
-            if item.priority not in scores:
-                scores[item.priority] = score(now, item.priority, self._priority_step)
             self._add(queue, item, scores[item.priority], now)
             answers.append(Enqueued(item.id, False))
         return answers

@@ -12,7 +12,7 @@ from ratesync.memory.mailbox import MOST_GARBAGE
 from ratesync.model.lane import Lane
 from ratesync.rules import fairness
 
-MOST_DEBTS = 10_000
+MOST_DEBTS = 1000
 """Lanes that are gone and whose virtual time is remembered. Forgetting one costs the others at most one batch."""
 
 

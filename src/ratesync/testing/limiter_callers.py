@@ -71,6 +71,23 @@ async def calling(limiter: Limiter, clock: Clock, moment: float) -> AsyncGenerat
 
 
 @define(eq=False)
+class CountedWindow:
+    """The calls of the last window."""
+
+    calls: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]], init=False)
+    """Instants and costs."""
+    cost: int = field(default=0, init=False)
+    """All of them together."""
+
+    def count(self, cost: int, now: float, since: float) -> None:
+        """A call arrives now. Those until ``since`` have left the window."""
+        self.calls.append((now, cost))
+        self.cost += cost
+        while self.calls[0][0] <= since:
+            self.cost -= self.calls.popleft()[1]
+
+
+@define(eq=False)
 class StrictProvider:
     """Counts each call when it arrives, and remembers the most that any window and any instant held.
 
@@ -78,10 +95,9 @@ class StrictProvider:
     """
 
     tolerance: float = 1e-6
-    counted: dict[tuple[Scope, Rate], deque[tuple[float, int]]] = field(
-        factory=dict[tuple[Scope, Rate], deque[tuple[float, int]]], init=False
+    windows: dict[tuple[Scope, Rate], CountedWindow] = field(
+        factory=dict[tuple[Scope, Rate], "CountedWindow"], init=False
     )
-    """Instants and costs of the calls in the current windows."""
     under_way: dict[tuple[Scope, Quota], int] = field(factory=dict[tuple[Scope, Quota], int], init=False)
     overfull: list[str] = field(factory=list[str], init=False)
     """What was exceeded."""
@@ -103,13 +119,10 @@ class StrictProvider:
         """The call arrives."""
         for demand in demands:
             if isinstance(demand.quota, Rate):
-                calls = self.counted.setdefault((demand.scope, demand.quota), deque())
-                calls.append((now, demand.cost))
-                while calls[0][0] <= now - demand.quota.per + self.tolerance:
-                    calls.popleft()
-                inside = sum(cost for _, cost in calls)
-                if inside > demand.quota.permits:
-                    self.overfull.append(f"{demand}: {inside} in one window")
+                window = self.windows.setdefault((demand.scope, demand.quota), CountedWindow())
+                window.count(demand.cost, now, now - demand.quota.per + self.tolerance)
+                if window.cost > demand.quota.permits:
+                    self.overfull.append(f"{demand}: {window.cost} in one window")
 
 
 async def granted(limiter: Limiter, *demands: Demand) -> Permit:

@@ -250,6 +250,17 @@ class QueueWaitSuite(QueuePart):
             await complete(queue, [later])
         assert drained == [True]
 
+    @pytest.mark.parametrize("kind", ["available", "scheduled", "resting", "leased"])
+    async def test_everything_pending_keeps_a_lane_from_being_drained(
+        self, queue: QueueBackend, timeline: Timeline, kind: str
+    ) -> None:
+        await submit(queue, item("a", not_before=timeline.after(50) if kind == "scheduled" else None))
+        if kind in {"resting", "leased"}:
+            lease = await take_one(queue)
+            if kind == "resting":
+                assert await settle(queue, attempted(lease, resume_at=timeline.after(50)))
+        assert not await queue.drained(EVERYTHING, timeline.after(0))
+
     async def test_draining_is_for_the_selected_lanes(self, queue: QueueBackend, timeline: Timeline) -> None:
         await submit(queue, item("a"), item("b", lane=BOB), item("e", lane=ELSEWHERE))
         with timeline.takes(0):

@@ -1,0 +1,305 @@
+"""On the real aiolimiter, in the virtual time of asyncio."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import anyio
+import pytest
+
+from ratesync.errors import ConfigurationError, CostAboveLimit, LimiterError, PermitTimeout
+from ratesync.memory.smoothing import SmoothingLimiter
+from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Rate, Scope
+from ratesync.protocols import Limiter
+from ratesync.testing.limiter_callers import StrictProvider, calling, granted, refused, spend
+from ratesync.testing.virtual_time import VirtualClock, run_virtual, virtual_backend_options
+
+pytestmark = pytest.mark.anyio
+
+ACME, ADA, BOB = Scope("acme"), Scope("acme", "ada"), Scope("acme", "bob")
+CONTACTS = Scope("acme", "ada", "contacts")
+MOMENT = 2**-10
+THROTTLED = Observation(throttled=True, retry_after=5)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return virtual_backend_options("asyncio")
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def limiter(clock: VirtualClock) -> SmoothingLimiter:
+    """Four a second, one at a time."""
+    return SmoothingLimiter(4, clock=clock)
+
+
+def rate(cost: int = 1, *, scope: Scope = ADA) -> Demand:
+    return Demand(scope, Rate(100, per=1), cost)
+
+
+def calls(permits: int, *, scope: Scope = ADA) -> Demand:
+    return Demand(scope, Concurrency(permits))
+
+
+async def test_it_keeps_the_protocol(limiter: SmoothingLimiter) -> None:
+    assert isinstance(limiter, Limiter)
+    await limiter.open()
+    await limiter.close()
+
+
+async def test_calls_come_evenly(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    started_at, granted_at = clock.now(), list[float]()
+    for _ in range(9):
+        permit = await limiter.acquire([rate()])
+        granted_at.append(permit.granted_at - started_at)
+        limiter.done(permit, Observation())
+    assert granted_at == pytest.approx([number / 4 for number in range(9)], abs=1e-6)
+
+
+async def test_an_empty_bucket_lets_a_burst_through(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(4, burst=3, clock=clock)
+    for _ in range(3):
+        await spend(limiter, rate())
+    await refused(limiter, rate())
+    await anyio.sleep(0.25)
+    await spend(limiter, rate())
+    await refused(limiter, rate())
+
+
+async def test_the_wait_that_a_refusal_tells_is_exact(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(3, per=7, burst=2, clock=clock)
+    await spend(limiter, rate(2))
+    await anyio.sleep(0.3)
+    refusal = await refused(limiter, rate(2))
+    assert refusal.retry_after == pytest.approx(14 / 3 - 0.3, abs=1e-6)
+    await anyio.sleep(refusal.retry_after - 0.01)
+    await refused(limiter, rate(2))
+    await anyio.sleep(0.01)
+    await granted(limiter, rate(2))
+
+
+async def test_a_refusal_stands_for_the_whole_connection(limiter: SmoothingLimiter) -> None:
+    await spend(limiter, rate(scope=CONTACTS))
+    refusal = await refused(limiter, rate(scope=CONTACTS))
+    assert refusal.demand == Demand(ADA, Rate(1, per=0.25))
+
+
+async def test_connections_have_buckets_of_their_own(limiter: SmoothingLimiter) -> None:
+    for scope in (ADA, BOB, ACME, Scope("other", "ada")):
+        await spend(limiter, rate(scope=scope))
+    for demands in ([rate(scope=ACME), rate(scope=CONTACTS)], [calls(9)], [rate(scope=BOB)], [rate(scope=ACME)]):
+        await refused(limiter, *demands)
+
+
+async def test_calls_that_demand_nothing_share_a_bucket(limiter: SmoothingLimiter) -> None:
+    await spend(limiter)
+    refusal = await refused(limiter)
+    assert refusal.retry_after == pytest.approx(0.25)
+
+
+async def test_declared_rates_are_not_looked_at(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(100, burst=100, clock=clock)
+    for _ in range(50):
+        await spend(limiter, Demand(ADA, Rate(1, per=3_600)))
+
+
+async def test_it_is_the_wrong_tool_for_a_sliding_window(clock: VirtualClock) -> None:
+    """Twice the limit comes in the first window, as the docstring says."""
+    limiter, provider, demand = SmoothingLimiter(100, burst=100, clock=clock), StrictProvider(), rate()
+    started_at = clock.now()
+    while clock.now() < started_at + 0.99:
+        limiter.done(await limiter.acquire([demand]), Observation())
+        provider.count([demand], clock.now())
+    assert provider.windows[ADA, Rate(100, per=1)].cost == pytest.approx(200, abs=2)
+
+
+async def test_concurrency_is_kept(limiter: SmoothingLimiter) -> None:
+    first = await granted(limiter, calls(1))
+    await anyio.sleep(10)
+    refusal = await refused(limiter, calls(1))
+    assert (refusal.demand, refusal.retry_after) == (calls(1), None)
+    limiter.done(first, Observation())
+    await granted(limiter, calls(1))
+
+
+async def test_a_refusal_takes_no_concurrency(limiter: SmoothingLimiter) -> None:
+    await spend(limiter, rate())
+    await refused(limiter, rate(), calls(1, scope=ACME))
+    await granted(limiter, rate(scope=BOB), calls(1, scope=ACME))
+
+
+async def test_the_permit_tells_what_it_is_for(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    await spend(limiter, rate())
+    permit = await limiter.acquire([rate(), calls(1)])
+    assert permit.demands == (rate(), calls(1))
+    assert permit.granted_at == clock.now()
+
+
+async def test_first_come_first_served_whatever_the_cost(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(4, burst=4, clock=clock)
+    await spend(limiter, rate(4))
+    async with calling(limiter, clock, MOMENT) as callers:
+        await callers.line_up("small", rate())
+        await callers.line_up("big", rate(4))
+        await callers.line_up("late", rate())
+        refusal = await refused(limiter, rate())
+        assert refusal.retry_after == pytest.approx(0.75)  # three are in line, a quarter of a second each at least
+        await anyio.sleep(2)
+        assert callers.served == ["small", "big", "late"]
+        assert callers.served_at["big"] - callers.served_at["small"] == pytest.approx(1, abs=0.01)
+
+
+async def test_those_who_wait_come_before_reserve(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(4, burst=4, clock=clock)
+    await spend(limiter, rate(4))
+    async with calling(limiter, clock, MOMENT) as callers:
+        await callers.line_up("big", rate(4))
+        await anyio.sleep(0.5)
+        await refused(limiter, rate())
+
+
+async def test_who_gives_up_leaves_the_line(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    await spend(limiter, rate())
+    async with calling(limiter, clock, MOMENT) as callers:
+        first = await callers.line_up("first", rate(), calls(1, scope=ACME))
+        await callers.line_up("second", rate())
+        first.cancel()
+        await anyio.sleep(0.26)
+        assert callers.served == ["second"]
+        await granted(limiter, rate(scope=BOB), calls(1, scope=ACME))
+
+
+async def test_a_refund_gives_the_concurrency_back_but_not_the_place(limiter: SmoothingLimiter) -> None:
+    permit = await granted(limiter, rate(), calls(1))
+    limiter.refund(permit)
+    assert (await limiter.usage([calls(1)]))[0].used == 0
+    await refused(limiter, rate(), calls(1))
+
+
+@pytest.mark.parametrize("how", ["done", "refund"])
+async def test_ending_a_permit_twice_is_an_error(limiter: SmoothingLimiter, how: str) -> None:
+    permit = await granted(limiter, calls(2))
+    await anyio.sleep(1)
+    await granted(limiter, calls(2))
+    limiter.refund(permit)
+    with pytest.raises(LimiterError, match="Permit 1 is not in use"):
+        if how == "refund":
+            limiter.refund(permit)
+        else:
+            limiter.done(permit, Observation())
+    assert (await limiter.usage([calls(2)]))[0].used == 1
+
+
+async def test_a_pause_that_the_provider_asks_for_is_kept(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    started_at = clock.now()
+    limiter.done(await granted(limiter, rate()), THROTTLED)
+    assert (await refused(limiter, rate(scope=CONTACTS))).retry_after == 5
+    await granted(limiter, rate(scope=BOB))
+    await limiter.acquire([rate()])
+    assert clock.now() - started_at == pytest.approx(5)
+
+
+async def test_a_throttled_call_without_a_wait_pauses_nothing(limiter: SmoothingLimiter) -> None:
+    limiter.done(await granted(limiter, rate()), Observation(throttled=True))
+    await anyio.sleep(0.25)
+    await granted(limiter, rate())
+
+
+async def test_a_cost_above_the_burst_is_an_error(limiter: SmoothingLimiter) -> None:
+    with pytest.raises(CostAboveLimit, match="above the burst of 1"):
+        await limiter.reserve([rate(2)])
+    with pytest.raises(CostAboveLimit, match="above the burst of 1"):
+        await limiter.acquire([rate(2)])
+
+
+async def test_a_cost_below_one_is_an_error(limiter: SmoothingLimiter) -> None:
+    with pytest.raises(ValueError, match="acme/ada: a cost of 0"):
+        await limiter.reserve([rate(0)])
+
+
+async def test_a_deadline_that_is_sure_to_pass_is_an_error_at_once(
+    limiter: SmoothingLimiter, clock: VirtualClock
+) -> None:
+    await spend(limiter, rate())
+    now = clock.now()
+    with pytest.raises(PermitTimeout) as error:
+        await limiter.acquire([rate(), calls(1)], deadline=now + 0.2)
+    assert clock.now() == now
+    assert error.value.retry_after == pytest.approx(0.25)
+    await limiter.acquire([rate(), calls(1)], deadline=now + 0.3)
+
+
+async def test_a_deadline_that_passes_in_line_is_an_error_then(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    await spend(limiter, rate())
+    async with calling(limiter, clock, MOMENT) as callers:
+        await callers.line_up("first", rate())
+        await callers.line_up("second", rate(), deadline=clock.now() + 0.3)
+        await anyio.sleep(0.31)
+        assert callers.served == ["first"]
+        assert list(callers.refused) == ["second"]
+
+
+async def test_usage_tells_how_full_the_bucket_is(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(4, burst=4, clock=clock)
+    assert [use.used for use in await limiter.usage([rate(), calls(2)])] == [0, 0]
+    await granted(limiter, rate(4), calls(2))
+    await anyio.sleep(0.25)
+    bucket, under_way = await limiter.usage([rate(), calls(2)])
+    assert (bucket.used, under_way.used) == (3, 1)
+    assert bucket.next_free_at == clock.now()
+    await spend(limiter, rate())
+    assert (await limiter.usage([rate()]))[0].next_free_at == pytest.approx(clock.now() + 0.25)
+
+
+async def test_buckets_that_have_run_empty_are_dropped(limiter: SmoothingLimiter) -> None:
+    for number in range(1_000):
+        await spend(limiter, rate(scope=Scope("acme", str(number))))
+        await anyio.sleep(0.01)
+    assert len(limiter._buckets) < 100
+
+
+async def test_a_bucket_with_a_line_is_not_dropped(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    limiter.done(await granted(limiter, rate()), THROTTLED)
+    async with calling(limiter, clock, MOMENT) as callers:
+        await callers.line_up("ada", rate())
+        await anyio.sleep(1)
+        for number in range(100):
+            await spend(limiter, rate(scope=Scope("acme", str(number))))
+        await refused(limiter, rate())
+        await anyio.sleep(4)
+        assert callers.served == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("max_rate", "per", "burst"),
+    [(0, 1, 1), (-1, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1), (1, 0, 1), (1, math.inf, 1), (1, 1, 0.5), (1, 1, math.inf)],
+)
+def test_numbers_that_make_no_bucket_are_an_error(max_rate: float, per: float, burst: float) -> None:
+    with pytest.raises(ConfigurationError, match="rate and time must be above 0, burst 1 or more"):
+        SmoothingLimiter(max_rate, per, burst=burst)
+
+
+def test_other_event_loops_are_refused() -> None:
+    async def run() -> None:
+        limiter = SmoothingLimiter(4, clock=VirtualClock())
+        with pytest.raises(ConfigurationError, match="needs asyncio"):
+            await limiter.open()
+        with pytest.raises(ConfigurationError, match="needs asyncio"):
+            await limiter.reserve([rate()])
+        with pytest.raises(ConfigurationError, match="needs asyncio"):
+            await limiter.acquire([rate(), calls(1)])
+
+    run_virtual(run, backend="trio")
+
+
+def test_aiolimiter_is_loaded_only_for_a_bucket() -> None:
+    script = "import sys, ratesync.memory.smoothing as s; s.SmoothingLimiter(1); print('aiolimiter' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"

@@ -31,6 +31,7 @@ __all__ = [
     "clock",
     "create",
     "make_engine",
+    "nothing",
     "upsert",
 ]
 

@@ -279,7 +279,8 @@ async def test_case_12_a_transformer_that_holds_the_interpreter_costs_one_repeti
             signs_meanwhile.append(stage.queue.signs)
 
     stage = Stage(block)
-    slow = await stage.run()
+    stage.provider.gate.set()
+    slow = await stage.run(idle=True)
     assert signs_meanwhile == [0]
     assert [event.key for event in stage.seen(LeaseRefused)].count("contacts\0001") == 1
     assert stage.writes == 2 + 1

@@ -32,7 +32,7 @@ from ratesync.codec import FORMAT, encode_operation
 from ratesync.errors import EnqueueUncertain, ForkedProcess, QueueError
 from ratesync.memory import MemoryBackend
 from ratesync.model.event import LeaseRefused
-from ratesync.model.work import ClaimRequest, Enqueued, Finished, Item, Settlement
+from ratesync.model.work import Claim, ClaimRequest, Enqueued, Finished, Item, Settlement
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.mortal_queue import MortalQueue
 from ratesync.testing.virtual_time import VirtualClock
@@ -42,6 +42,7 @@ from tests.failure_modes.conftest import (
     Process,
     ProcessFactory,
     create,
+    nothing,
     upsert,
 )
 
@@ -292,6 +293,15 @@ class FailingQueue(MortalQueue):
     """A queue that cannot settle any more."""
 
     failing: bool = False
+    when_claimed: Callable[[], None] = nothing
+    """Happens when a claim has got work, before the engine begins with it."""
+
+    @override
+    async def claim(self, request: ClaimRequest) -> Claim:
+        claim = await super().claim(request)
+        if claim.batches:
+            self.when_claimed()
+        return claim
 
     @override
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -331,6 +341,29 @@ async def test_case_09_a_failing_backend_does_not_keep_the_engine_from_leaving(
     assert len(provider.records) == operations
 
 
+async def test_case_09_calls_that_had_not_begun_do_not_keep_the_engine_either(
+    make_engine: EngineFactory, backend: MemoryBackend, provider: NotingProvider, clock: VirtualClock
+) -> None:
+    provider.capabilities = Capabilities(batch_max=1, concurrency=None)
+    queue = FailingQueue(backend.queue, clock)
+    started_at = clock.now()
+    with anyio.CancelScope() as scope:
+
+        def fail_and_cancel() -> None:
+            queue.failing = True
+            scope.cancel()
+
+        queue.when_claimed = fail_and_cancel
+        async with make_engine(queue=queue) as engine:
+            await engine.submit_many([upsert(str(number), n=number) for number in range(40)])
+            await anyio.sleep_forever()
+    assert clock.now() - started_at <= 1.1
+    queue.failing, queue.when_claimed = False, nothing
+    async with make_engine(queue=queue) as engine:
+        assert await engine.drain(timeout=600)
+    assert len(provider.records) == 40
+
+
 @define
 class SlowQueue(MortalQueue):
     """A queue whose settlements take their time to be acknowledged."""
@@ -346,14 +379,14 @@ class SlowQueue(MortalQueue):
 async def test_case_10_cancelled_during_the_ack(
     make_engine: EngineFactory, backend: MemoryBackend, provider: NotingProvider, clock: VirtualClock
 ) -> None:
-    queue = SlowQueue(backend.queue, clock, takes=1.0)
+    queue = SlowQueue(backend.queue, clock, takes=0.6)
     provider.latency = (1.0, 1.0)
-    with anyio.move_on_after(1.5) as scope:  # in the middle of the ack
+    with anyio.move_on_after(1.3) as scope:  # in the middle of the ack
         async with make_engine(queue=queue) as engine:
             await engine.submit(evolve(upsert("1", n=1), id="op"))
             await anyio.sleep_forever()
     assert scope.cancelled_caught
-    assert clock.now() - provider.instants[0] <= 1.5 + ACKED_WITHIN + 0.1
+    assert clock.now() - provider.instants[0] <= 1.3 + ACKED_WITHIN + 0.1
     async with make_engine(role="submit") as engine:
         assert (await engine.status("op")).outcome == Applied("1", "1")
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable
 
 import anyio
@@ -76,6 +78,16 @@ async def test_ending_a_permit_twice_is_an_error(limiter: MemoryLimiter) -> None
         limiter.done(permit, Observation())
     with pytest.raises(LimiterError, match="Permit 1 is not in use"):
         limiter.refund(permit)
+
+
+@pytest.mark.anyio
+async def test_an_ended_permit_is_forgotten(limiter: MemoryLimiter) -> None:
+    permit = await granted(limiter, CALL)
+    reference = weakref.ref(permit)
+    limiter.done(permit, Observation())
+    del permit
+    gc.collect()
+    assert reference() is None
 
 
 @pytest.mark.anyio
@@ -179,21 +191,21 @@ def nearby(source: random.Random) -> float:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
-    ("way", "permits", "per", "windows", "share"),
+    ("way", "quota", "windows", "share"),
     [
-        (nearby, 100, 1.0, 100, 0.99),
-        (far_off, 100, 1.0, 100, 0.98),
-        (far_off, 190, 10.0, 100, 0.99),
-        (far_off, 5_000, 10.0, 5, 0.8),
+        (nearby, Rate(100, per=1), 100, 0.99),
+        (far_off, Rate(100, per=1), 100, 0.98),
+        (far_off, Rate(190, per=10), 100, 0.99),
+        (far_off, Rate(5_000, per=10), 5, 0.8),
     ],
 )
 def test_a_quota_is_used_up_and_never_exceeded(
-    way: Callable[[random.Random], float], permits: int, per: float, windows: int, share: float, backend: Backend
+    way: Callable[[random.Random], float], quota: Rate, windows: int, share: float, backend: Backend
 ) -> None:
     """Two hundred callers against a strict sliding window; those above 2,000 permits are counted in sub-windows."""
     clock, provider, source = VirtualClock(), StrictProvider(), random.Random(7)
     limiter = MemoryLimiter(clock=clock)
-    demands = [Demand(ADA, Rate(permits, per=per)), Demand(ADA, Concurrency(200))]
+    demands = [Demand(ADA, quota), Demand(ADA, Concurrency(200))]
     counted = 0
 
     async def call_for_ever() -> None:
@@ -210,12 +222,12 @@ def test_a_quota_is_used_up_and_never_exceeded(
         async with anyio.create_task_group() as tasks:
             for _ in range(200):
                 tasks.start_soon(call_for_ever)
-            await anyio.sleep(windows * per)
+            await anyio.sleep(windows * quota.per)
             tasks.cancel_scope.cancel()
 
     run_virtual(run, backend=backend)
     assert provider.overfull == []
-    assert counted >= share * permits * windows
+    assert counted >= share * quota.permits * windows
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import anyio
-import pytest
 from attrs import define, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st

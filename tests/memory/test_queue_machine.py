@@ -82,8 +82,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(
         items=st.lists(
-            st.builds(
-                lambda name, lane, key, priority, wait, dedupe: (name, lane, key, priority, wait, dedupe),
+            st.tuples(
                 st.sampled_from(NAMES),
                 lanes,
                 st.sampled_from(["k1", "k2", "k3"]),

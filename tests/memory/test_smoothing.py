@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
+import weakref
 
 import anyio
 import pytest
 
 from ratesync.errors import ConfigurationError, CostAboveLimit, LimiterError, PermitTimeout
+from ratesync.memory.leaky_bucket import LeakyBuckets
 from ratesync.memory.smoothing import SmoothingLimiter
-from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Rate, Scope
+from ratesync.model.quota import Concurrency, Demand, Observation, Rate, Scope
 from ratesync.protocols import Limiter
 from ratesync.testing.limiter_callers import StrictProvider, calling, granted, refused, spend
 from ratesync.testing.virtual_time import VirtualClock, run_virtual, virtual_backend_options
@@ -78,6 +81,7 @@ async def test_the_wait_that_a_refusal_tells_is_exact(clock: VirtualClock) -> No
     await spend(limiter, rate(2))
     await anyio.sleep(0.3)
     refusal = await refused(limiter, rate(2))
+    assert refusal.retry_after is not None
     assert refusal.retry_after == pytest.approx(14 / 3 - 0.3, abs=1e-6)
     await anyio.sleep(refusal.retry_after - 0.01)
     await refused(limiter, rate(2))
@@ -183,17 +187,15 @@ async def test_a_refund_gives_the_concurrency_back_but_not_the_place(limiter: Sm
     await refused(limiter, rate(), calls(1))
 
 
-@pytest.mark.parametrize("how", ["done", "refund"])
-async def test_ending_a_permit_twice_is_an_error(limiter: SmoothingLimiter, how: str) -> None:
+async def test_ending_a_permit_twice_is_an_error(limiter: SmoothingLimiter) -> None:
     permit = await granted(limiter, calls(2))
     await anyio.sleep(1)
     await granted(limiter, calls(2))
     limiter.refund(permit)
     with pytest.raises(LimiterError, match="Permit 1 is not in use"):
-        if how == "refund":
-            limiter.refund(permit)
-        else:
-            limiter.done(permit, Observation())
+        limiter.refund(permit)
+    with pytest.raises(LimiterError, match="Permit 1 is not in use"):
+        limiter.done(permit, Observation())
     assert (await limiter.usage([calls(2)]))[0].used == 1
 
 
@@ -206,8 +208,11 @@ async def test_a_pause_that_the_provider_asks_for_is_kept(limiter: SmoothingLimi
     assert clock.now() - started_at == pytest.approx(5)
 
 
-async def test_a_throttled_call_without_a_wait_pauses_nothing(limiter: SmoothingLimiter) -> None:
-    limiter.done(await granted(limiter, rate()), Observation(throttled=True))
+@pytest.mark.parametrize("observation", [Observation(throttled=True), Observation(retry_after=5)])
+async def test_without_a_refusal_and_a_wait_there_is_no_pause(
+    limiter: SmoothingLimiter, observation: Observation
+) -> None:
+    limiter.done(await granted(limiter, rate()), observation)
     await anyio.sleep(0.25)
     await granted(limiter, rate())
 
@@ -217,6 +222,21 @@ async def test_a_cost_above_the_burst_is_an_error(limiter: SmoothingLimiter) -> 
         await limiter.reserve([rate(2)])
     with pytest.raises(CostAboveLimit, match="above the burst of 1"):
         await limiter.acquire([rate(2)])
+
+
+async def test_the_largest_cost_counts(clock: VirtualClock) -> None:
+    limiter = SmoothingLimiter(4, burst=4, clock=clock)
+    await spend(limiter, rate(), rate(3, scope=CONTACTS), rate(2, scope=ACME))
+    assert (await limiter.usage([rate()]))[0].used == 3
+
+
+async def test_an_ended_permit_is_forgotten(limiter: SmoothingLimiter) -> None:
+    permit = await granted(limiter, calls(1))
+    reference = weakref.ref(permit)
+    limiter.done(permit, Observation())
+    del permit
+    gc.collect()
+    assert reference() is None
 
 
 async def test_a_cost_below_one_is_an_error(limiter: SmoothingLimiter) -> None:
@@ -236,14 +256,36 @@ async def test_a_deadline_that_is_sure_to_pass_is_an_error_at_once(
     await limiter.acquire([rate(), calls(1)], deadline=now + 0.3)
 
 
+async def test_a_deadline_is_sure_to_pass_wherever_in_line(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
+    await spend(limiter, rate())
+    async with calling(limiter, clock, MOMENT) as callers:
+        await callers.line_up("first", rate())
+        await callers.line_up("second", rate(), deadline=clock.now() + 0.2)
+        assert list(callers.refused) == ["second"]
+
+
+async def test_a_deadline_that_passes_for_want_of_concurrency_is_an_error_then(
+    limiter: SmoothingLimiter, clock: VirtualClock
+) -> None:
+    await granted(limiter, calls(1))
+    before = clock.now()
+    with pytest.raises(PermitTimeout):
+        await limiter.acquire([calls(1)], deadline=before + 3)
+    assert clock.now() == before + 3
+
+
 async def test_a_deadline_that_passes_in_line_is_an_error_then(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
     await spend(limiter, rate())
     async with calling(limiter, clock, MOMENT) as callers:
         await callers.line_up("first", rate())
-        await callers.line_up("second", rate(), deadline=clock.now() + 0.3)
-        await anyio.sleep(0.31)
-        assert callers.served == ["first"]
-        assert list(callers.refused) == ["second"]
+        await callers.line_up("second", rate())
+        await callers.line_up("third", rate(), deadline=clock.now() + 0.3)
+        await anyio.sleep(0.29)
+        assert list(callers.refused) == []
+        await anyio.sleep(0.01)
+        assert list(callers.refused) == ["third"]
+        await anyio.sleep(0.2)
+        assert callers.served == ["first", "second"]
 
 
 async def test_usage_tells_how_full_the_bucket_is(clock: VirtualClock) -> None:
@@ -258,11 +300,12 @@ async def test_usage_tells_how_full_the_bucket_is(clock: VirtualClock) -> None:
     assert (await limiter.usage([rate()]))[0].next_free_at == pytest.approx(clock.now() + 0.25)
 
 
-async def test_buckets_that_have_run_empty_are_dropped(limiter: SmoothingLimiter) -> None:
+async def test_buckets_that_have_run_empty_are_dropped() -> None:
+    buckets = LeakyBuckets(burst=1, pace=0.25)
     for number in range(1_000):
-        await spend(limiter, rate(scope=Scope("acme", str(number))))
+        await buckets.of(Scope("acme", str(number))).fill(1)
         await anyio.sleep(0.01)
-    assert len(limiter._buckets) < 100
+        assert len(buckets) < 100
 
 
 async def test_a_bucket_with_a_line_is_not_dropped(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
@@ -272,14 +315,25 @@ async def test_a_bucket_with_a_line_is_not_dropped(limiter: SmoothingLimiter, cl
         await anyio.sleep(1)
         for number in range(100):
             await spend(limiter, rate(scope=Scope("acme", str(number))))
-        await refused(limiter, rate())
+        await callers.line_up("bob", rate())
         await anyio.sleep(4)
         assert callers.served == ["ada"]
+        await anyio.sleep(0.25)
+        assert callers.served == ["ada", "bob"]
 
 
 @pytest.mark.parametrize(
     ("max_rate", "per", "burst"),
-    [(0, 1, 1), (-1, 1, 1), (math.nan, 1, 1), (math.inf, 1, 1), (1, 0, 1), (1, math.inf, 1), (1, 1, 0.5), (1, 1, math.inf)],
+    [
+        (0, 1, 1),
+        (-1, 1, 1),
+        (math.nan, 1, 1),
+        (math.inf, 1, 1),
+        (1, 0, 1),
+        (1, math.inf, 1),
+        (1, 1, 0.5),
+        (1, 1, math.inf),
+    ],
 )
 def test_numbers_that_make_no_bucket_are_an_error(max_rate: float, per: float, burst: float) -> None:
     with pytest.raises(ConfigurationError, match="rate and time must be above 0, burst 1 or more"):

@@ -188,9 +188,11 @@ def run(window: Window, plains: list[PlainCount], steps: list[tuple[str, int, in
             for plain in plains:
                 plain.under_way.append((now, cost))
         elif step == "refund" and plains[0].under_way:
-            window.refund([plain.refund(number) for plain in plains][0])
+            refunded = [plain.refund(number) for plain in plains]
+            window.refund(refunded[0])
         elif step == "settle" and plains[0].under_way:
-            started_at, taken = [plain.settle(number, now) for plain in plains][0]
+            settled = [plain.settle(number, now) for plain in plains]
+            started_at, taken = settled[0]
             window.settle(taken, started_at, now)
         for plain in plains:
             plain.ended = plain.left(now)  # what has left does not come back when the credit shrinks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -14,7 +14,6 @@ from ratesync.memory.lane_queue import LaneQueue
 from ratesync.memory.leases import Leases
 from ratesync.memory.mailbox import Hold, Mailbox, Record
 from ratesync.memory.queue import MemoryQueue
-from ratesync.memory.turns import Turns
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
 from ratesync.model.work import (
@@ -30,13 +29,18 @@ from ratesync.model.work import (
 )
 
 
+def changed(options: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The options, some of them replaced."""
+    return {**options, **changes}
+
+
 def with_items(claim: Claim, **changes: Any) -> Claim:
     """The claim with every leased item changed."""
 
-    def changed(lease: Lease) -> Lease:
+    def with_changes(lease: Lease) -> Lease:
         return evolve(lease, items=tuple(leased._replace(**changes) for leased in lease.items))
 
-    return evolve(claim, batches=tuple(tuple(changed(lease) for lease in batch) for batch in claim.batches))
+    return evolve(claim, batches=tuple(tuple(with_changes(lease) for lease in batch) for batch in claim.batches))
 
 
 class TokenIgnored(MemoryQueue):
@@ -154,11 +158,13 @@ class ParkIgnored(MemoryQueue):
 
 class NewLanesNotPaused(MemoryQueue):
     async def enqueue(self, items: Sequence[Item], *, wait_until: float | None = None) -> Sequence[Enqueued]:
-        pauses, self._lanes._pauses = self._lanes._pauses, {}
-        try:
-            return await super().enqueue(items, wait_until=wait_until)
-        finally:
-            self._lanes._pauses = pauses
+        new = [item.lane for item in items if self._lanes.find(item.lane) is None]
+        answers = await super().enqueue(items, wait_until=wait_until)
+        for lane in new:
+            if (queue := self._lanes.find(lane)) is not None:
+                queue.is_paused = False
+                self._lanes.plan(queue, self._clock.now())
+        return answers
 
 
 class ResumeTooMuch(MemoryQueue):
@@ -168,7 +174,7 @@ class ResumeTooMuch(MemoryQueue):
 
 class CapacityIgnored(MemoryQueue):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "capacity": 1_000_000_000})
+        super().__init__(**changed(options, capacity=1_000_000_000))
 
 
 class LatecomersFirst(MemoryQueue):
@@ -221,16 +227,14 @@ class FairnessIgnored(MemoryQueue):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._lanes.end_turn = self._end_turn  # type: ignore[method-assign]
+        self._lanes.next_turn = self._oldest_lane  # type: ignore[method-assign]
+        self._lanes.end_turn = lambda queue, amount: None  # type: ignore[method-assign]
 
-    def _end_turn(self, queue: LaneQueue, amount: int) -> None:
-        turns: Turns = self._lanes._turns[queue.lane.provider]
-        turns.end(queue, 0)
-        queue.virtual_time = -1e9 + queue.number
-        for place, entry in enumerate(turns._open):
-            if entry[2] is queue:
-                turns._open[place] = (queue.virtual_time, *entry[1:])
-        turns._open.sort()
+    def _oldest_lane(self, providers: Iterable[str], now: float) -> LaneQueue | None:
+        for queue in sorted(self._lanes.selected(Selector()), key=lambda queue: queue.number):
+            if queue.lane.provider in providers and queue.is_open(now) and self._lanes.room(queue) > 0:
+                return queue
+        return None
 
 
 class WeightIgnored(MemoryQueue):
@@ -245,7 +249,7 @@ class PriorityIgnored(MemoryQueue):
 
 class AgeIgnored(MemoryQueue):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "priority_step": 1e9})
+        super().__init__(**changed(options, priority_step=1e9))
 
 
 class ScheduleIgnored(MemoryQueue):
@@ -268,12 +272,12 @@ class WishLost(MemoryQueue):
 
 class ResultDroppedAtOnce(MemoryQueue):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "result_capacity": 0})
+        super().__init__(**changed(options, result_capacity=0))
 
 
 class ResultsKeptForEver(MemoryQueue):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "result_capacity": 1_000_000, "result_seconds": inf})
+        super().__init__(**changed(options, result_capacity=1_000_000, result_seconds=inf))
 
 
 class WakeUpLost(MemoryQueue):
@@ -298,7 +302,7 @@ class MarkerIgnored(MemoryQueue):
 
 class Polls(MemoryQueue):
     async def wait(self, marker: int, until: float | None) -> None:
-        while marker == self._store.bell.marker and (until is None or self._clock.now() < until):
+        while marker == self._store.bell.marker and (until is None or self._clock.now() < until):  # noqa: ASYNC110
             await anyio.sleep(0.1)
 
 
@@ -321,7 +325,7 @@ class DrainedTooEarly(MemoryQueue):
 
 class DeadLettersForgotten(MemoryQueue):
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "dead_letter_capacity": 1_000_000_000})
+        super().__init__(**changed(options, dead_letter_capacity=1_000_000_000))
 
 
 class ReplayKeepsAttempts(MemoryQueue):
@@ -344,8 +348,10 @@ class NeverLetsOthersRun(MemoryQueue):
     """A claim that is cancelled comes back as if nothing had happened."""
 
     async def claim(self, request: ClaimRequest) -> Claim:
+        claims: list[Claim] = []
         with anyio.CancelScope(shield=True):
-            return await super().claim(request)
+            claims.append(await super().claim(request))
+        return claims[0]
 
 
 class EntryIncomplete(MemoryQueue):

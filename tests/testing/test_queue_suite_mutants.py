@@ -1,4 +1,4 @@
-"""The conformance suite of queues is itself tested: it must find each of many broken queues, and nothing in a good one."""
+"""The conformance suite of queues is itself tested: it finds each of many faults, and none in a good queue."""
 
 from __future__ import annotations
 

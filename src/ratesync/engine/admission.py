@@ -15,12 +15,15 @@ from ratesync.engine.quotas import QuotaTable
 from ratesync.errors import QueueError
 from ratesync.model.event import LaneParked
 from ratesync.model.lane import Lane
-from ratesync.model.quota import Demand, Observation, Permit, QuotaScope
+from ratesync.model.quota import Demand, Observation, Permit, QuotaScope, Rate
 from ratesync.protocols import Limiter, QueueBackend
 from ratesync.rules.circuit import Wait
 
 _LOOK_AGAIN = 5.0
 """Seconds after which a lane that waits for somebody's call to end is tried again, should the wake-up be elsewhere."""
+
+_MOST_PLACES = 1000
+"""Quotas of single resources whose latest place is remembered before the outdated ones are forgotten."""
 
 
 @frozen
@@ -60,6 +63,7 @@ class Admission:
         self._clock = clock
         self._notify = notify
         self._blocked: dict[Hashable, deque[Lane]] = {}
+        self._places: dict[Demand, float] = {}
 
     async def enter(self, lane: Lane, resource: str) -> Pass | Refused:
         """Ask for one call. When refused, the lane is parked until it makes sense to ask again."""
@@ -83,12 +87,24 @@ class Admission:
         return await self._refuse(lane, answer.demand, answer.retry_after)
 
     async def _refuse(self, lane: Lane, demand: Demand, retry_after: float | None) -> Refused:
-        until = None if retry_after is None else self._clock.now() + retry_after
-        if demand.quota.resource is not None or demand.quota.scope is QuotaScope.ENDPOINT:
-            # Other resources of the lane may still be called: only these mailboxes wait.
-            return Refused(until if until is not None else self._clock.now() + _LOOK_AGAIN)
-        await self._park(lane, until, "quota", demand.scope)
+        now = self._clock.now()
+        quota = demand.quota
+        one_resource = quota.resource is not None or quota.scope is QuotaScope.ENDPOINT
+        if one_resource and isinstance(quota, Rate) and retry_after is not None:
+            # Other resources of the lane may still be called: only these mailboxes wait, each for a place of its own.
+            return Refused(self._place(demand, now, now + retry_after))
+        await self._park(lane, None if retry_after is None else now + retry_after, "quota", demand.scope)
         return Refused()
+
+    def _place(self, demand: Demand, now: float, free_at: float) -> float:
+        """The instant at which one more call will fit, behind all those that were sent away before."""
+        quota = demand.quota
+        spacing = quota.per / quota.permits if isinstance(quota, Rate) else 0.0
+        if len(self._places) > _MOST_PLACES:
+            self._places = {other: at for other, at in self._places.items() if at > now}
+        place = max(free_at, self._places.get(demand, 0.0) + spacing)
+        self._places[demand] = place
+        return place
 
     async def _park(self, lane: Lane, until: float | None, reason: str, waits_for: Hashable) -> None:
         if until is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import frozen
 
-from ratesync.clock import Clock
+from ratesync.clock import Clock, timeout_at
 from ratesync.engine.admission import Admission, Pass, Refused
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
@@ -19,16 +19,16 @@ from ratesync.errors import LimiterError, QueueError
 from ratesync.model.event import BackendFailed, CallFinished, LanePaused
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater
 from ratesync.model.quota import Observation
 from ratesync.model.work import Settlement
 from ratesync.protocols import QueueBackend
-from ratesync.rules.verdict import is_failure
+from ratesync.rules.verdict import is_failure, is_throttled
 
+_GIVE_BACK_WITHIN = 2.0
+"""Seconds that giving back may take a call that was broken off; then its leases lapse."""
 _AFTER_FAILURE = 1.0
 """Seconds before work is offered again that the queue or the limiter failed on, so that a failure does not spin."""
-_NEWER_FORMAT_DELAY = 30.0
-"""Seconds before a mailbox written by a newer version is offered again: a newer worker may take it meanwhile."""
 
 
 @frozen
@@ -55,11 +55,14 @@ class Call:
         self._desk = desk
         self._lane = lane
         self._tasks = tasks
+        self.is_given_back = tasks[0].action is Action.LEAVE
+        self.is_suspect = tasks[0].action is Action.SEND and tasks[0].is_suspect
         self._sending: frozenset[str] = frozenset()
         self._pass: Pass | None = None
         self._settled = False
         self._resume_at: float | None = None
         self._known: Sequence[Settlement] = ()
+        self._admitted_at = 0.0
 
     async def run(self) -> None:
         """Make the call and settle its leases. Failures of queue and limiter are reported, not raised."""
@@ -86,10 +89,12 @@ class Call:
         """
         if self._settled:
             return
-        with anyio.CancelScope(shield=True):
+        desk = self._desk
+        closes_at = desk.settler.closes_at or desk.clock.now() + _GIVE_BACK_WITHIN
+        with anyio.CancelScope(shield=True), timeout_at(desk.clock, closes_at):
             if self._pass is not None:
                 entered, self._pass = self._pass, None
-                await self._desk.admission.hand_back(entered, sent=bool(self._sending))
+                await desk.admission.hand_back(entered, sent=bool(self._sending))
             await self._settle(self._known or [self._returned(task) for task in self._tasks])
 
     def _returned(self, task: Task) -> Settlement:
@@ -98,7 +103,7 @@ class Call:
 
     def _without_call(self, task: Task) -> Settlement:
         if task.action is Action.LEAVE:
-            return Settlement(task.lease, resume_at=self._desk.clock.now() + _NEWER_FORMAT_DELAY)
+            return Settlement(task.lease, resume_at=self._desk.clock.now() + task.leave_for)
         if task.outcome is None:
             return self._desk.settler.finish(task, OperationState.COMPLETED, Applied())
         return self._desk.settler.finish(task, OperationState.DEAD, task.outcome)
@@ -114,6 +119,7 @@ class Call:
             await self._settle([Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks])
             return None
         self._pass = answer
+        self._admitted_at = answer.admitted_at
         return answer
 
     async def _lookup(self, task: Task) -> None:
@@ -154,6 +160,9 @@ class Call:
         ledger = Ledger(self._lane)
         desk.health.earn_retries(self._lane, sum(task.items[0].attempts == 0 for task, _, _ in judged))
         capabilities = desk.executor.providers[self._lane.provider].capabilities
+        desk.health.note_throttling(
+            self._lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at
+        )
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
         self._known = ledger.settlements
@@ -171,14 +180,16 @@ class Call:
 
     async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
         """The provider answered, or did not, or was not asked: tell circuit and limiter."""
+        desk = self._desk
         entered, self._pass = self._pass, None
         if entered is None:
             return
         if not answers:
-            await self._desk.admission.hand_back(entered, sent=False)
+            await desk.admission.hand_back(entered, sent=False)
             return
-        throttled = [answer for answer in answers if isinstance(answer, RetryLater) and answer.cause is Cause.THROTTLED]
-        waits = [answer.retry_after for answer in throttled if answer.retry_after is not None]
+        throttled = [answer for answer in answers if isinstance(answer, RetryLater) and is_throttled(answer)]
+        longest = desk.settler.settings.retry.max_delay
+        waits = [min(answer.retry_after, longest) for answer in throttled if answer.retry_after is not None]
         now = self._desk.clock.now()
         duration = now - entered.admitted_at
         # One bad record must not open the circuit for its neighbours: a batch failed if all of it failed.

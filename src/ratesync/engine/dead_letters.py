@@ -8,7 +8,7 @@ from ratesync.codec import decode_operation, decode_outcome
 from ratesync.errors import CodecError
 from ratesync.model.lane import Selector
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Rejected
+from ratesync.model.outcome import Unknown
 from ratesync.model.status import DeadLetter
 from ratesync.model.work import Entry
 from ratesync.protocols import QueueBackend
@@ -38,7 +38,10 @@ def _letter(entry: Entry) -> DeadLetter:
             kind=Kind.READ,
             key=entry.key,
         )
-    outcome = decode_outcome(entry.result) if entry.result else Rejected("no outcome was stored")
+    try:
+        outcome = decode_outcome(entry.result or b"")
+    except CodecError as error:
+        outcome = Unknown(str(error))
     return DeadLetter(
         id=entry.id, operation=operation, attempts=entry.attempts, died_at=entry.finished_at or 0.0, outcome=outcome
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random as random_module
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,7 +19,7 @@ from ratesync.engine.quotas import QuotaKey
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
 from ratesync.engine.worker import Worker
-from ratesync.errors import ConfigurationError, EngineClosed, ForkedProcess
+from ratesync.errors import ConfigurationError, EngineClosed
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation
 from ratesync.model.quota import Quota
@@ -92,7 +91,7 @@ class SyncEngine(AsyncContextManagerMixin):
             self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
-        self._process: int | None = None
+        self._running = False
         self._entered = False
 
     @asynccontextmanager
@@ -104,7 +103,8 @@ class SyncEngine(AsyncContextManagerMixin):
             for part in self._parts.all():
                 await part.open()
                 stack.push_async_callback(_close, part)
-            self._process = os.getpid()
+            self._tickets.open()
+            self._running = True
             try:
                 if self._role is Role.SUBMIT:
                     yield self
@@ -112,7 +112,7 @@ class SyncEngine(AsyncContextManagerMixin):
                     async with self._working():
                         yield self
             finally:
-                self._process = None
+                self._running = False
 
     @asynccontextmanager
     async def _working(self) -> AsyncGenerator[None]:
@@ -146,10 +146,9 @@ class SyncEngine(AsyncContextManagerMixin):
             raise raised
 
     def _check_open(self) -> None:
-        if self._process is None:
+        if not self._running:
             raise EngineClosed("the engine is not running: use it inside `async with SyncEngine(...) as engine`")
-        if self._process != os.getpid():
-            raise ForkedProcess("this process was forked from the one that started the engine: start a new engine here")
+        self._tickets.check_process()
 
     async def submit(self, operation: Operation, *, wait: float | None = None) -> Ticket:
         """Accept one operation. When this returns, it will be carried out, as far as the queue's durability reaches.

@@ -16,14 +16,14 @@ from ratesync.model.batch import Batch
 from ratesync.model.event import SlowTransformer, UnexpectedResult
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
 from ratesync.model.settings import Settings
 from ratesync.protocols import LooksUp, ProviderClient, Transformer
 from ratesync.rules.provider_errors import outcome_for_error
+from ratesync.rules.result import check_result
 
 T = TypeVar("T")
 
-_OUTCOMES = (Applied, Conflict, RetryLater, Rejected, Unknown)
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
 
 
@@ -56,9 +56,18 @@ class Executor:
         provider = self.providers[lane.provider]
         batch = Batch(lane, first.resource, first.kind, tuple(operations))
         answer = await self._bounded(provider.execute(batch))
+        try:
+            return self._read_all(lane, operations, answer)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  what an adapter answers may raise anything when looked at
+            outcome = Unknown(f"the adapter's answer cannot be read ({type(error).__name__})")
+            return dict.fromkeys((operation.id or "" for operation in operations), outcome)
+
+    def _read_all(self, lane: Lane, operations: Sequence[Operation], answer: object) -> dict[str, Outcome]:
         ids = [operation.id or "" for operation in operations]
         if not isinstance(answer, Mapping):
-            return dict.fromkeys(ids, answer)
+            return dict.fromkeys(ids, check_result(answer))
         if len(answer) > len(ids) or any(identity not in answer for identity in ids):
             self._report_unexpected(lane, answer, ids)
         return {operation.id or "": self._read(operation, answer) for operation in operations}
@@ -69,9 +78,7 @@ class Executor:
         if not isinstance(provider, LooksUp):
             return Unknown("the adapter cannot look operations up")
         answer = await self._bounded(provider.lookup(operation))
-        if answer is None or isinstance(answer, _OUTCOMES):
-            return answer
-        return Unknown(f"the adapter's lookup answered with a {type(answer).__name__}")
+        return None if answer is None else check_result(answer)
 
     async def _bounded(self, call: Awaitable[T]) -> T | Outcome:
         timeout = self.settings.call_timeout
@@ -93,11 +100,10 @@ class Executor:
             self.notify(UnexpectedResult(self.clock.now(), lane, extra))
 
     def _read(self, operation: Operation, answer: Mapping[str, object]) -> Outcome:
-        outcome = answer.get(operation.id or "")
-        if outcome is None:
+        found = answer.get(operation.id or "")
+        if found is None:
             return Unknown("the adapter gave no outcome for this operation")
-        if not isinstance(outcome, _OUTCOMES):
-            return Unknown(f"the adapter's outcome is a {type(outcome).__name__}")
+        outcome = check_result(found)
         if isinstance(outcome, Applied) and outcome.record is not None:
             return self._to_local(operation, outcome)
         return outcome
@@ -112,6 +118,8 @@ class Executor:
             raise
         except BaseException as error:  # noqa: BLE001  the host's code may raise anything
             return Rejected(f"the transformer raised {_describe(error)} on the record read", code="transform")
+        if not isinstance(fields, Mapping):
+            return Rejected(f"the transformer gave a {type(fields).__name__} for the record read", code="transform")
         return evolve(outcome, record=evolve(outcome.record, fields=fields))
 
 

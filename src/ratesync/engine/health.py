@@ -26,6 +26,10 @@ class LaneHealth:
     in_flight: int = 0
     held_until: float = 0.0
     """The provider asked to be left alone until this instant."""
+    throttles: int = 0
+    """How often it asked so in a row."""
+    throttled_at: float = 0.0
+    """When it asked so last."""
 
 
 class HealthBoard:
@@ -84,6 +88,19 @@ class HealthBoard:
         """The provider asked to be left alone until an instant."""
         health = self._of(lane)
         health.held_until = max(health.held_until, until)
+
+    def note_throttling(self, lane: Lane, *, throttled: bool, admitted_at: float) -> None:
+        """A call that was admitted at an instant was throttled or not. Calls made side by side count once."""
+        health = self._of(lane)
+        if not throttled:
+            health.throttles = 0
+        elif admitted_at >= health.throttled_at:
+            health.throttles += 1
+            health.throttled_at = self._clock.now()
+
+    def throttles(self, lane: Lane) -> int:
+        """How often in a row the provider asked to be left alone."""
+        return self._of(lane).throttles
 
     def held_until(self, lane: Lane) -> float:
         """The instant until which the provider asked to be left alone; in the past if it did not."""

@@ -24,7 +24,7 @@ from ratesync.model.settings import Settings
 from ratesync.model.work import Finished, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.retry import backoff
-from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, judge
+from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_throttled, judge
 
 
 @define
@@ -53,6 +53,8 @@ class Settler:
     notify: Notifier
     patience: float
     """Seconds for which settling is tried again while the backend fails."""
+    closes_at: float | None = None
+    """Instant after which nothing is settled any more; set when the engine is left."""
 
     def judge(
         self, task: Task, operation: Operation, outcome: Outcome, capabilities: Capabilities, ledger: Ledger
@@ -67,7 +69,8 @@ class Settler:
             operation,
             capabilities,
             self.settings.retry,
-            attempts=item.attempts,
+            # A lane that is throttled again and again waits longer and longer, whichever operation meets it.
+            attempts=self.health.throttles(ledger.lane) - 1 if is_throttled(outcome) else item.attempts,
             sent_before=item.sent_as != 0,
             circuit_closed=self.health.is_closed(ledger.lane),
             affordable=self.health.afford_retry(ledger.lane) if isinstance(outcome, Unknown) else True,
@@ -105,7 +108,7 @@ class Settler:
         accepted = await self._try_to_settle(settlements)
         while accepted is None:
             delay = max(MINIMUM_DELAY, backoff(self.settings.retry, attempt, self.random.random()))
-            if self.clock.now() + delay > give_up_at:
+            if self.clock.now() + delay > (give_up_at if self.closes_at is None else min(give_up_at, self.closes_at)):
                 return  # the leases lapse, and the work comes back by itself
             await anyio.sleep(delay)
             attempt += 1

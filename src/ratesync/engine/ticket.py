@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from weakref import WeakValueDictionary
 
 from ratesync.clock import Clock
 from ratesync.codec import decode_outcome
-from ratesync.errors import OperationCancelled, OperationNotFound, OutcomeTimeout
+from ratesync.errors import ForkedProcess, OperationCancelled, OperationNotFound, OutcomeTimeout
 from ratesync.model.operation import OperationState
 from ratesync.model.outcome import Outcome
 from ratesync.model.status import OperationStatus
@@ -73,6 +74,19 @@ class TicketDesk:
         self._queue = queue
         self._clock = clock
         self._held: WeakValueDictionary[str, Answer] = WeakValueDictionary()
+        self._process: int | None = None
+
+    def open(self) -> None:
+        """Note the process in which tickets are issued."""
+        self._process = os.getpid()
+
+    def check_process(self) -> None:
+        """Make sure that this is still that process.
+
+        :raises ForkedProcess: it was forked off; here, the queue is a copy that nobody works on.
+        """
+        if self._process not in {None, os.getpid()}:
+            raise ForkedProcess("this process was forked from the one that started the engine: start a new engine here")
 
     def issue(self, received: Enqueued) -> Ticket:
         """The ticket of an enqueued operation."""
@@ -89,6 +103,7 @@ class TicketDesk:
 
     async def outcome(self, operation_id: str, answer: Answer, timeout: float | None) -> Outcome:
         """See :meth:`Ticket.outcome`."""
+        self.check_process()
         until = None if timeout is None else self._clock.now() + timeout
         entry = await self._queue.finished(operation_id, until)
         if entry is not None and entry.state is OperationState.CANCELLED:
@@ -102,6 +117,7 @@ class TicketDesk:
 
     async def status(self, operation_id: str) -> OperationStatus:
         """See :meth:`Ticket.status`."""
+        self.check_process()
         entry = (await self._queue.get([operation_id]))[0]
         if entry is None:
             raise OperationNotFound(f"operation {operation_id} is not known: discarded, or finished too long ago")
@@ -118,4 +134,5 @@ class TicketDesk:
 
     async def cancel(self, operation_id: str) -> CancelResult:
         """See :meth:`Ticket.cancel`."""
+        self.check_process()
         return (await self._queue.cancel([operation_id]))[0]

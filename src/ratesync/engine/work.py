@@ -18,6 +18,8 @@ from ratesync.rules.batching import group
 from ratesync.rules.coalescing import Pending, fold_head
 from ratesync.rules.verdict import Repeat, decide_claimed, decide_repeat
 
+_NEWER_FORMAT_DELAY = 30.0
+"""Seconds before a mailbox written by a newer version is offered again: a newer worker may take it meanwhile."""
 _IN_DOUBT = (
     "an earlier attempt may have been applied, and this provider offers no way to tell: "
     "look at the record there, then replay or discard"
@@ -33,7 +35,7 @@ class Action(StrEnum):
     FINISH = "finish"
     """Nothing need be sent: the outcome is known."""
     LEAVE = "leave"
-    """Give it back for a newer worker."""
+    """Give it back, for a newer worker or for later."""
 
 
 @frozen
@@ -46,6 +48,13 @@ class Task:
     operation: Operation | None = None
     outcome: Outcome | None = None
     """For FINISH: what the items came to; None if they cancelled each other out."""
+    leave_for: float = 0.0
+    """For LEAVE: seconds before it is offered again."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a worker lost its lease while it held this: it may be what brought the worker down."""
+        return any(item.lapses for item in self.items)
 
 
 @frozen
@@ -61,16 +70,16 @@ class Planner:
         tasks = [self._task(lease, capabilities, now) for lease in leases]
         if len(tasks) == 1:
             return [tasks]
-        grouped = group([task for task in tasks if task.action is Action.SEND], _label, capabilities.batch_max)
+        sendable = [task for task in tasks if task.action is Action.SEND and not task.is_suspect]
+        grouped = group(sendable, _label, capabilities.batch_max)
+        # A suspect travels alone: should it strike again, it takes nobody with it.
+        alone = [[task] for task in tasks if task.action is Action.SEND and task.is_suspect]
         lookups = [[task] for task in tasks if task.action is Action.LOOKUP]
         rest = [task for task in tasks if task.action in {Action.FINISH, Action.LEAVE}]
-        return grouped + lookups + ([rest] if rest else [])
+        return grouped + alone + lookups + ([rest] if rest else [])
 
     def _task(self, lease: Lease, capabilities: Capabilities, now: float) -> Task:
-        try:
-            pending = self._readable(lease, now)
-        except NewerFormat:
-            return Task(lease, lease.items, Action.LEAVE)
+        pending = self._readable(lease, now)
         if isinstance(pending, Task):
             return pending
         step = fold_head(pending)
@@ -86,7 +95,10 @@ class Planner:
         """The operations of a mailbox up to the first that cannot be tried; a task if that is the very first."""
         pending: list[Pending] = []
         for item in lease.items:
-            operation, dead = self._read(item, lease, now)
+            try:
+                operation, dead = self._read(item, lease, now)
+            except NewerFormat:
+                return pending or Task(lease, lease.items, Action.LEAVE, leave_for=_NEWER_FORMAT_DELAY)
             if operation is not None and dead is None:
                 pending.append(Pending(operation, item.sent_as))
             elif pending:

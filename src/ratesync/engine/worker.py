@@ -31,8 +31,8 @@ from ratesync.randomness import operation_id
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-_PATIENCE_WHEN_STOPPING = 1.0
-"""Seconds for which settling is tried again against a failing backend once the engine is told to stop."""
+_CLOSING_TIME = 1.0
+"""Seconds for settling what is left after the grace, should the backend fail or hang."""
 
 
 class Worker:
@@ -77,6 +77,7 @@ class Worker:
         self._heartbeat = Heartbeat(
             queue=queue, worker=name, dispatcher=self._dispatcher, settings=settings, clock=clock, notify=notify
         )
+        self._clock = clock
         self._claiming = anyio.CancelScope()
 
     def start(self, tasks: TaskGroup) -> None:
@@ -94,7 +95,7 @@ class Worker:
         Cancel the task group after it, then call :meth:`give_back`.
         """
         self._claiming.cancel()
-        self._settler.patience = _PATIENCE_WHEN_STOPPING
+        self._settler.closes_at = self._clock.now() + grace + _CLOSING_TIME
         if grace > 0:
             with anyio.move_on_after(grace):
                 await self._dispatcher.idle()

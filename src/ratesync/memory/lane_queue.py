@@ -15,6 +15,9 @@ from ratesync.model.operation import OperationState
 MOST_DUE = 1000
 """Timers that one call carries out. What is left is done by the next one, so that no call takes long."""
 
+NONE_YET = dict.fromkeys(OperationState, 0)
+"""The counts of a lane without operations."""
+
 
 class LaneQueue:
     """The pending operations of a lane. It exists while it has operations, dead letters included.
@@ -50,7 +53,7 @@ class LaneQueue:
         self.number = next(numbers)
         """Unlike the lane, no other queue had it before."""
         self.mailboxes: dict[str, Fresh | Mailbox] = {}
-        self.counts = dict.fromkeys(OperationState, 0)
+        self.counts = NONE_YET.copy()
         """Operations by state. Of the completed and cancelled ones: how many there were."""
         self.pending = 0
         """Operations that are not finished."""

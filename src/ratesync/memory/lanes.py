@@ -39,6 +39,11 @@ class Lanes:
         known = self._records.get(operation_id)
         return self._by_number[known[8]].thaw(known) if isinstance(known, tuple) else known
 
+    def has_dead_letters(self, lane: Lane) -> bool:
+        """Whether the lane has dead letters."""
+        queue = self._queues.get(lane)
+        return queue is not None and queue.counts[OperationState.DEAD] > 0
+
     def open(self, lane: Lane) -> LaneQueue:
         """The lane's queue, made if need be."""
         queue = self._queues.get(lane)

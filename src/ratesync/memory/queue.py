@@ -112,7 +112,7 @@ class MemoryQueue:
         size = self._ledger.count_new(items)
         if size == 0:
             return self._accept(items)
-        self._check_dead_letters()
+        self._check_dead_letters(items)
         if self._room.has(size):
             return self._accept(items)
         if wait_until is None or size > self._room.capacity:
@@ -120,13 +120,14 @@ class MemoryQueue:
         waiter = self._room.enter(size)
         try:
             await self._room.wait(waiter, lambda: self._ledger.count_new(items), wait_until)
-            self._check_dead_letters()
+            self._check_dead_letters(items)
             return self._accept(items)
         finally:
             self._room.leave(waiter)
 
-    def _check_dead_letters(self) -> None:
-        if self._dead.is_full:
+    def _check_dead_letters(self, items: Sequence[Item]) -> None:
+        # Only lanes that have dead letters are refused: one bad lane never stops another.
+        if self._dead.is_full and any(self._lanes.has_dead_letters(item.lane) for item in items):
             raise DeadLettersFull(
                 f"{self._dead.capacity} dead letters wait for a decision; replay or discard some. Nothing enqueued.",
                 capacity=self._dead.capacity,

@@ -123,15 +123,26 @@ class SmoothingLimiter:
 
     async def _fill(self, bucket: LeakyBucket, cost: int, deadline: float | None) -> None:
         """Wait in line, then for room."""
+        self._delay_within(deadline, bucket, cost)
         with timeout_at(self._clock, deadline):
             async with bucket.line:
-                while (delay := self._delay(bucket, cost)) > 0:
-                    if deadline is not None and self._clock.now() + delay > deadline:
-                        raise too_late(bucket.scope, delay)
+                delay = self._delay_within(deadline, bucket, cost)
+                while delay > 0:
                     await anyio.sleep(delay)
+                    delay = self._delay_within(deadline, bucket, cost)
                 await bucket.fill(cost)
                 return
         raise too_late(bucket.scope, self._delay(bucket, cost))
+
+    def _delay_within(self, deadline: float | None, bucket: LeakyBucket, cost: int) -> float:
+        """Seconds until there is room.
+
+        :raises PermitTimeout: that is too late.
+        """
+        delay = self._delay(bucket, cost)
+        if deadline is not None and self._clock.now() + delay > deadline:
+            raise too_late(bucket.scope, delay)
+        return delay
 
     def _delay(self, bucket: LeakyBucket, cost: int) -> float:
         now = self._clock.now()

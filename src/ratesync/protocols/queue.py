@@ -68,6 +68,8 @@ class QueueBackend(Protocol):
         until ``wait_until`` (an instant; None: not at all), first come first served.
 
         :raises QueueFull: there is no room; nothing was enqueued.
+        :raises DeadLettersFull: there are too many dead letters, some of them in a lane of these items; nothing was
+            enqueued.
         :raises EnqueueUncertain: the backend did not answer.
         """
         ...

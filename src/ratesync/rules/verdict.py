@@ -101,7 +101,8 @@ def judge(
 ) -> Verdict:
     """What to do with ``operation`` after an attempt came to ``outcome``.
 
-    ``attempts`` were counted before this one. ``sent_before``: an earlier attempt may have reached the provider.
+    ``attempts`` were counted before this one; for a throttled outcome: how often its lane was throttled in a row before.
+    ``sent_before``: an earlier attempt may have reached the provider.
     ``circuit_closed``: the circuit was closed when this attempt's outcome was known; while it is not, an unknown
     outcome is the provider's fault and does not count. ``affordable``: the retry budget can pay for a retry.
     ``fraction`` is the random part of the delay, from 0 up to 1.
@@ -115,11 +116,16 @@ def judge(
     attempt = attempts + 1
     if isinstance(outcome, RetryLater):
         delay = retry_delay(policy, attempt, outcome.retry_after, fraction, affordable=affordable)
-        return _judge_later(outcome, policy, delay, fraction)
+        return _judge_later(outcome, policy, delay, attempt, fraction)
     reason = _reason_to_stop(operation, capabilities, policy, attempt if circuit_closed else 0)
     if reason is not None:
         return Finish(OperationState.DEAD, Unknown(_in_doubt(f"{outcome.reason}; {reason}")))
     return Again(retry_delay(policy, attempt, None, fraction, affordable=affordable), counted=circuit_closed, sent=True)
+
+
+def is_throttled(outcome: Outcome) -> bool:
+    """Tell whether the provider refused the call because of a quota."""
+    return isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED
 
 
 def is_failure(outcome: Outcome) -> bool:
@@ -169,14 +175,14 @@ def _judge_conflict(
     return Finish(OperationState.DEAD, outcome)
 
 
-def _judge_later(outcome: RetryLater, policy: RetryPolicy, delay: float, fraction: float) -> Verdict:
+def _judge_later(outcome: RetryLater, policy: RetryPolicy, delay: float, attempt: int, fraction: float) -> Verdict:
     if outcome.cause is Cause.UNAUTHORISED:
         return Stop(outcome.reason)
     if outcome.cause is not Cause.THROTTLED:
         return Again(delay, counted=False, sent=False)
     if outcome.retry_after is not None and outcome.retry_after > 0:
         return Hold(min(outcome.retry_after, policy.max_delay))
-    return Hold(backoff(policy, 1, fraction))
+    return Hold(backoff(policy, attempt, fraction))
 
 
 def _reason_to_stop(

@@ -1,0 +1,56 @@
+"""Is what an adapter answered for an operation an outcome that makes sense?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import evolve
+
+from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.record import Record
+
+
+def check_result(result: object) -> Outcome:
+    """The outcome, or ``Unknown`` where the adapter answered with something else: the operation may have been applied.
+
+    A wish to wait that is no number of seconds counts as not given.
+    """
+    if not _is_outcome(result):
+        return Unknown(f"the adapter's outcome is malformed (a {type(result).__name__})")
+    if isinstance(result, RetryLater) and not _is_wait(result.retry_after):
+        return evolve(result, retry_after=None)
+    return result  # type: ignore[return-value]  # looked at by _is_outcome
+
+
+def _is_outcome(result: object) -> bool:
+    match result:
+        case Applied(record_id=record_id, version=version, record=record):
+            return _is_text_or_none(record_id) and _is_text_or_none(version) and _is_record_or_none(record)
+        case Conflict(reason=str(), current=current):
+            return _is_record_or_none(current)
+        case RetryLater(reason=str(), cause=Cause()) | Unknown(reason=str()):
+            return True
+        case Rejected(reason=str(), code=code):
+            return _is_text_or_none(code)
+        case _:
+            return False
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_record_or_none(value: object) -> bool:
+    match value:
+        case None:
+            return True
+        case Record(record_id=str(), fields=fields, version=version):
+            return isinstance(fields, Mapping) and _is_text_or_none(version)
+        case _:
+            return False
+
+
+def _is_wait(seconds: object) -> bool:
+    if seconds is None:
+        return True
+    return isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0

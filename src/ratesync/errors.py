@@ -14,7 +14,6 @@
     │   ├── QueueFull                no room; nothing was enqueued
     │   │   └── DeadLettersFull      the dead letters must be looked at first
     │   ├── EnqueueUncertain         the backend did not answer: enqueued or not is unknown
-    │   ├── LeaseLost                the worker no longer holds what it wanted to settle
     │   └── CodecError
     │       ├── CorruptItem          stored bytes cannot be read
     │       └── NewerFormat          stored bytes were written by a newer ratesync
@@ -111,10 +110,6 @@ class EnqueueUncertain(QueueError):
     def __init__(self, message: str, *, ids: Sequence[str]) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
-
-
-class LeaseLost(QueueError):
-    """The worker no longer holds the mailbox: its lease ended and somebody else may work on it."""
 
 
 class CodecError(QueueError):

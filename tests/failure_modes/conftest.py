@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -26,10 +27,14 @@ __all__ = [
     "NotingProvider",
     "Process",
     "ProcessFactory",
+    "ScriptedProvider",
+    "answering",
     "anyio_backend",
     "backend",
     "clock",
     "create",
+    "failing",
+    "gaps",
     "make_engine",
     "nothing",
     "upsert",
@@ -70,6 +75,52 @@ class NotingProvider(FakeProvider):
 @pytest.fixture
 def provider(clock: VirtualClock) -> NotingProvider:
     return NotingProvider(clock=clock)
+
+
+Answer = Callable[[Batch], Awaitable[Any]]
+
+
+@define
+class ScriptedProvider(NotingProvider):
+    """Answers its first calls as it is told, the others well."""
+
+    script: list[Answer] = field(factory=list[Answer])
+
+    @override
+    async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        if self.script:
+            self.asked.append((self.clock.now(), batch))
+            await anyio.sleep(self.latency[0])
+            answer: dict[str, Outcome] = await self.script.pop(0)(batch)
+            return answer
+        return await super().execute(batch)
+
+    async def really(self, batch: Batch) -> dict[str, Outcome]:
+        """Carry the batch out, for use in a script."""
+        return self._apply(batch)
+
+
+def failing(error: BaseException) -> Answer:
+    async def fail(batch: Batch) -> Any:
+        raise error
+
+    return fail
+
+
+def answering(make: Callable[[Batch], Any]) -> Answer:
+    async def answer(batch: Batch) -> Any:
+        return make(batch)
+
+    return answer
+
+
+@pytest.fixture
+def scripted(clock: VirtualClock) -> ScriptedProvider:
+    return ScriptedProvider(clock=clock, latency=(0.02, 0.02))
+
+
+def gaps(instants: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(instants)]
 
 
 Happening = Callable[[], None]

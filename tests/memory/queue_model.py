@@ -281,7 +281,8 @@ class QueueModel:
             elif one.id in settlement.attempted:
                 one.go(Move.RETRY)
                 one.attempts += settlement.counted
-                one.sent_as = one.sent_as or holding.token
+                if settlement.sent:
+                    one.sent_as = one.sent_as or holding.token
                 one.at = settlement.resume_at
             else:
                 one.go(Move.RELEASE)

@@ -229,6 +229,53 @@ class TestMemoryQueue(QueueSuite):
 
         return replay_and_cancel
 
+    async def test_parking_again_and_again_leaves_nothing_behind(
+        self, queue: MemoryQueue, timeline: Timeline, growth: Growth
+    ) -> None:
+        """While another lane wakes up earlier, so that nobody comes across the instants that do not count any more."""
+        await submit(queue, item("a"), item("b", lane=BOB, not_before=timeline.after(1)))
+
+        async def park(start: int) -> None:
+            for number in range(start, start + ROUNDS):
+                await queue.park(ADA, timeline.after(2 + number))
+
+        await park(0)
+        growth.look()
+        await park(ROUNDS)
+        assert growth.look() < 20_000
+        await queue.park(ADA, timeline.after(3))
+        await timeline.sleep(2)
+        assert names(await claim(queue)) == "b"
+        await timeline.sleep(2)
+        assert names(await claim(queue)) == "a"
+
+    async def test_cancelled_schedules_leave_nothing_behind(
+        self, make_queue: MakeQueue, timeline: Timeline, growth: Growth
+    ) -> None:
+        queue = await make_queue(result_capacity=0)
+        await submit(queue, item("a", not_before=timeline.after(1)))
+
+        async def schedule(start: int) -> None:
+            for number in range(start, start + ROUNDS):
+                await submit(queue, item(f"{number}", not_before=timeline.after(2)))
+                await queue.cancel([f"{number}"])
+
+        await schedule(0)
+        growth.look()
+        await schedule(ROUNDS)
+        assert growth.look() < 20_000
+        await timeline.sleep(3)
+        assert names(await claim(queue)) == "a"
+
+    async def test_a_cancelled_schedule_wakes_nobody(self, queue: MemoryQueue, timeline: Timeline) -> None:
+        await submit(queue, *(item(name, not_before=timeline.after(5)) for name in "abc"))
+        await queue.cancel(["a", "c"])
+        await timeline.sleep(6)
+        assert names(await claim(queue)) == "b"
+        await submit(queue, item("d", not_before=timeline.after(5)))
+        await queue.cancel(["d"])
+        assert (await claim(queue)).next_at is None
+
     async def test_a_mailbox_of_mixed_priorities_leaves_nothing_behind(
         self, make_queue: MakeQueue, growth: Growth
     ) -> None:

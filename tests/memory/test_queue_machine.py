@@ -122,12 +122,15 @@ class QueueMachine(RuleBasedStateMachine):
         data=st.data(),
         fates=st.lists(st.sampled_from([None, "attempted", "unsent"]) | ends, min_size=4, max_size=4),
         counted=st.booleans(),
+        sent=st.booleans(),
         rest=st.none() | whiles,
     )
-    def settle(self, data: st.DataObject, fates: list[str | None], counted: bool, rest: float | None) -> None:
+    def settle(
+        self, data: st.DataObject, fates: list[str | None], counted: bool, sent: bool, rest: float | None
+    ) -> None:
         """A lease in force."""
         worker, lease = data.draw(st.sampled_from(self.leases_in_force()))
-        assert self.settle_lease(worker, lease, fates, counted=counted, rest=rest)
+        assert self.settle_lease(worker, lease, fates, counted=counted, sent=sent, rest=rest)
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), worker=workers, fate=st.sampled_from([None, "attempted", OperationState.COMPLETED]))
@@ -152,7 +155,14 @@ class QueueMachine(RuleBasedStateMachine):
         return [one for one in self.leases if one[1].token in tokens]
 
     def settle_lease(
-        self, worker: str, lease: Lease, fates: Sequence[str | None], *, counted: bool = True, rest: float | None = None
+        self,
+        worker: str,
+        lease: Lease,
+        fates: Sequence[str | None],
+        *,
+        counted: bool = True,
+        sent: bool = True,
+        rest: float | None = None,
     ) -> bool:
         pairs = list(zip(lease.items, fates, strict=False))
         settlement = Settlement(
@@ -163,6 +173,7 @@ class QueueMachine(RuleBasedStateMachine):
             attempted=tuple(leased.id for leased, fate in pairs if fate == "attempted"),
             unsent=tuple(leased.id for leased, fate in pairs if fate == "unsent"),
             counted=counted,
+            sent=sent,
             resume_at=None if rest is None else self.clock.at + rest,
         )
         (answer,) = self.run(self.queue.settle(worker, [settlement]))

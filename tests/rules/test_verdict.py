@@ -112,13 +112,13 @@ def test_completed_means_applied_and_dead_means_refused_or_in_doubt(
 
 
 @given(outcomes, operations, adapters, situations)
-def test_only_what_is_unknown_is_counted_or_marked_as_sent(
+def test_attempts_count_while_the_circuit_is_closed_and_only_what_is_unknown_may_have_been_sent(
     outcome: Outcome, wanted: Operation, capabilities: Capabilities, situation: dict[str, Any]
 ) -> None:
     decision = judge(outcome, wanted, capabilities, POLICY, **situation)
     if isinstance(decision, Again):
         assert decision.sent is isinstance(outcome, Unknown)
-        assert decision.counted is (isinstance(outcome, Unknown) and situation["circuit_closed"])
+        assert decision.counted is situation["circuit_closed"]
 
 
 @given(outcomes, operations, adapters, situations)
@@ -232,12 +232,16 @@ def test_cases_55_56_refused_credentials_stop_the_lane_and_kill_nothing() -> Non
 
 
 @pytest.mark.parametrize("cause", [Cause.NOT_SENT, Cause.UNAVAILABLE])
-def test_what_was_surely_not_applied_is_tried_again_without_being_counted(cause: Cause) -> None:
+def test_what_was_surely_not_applied_is_counted_for_the_wait_and_never_given_up(cause: Cause) -> None:
     delay = backoff(POLICY, 3, 0.5)
-    assert verdict(RetryLater("down", cause), attempts=2) == Again(delay, counted=False, sent=False)
-    assert verdict(RetryLater("down", cause, 60.0), attempts=2) == Again(60.0, counted=False, sent=False)
+    assert verdict(RetryLater("down", cause), attempts=2) == Again(delay, counted=True, sent=False)
+    assert verdict(RetryLater("down", cause, 60.0), attempts=2) == Again(60.0, counted=True, sent=False)
+    assert verdict(RetryLater("down", cause), attempts=2, circuit_closed=False) == Again(
+        delay, counted=False, sent=False
+    )
     expensive = verdict(RetryLater("down", cause), attempts=2, affordable=False)
-    assert expensive == Again(POLICY.max_delay, counted=False, sent=False)
+    assert expensive == Again(POLICY.max_delay, counted=True, sent=False)
+    assert isinstance(verdict(RetryLater("down", cause), attempts=10_000), Again)
 
 
 def test_case_45_an_unknown_outcome_is_tried_again_and_counted_while_the_circuit_is_closed() -> None:

@@ -70,6 +70,18 @@ class AttemptNotCounted(MemoryQueue):
         return await super().settle(worker, [evolve(settlement, counted=False) for settlement in settlements])
 
 
+class AlwaysSent(MemoryQueue):
+    async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return await super().settle(worker, [evolve(settlement, sent=True) for settlement in settlements])
+
+
+class MarkKept(MemoryQueue):
+    """What turned out not to have been applied stays marked as sent."""
+
+    async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        return await super().settle(worker, [evolve(settlement, unsent=()) for settlement in settlements])
+
+
 class GivenBackCounted(MemoryQueue):
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
         everything = [
@@ -363,6 +375,8 @@ MUTANTS: tuple[type[MemoryQueue], ...] = (
     TokenIgnored,
     LeaseNeverEnds,
     AttemptNotCounted,
+    AlwaysSent,
+    MarkKept,
     GivenBackCounted,
     RestIgnored,
     BodyShared,

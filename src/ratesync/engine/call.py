@@ -19,7 +19,7 @@ from ratesync.errors import LimiterError, QueueError
 from ratesync.model.event import BackendFailed, CallFinished, LanePaused
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
-from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.quota import Observation
 from ratesync.model.work import Settlement
 from ratesync.protocols import QueueBackend
@@ -126,6 +126,7 @@ class Call:
         operation = task.operation
         if operation is None or await self._enter(operation.resource) is None:
             return
+        self._sending = frozenset({operation.id or ""})
         outcome = await self._desk.executor.lookup(self._lane, operation)
         if outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
@@ -157,8 +158,11 @@ class Call:
         What the outcomes mean is decided before the first await, so that a cancellation cannot lose it.
         """
         desk = self._desk
-        ledger = Ledger(self._lane)
-        desk.health.earn_retries(self._lane, sum(task.items[0].attempts == 0 for task, _, _ in judged))
+        # The budget is counted in calls, as a batch is sent again as a batch.
+        if any(task.items[0].attempts == 0 for task, _, _ in judged):
+            desk.health.earn_retry(self._lane)
+        in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
+        ledger = Ledger(self._lane, affordable=not in_doubt or desk.health.afford_retry(self._lane))
         capabilities = desk.executor.providers[self._lane.provider].capabilities
         desk.health.note_throttling(
             self._lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at

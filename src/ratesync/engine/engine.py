@@ -15,7 +15,7 @@ from ratesync.engine.dead_letters import DeadLetterBox
 from ratesync.engine.intake import Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
-from ratesync.engine.quotas import QuotaKey
+from ratesync.engine.quotas import QuotaKey, Quotas
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
 from ratesync.engine.worker import Worker
@@ -49,7 +49,7 @@ class SyncEngine(AsyncContextManagerMixin):
         queue: QueueBackend | None = None,
         limiter: Limiter | None = None,
         state: StateStore | None = None,
-        quotas: Mapping[QuotaKey, Sequence[Quota]] | None = None,
+        quotas: Quotas | None = None,
         transformers: Mapping[TransformerKey, Transformer] | None = None,
         observers: Sequence[Observer] = (),
         role: Role | str = Role.FULL,
@@ -72,7 +72,8 @@ class SyncEngine(AsyncContextManagerMixin):
         """
         self._parts = Parts.of(backend, queue=queue, limiter=limiter, state=state)
         self._providers = check_providers(providers)
-        self._quotas = dict(quotas or {})
+        self._quotas: dict[QuotaKey, Sequence[Quota]] = {}
+        self._quotas.update((quotas or {}).items())
         self._transformers = dict(transformers or {})
         check_quotas(self._quotas, self._providers)
         check_transformers(self._transformers, self._providers)

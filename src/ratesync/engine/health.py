@@ -118,11 +118,10 @@ class HealthBoard:
             health.budget = left
         return left is not None
 
-    def earn_retries(self, lane: Lane, first_attempts: int) -> None:
-        """First attempts were made; they earn the right to retry."""
+    def earn_retry(self, lane: Lane) -> None:
+        """A first attempt was made; it earns a part of the right to retry."""
         health = self._of(lane)
-        for _ in range(first_attempts):
-            health.budget = earn(health.budget, self._settings.retry)
+        health.budget = earn(health.budget, self._settings.retry)
 
     def _change(self, lane: Lane, health: LaneHealth, decided: Circuit) -> None:
         before, health.circuit = health.circuit.state, decided

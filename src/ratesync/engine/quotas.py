@@ -13,6 +13,9 @@ from ratesync.model.quota import Concurrency, Demand, Quota, QuotaScope, Scope
 QuotaKey = str | tuple[str, str]
 """A provider's name, or a lane as (provider, connection)."""
 
+Quotas = Mapping[str, Sequence[Quota]] | Mapping[tuple[str, str], Sequence[Quota]] | Mapping[QuotaKey, Sequence[Quota]]
+"""Quotas by provider or lane. Spelt out, as type checkers take a mapping's keys to the letter."""
+
 
 @frozen
 class QuotaTable:

@@ -32,6 +32,8 @@ class Ledger:
     """What is to be settled for one call's leases, and what it means for their lane."""
 
     lane: Lane
+    affordable: bool = True
+    """Whether the lane's retry budget can pay for sending the call's operations again."""
     settlements: list[Settlement] = field(factory=list[Settlement])
     hold_for: float = 0.0
     """Seconds for which the provider wants to be left alone; 0 for not at all."""
@@ -73,7 +75,7 @@ class Settler:
             attempts=self.health.throttles(ledger.lane) - 1 if is_throttled(outcome) else item.attempts,
             sent_before=item.sent_as != 0,
             circuit_closed=self.health.is_closed(ledger.lane),
-            affordable=self.health.afford_retry(ledger.lane) if isinstance(outcome, Unknown) else True,
+            affordable=ledger.affordable,
             fraction=self.random.random(),
         )
         ledger.settlements.append(self._settlement(task, verdict, ledger))
@@ -83,9 +85,9 @@ class Settler:
             case Finish(state, outcome):
                 return self.finish(task, state, outcome)
             case Again(delay, counted, sent):
-                ids = tuple(item.id for item in task.items) if sent else ()
+                ids = tuple(item.id for item in task.items)
                 resume_at = self.clock.now() + max(delay, MINIMUM_DELAY)
-                return Settlement(task.lease, attempted=ids, counted=counted, resume_at=resume_at)
+                return Settlement(task.lease, attempted=ids, counted=counted, sent=sent, resume_at=resume_at)
             case Hold(delay):
                 ledger.hold_for = max(ledger.hold_for, delay, MINIMUM_DELAY)
             case Stop(reason):

@@ -171,7 +171,8 @@ class Store:
             if record.id in attempted:
                 queue.move(record, moves.RETRY)
                 record.attempts += settlement.counted
-                record.sent_as = record.sent_as or hold.token
+                if settlement.sent:
+                    record.sent_as = record.sent_as or hold.token
                 record.at = settlement.resume_at
             else:
                 queue.move(record, moves.RELEASE)

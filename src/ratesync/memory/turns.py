@@ -71,13 +71,13 @@ class Turns:
             self._debts[queue.lane] = queue.virtual_time
 
     def join(self, queue: LaneQueue) -> None:
-        """Let an open lane have its turn, if not as much of it is leased as may be."""
+        """Let an open lane that is not listed have its turn, if not as much of it is leased as may be."""
         if queue.held >= self._held_max:
             self._bounded[queue] = None
-        elif not queue.is_listed:
-            self._bounded.pop(queue, None)
-            queue.virtual_time = fairness.join(queue.virtual_time, self.current)
-            self._list(queue)
+            return
+        self._bounded.pop(queue, None)
+        queue.virtual_time = fairness.join(queue.virtual_time, self.current)
+        self._list(queue)
 
     def bound(self, held_max: float) -> None:
         """Set how many mailboxes of one lane may be leased at the same time, for the claim that begins."""
@@ -124,8 +124,6 @@ class Turns:
 
     def wake(self, queue: LaneQueue, at: float | None) -> None:
         """Have the lane woken at the instant ``at`` and at no other."""
-        if at == queue.wake_at:
-            return
         queue.wake_at = at
         if at is not None:
             heappush(self._wakes, (at, next(self._numbers), queue))

@@ -121,9 +121,11 @@ class Settlement:
     lease: Lease
     finished: tuple[Finished, ...] = ()
     attempted: tuple[str, ...] = ()
-    """Ids that stay queued and may have reached the provider under this lease."""
+    """Ids that stay queued after an attempt under this lease."""
     counted: bool = True
-    """Whether the attempt counts for those ids (where not, only the mark of having been sent stays)."""
+    """Whether the attempt counts for those ids."""
+    sent: bool = True
+    """Whether the attempt may have reached the provider, so that those ids are marked ``sent_as`` this lease."""
     unsent: tuple[str, ...] = ()
     """Ids that stay queued and turned out never to have been applied: ``sent_as`` is 0 again."""
     resume_at: float | None = None

@@ -116,7 +116,10 @@ def judge(
     attempt = attempts + 1
     if isinstance(outcome, RetryLater):
         delay = retry_delay(policy, attempt, outcome.retry_after, fraction, affordable=affordable)
-        return _judge_later(outcome, policy, delay, attempt, fraction)
+        if outcome.cause in {Cause.NOT_SENT, Cause.UNAVAILABLE}:
+            # Counted, so that the waits grow; but nothing is ever given up for it: it is not the operation's fault.
+            return Again(delay, counted=circuit_closed, sent=False)
+        return _judge_later(outcome, policy, attempt, fraction)
     reason = _reason_to_stop(operation, capabilities, policy, attempt if circuit_closed else 0)
     if reason is not None:
         return Finish(OperationState.DEAD, Unknown(_in_doubt(f"{outcome.reason}; {reason}")))
@@ -175,11 +178,9 @@ def _judge_conflict(
     return Finish(OperationState.DEAD, outcome)
 
 
-def _judge_later(outcome: RetryLater, policy: RetryPolicy, delay: float, attempt: int, fraction: float) -> Verdict:
+def _judge_later(outcome: RetryLater, policy: RetryPolicy, attempt: int, fraction: float) -> Verdict:
     if outcome.cause is Cause.UNAUTHORISED:
         return Stop(outcome.reason)
-    if outcome.cause is not Cause.THROTTLED:
-        return Again(delay, counted=False, sent=False)
     if outcome.retry_after is not None and outcome.retry_after > 0:
         return Hold(min(outcome.retry_after, policy.max_delay))
     return Hold(backoff(policy, attempt, fraction))

@@ -91,7 +91,11 @@ class FakeProvider:
         await anyio.sleep(trip)
         if fault is not Fault.NOT_SENT:
             self.arrivals.append((self.clock.now(), batch.connection))
-        await _fail_before(fault)
+        if fault is not None and fault not in {Fault.NOT_SENT, Fault.LOST_ANSWER, Fault.HANG_AFTER, Fault.EXTRA_RESULT}:
+            await anyio.sleep(trip)  # a refusal travels back as any answer does
+        _fail_before(fault)
+        if fault is Fault.HANG:
+            await anyio.sleep_forever()
         answer = self._apply(batch)
         if fault is Fault.LOST_ANSWER:
             await anyio.sleep(trip)
@@ -197,7 +201,7 @@ def _keys(batch: Batch) -> Iterable[RecordKey]:
     )
 
 
-async def _fail_before(fault: Fault | None) -> None:
+def _fail_before(fault: Fault | None) -> None:
     match fault:
         case Fault.THROTTLED:
             raise Throttled("429", retry_after=_RETRY_AFTER)
@@ -211,7 +215,5 @@ async def _fail_before(fault: Fault | None) -> None:
             raise ConnectionResetError("connection reset")
         case Fault.CRASH:
             raise SystemExit("the adapter has gone mad")
-        case Fault.HANG:
-            await anyio.sleep_forever()
         case _:
             pass

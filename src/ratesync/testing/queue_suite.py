@@ -9,12 +9,14 @@ from ratesync.testing.queue_intake_suite import QueueIntakeSuite
 from ratesync.testing.queue_lane_suite import QueueLaneSuite
 from ratesync.testing.queue_lease_suite import QueueLeaseSuite
 from ratesync.testing.queue_record_suite import QueueRecordSuite
+from ratesync.testing.queue_settlement_suite import QueueSettlementSuite
 from ratesync.testing.queue_wait_suite import QueueWaitSuite
 
 
 class QueueSuite(
     QueueIntakeSuite,
     QueueClaimSuite,
+    QueueSettlementSuite,
     QueueLeaseSuite,
     QueueLaneSuite,
     QueueBoundSuite,

@@ -56,7 +56,7 @@ def operations(count: int, lanes: int = 1) -> list[Operation]:
 
 
 def engine_of(
-    provider: NoOpProvider, capacity: int = 2_000_000, role: str = "full", backend: object = None
+    provider: NoOpProvider, capacity: int = 2_000_000, role: str = "full", backend: MemoryBackend | None = None
 ) -> SyncEngine:
     """An engine in memory."""
     return SyncEngine(backend=backend or MemoryBackend(capacity=capacity), providers=[provider], role=role)

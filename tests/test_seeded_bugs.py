@@ -25,6 +25,7 @@ from ratesync.model.work import ClaimRequest, Finished, Item, Lease, Settlement
 from ratesync.rules import coalescing, verdict
 from ratesync.rules.coalescing import Step
 from ratesync.rules.verdict import Again, Finish, Repeat
+from ratesync.rules.window import open_window
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.simulation import simulate
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
@@ -169,19 +170,18 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     lapse = Store.lapse
 
-    def forgetful(self: Store, now: float) -> bool:
+    def forgetful(self: Store, now: float) -> None:
         before = [(record, record.sent_as) for hold in held_by_all(self.leases) for record in hold.records]
-        lapsed = lapse(self, now)
+        lapse(self, now)
         for record, sent_as in before:
             record.sent_as = sent_as
-        return lapsed
 
     patch.setattr(Store, "lapse", forgetful)
 
 
 @bug("an attempt leaves no mark of having been sent")
 def _(patch: Patch) -> None:
-    judge = settlement.judge
+    judge = verdict.judge
 
     def unmarked(*args: object, **options: object) -> object:
         decided = judge(*args, **options)  # type: ignore[arg-type]
@@ -214,13 +214,13 @@ def _(patch: Patch) -> None:
 
 @bug("a quota permits one call too many")
 def _(patch: Patch) -> None:
-    opened = bucket.open_window
+    opened = open_window
     patch.setattr(bucket, "open_window", lambda rate: opened(evolve(rate, permits=rate.permits + 1)))
 
 
 @bug("a window ends ten percent early")
 def _(patch: Patch) -> None:
-    opened = bucket.open_window
+    opened = open_window
     patch.setattr(bucket, "open_window", lambda rate: opened(evolve(rate, per=rate.per * 0.9)))
 
 
@@ -235,7 +235,7 @@ def _(patch: Patch) -> None:
 
 @bug("a rejected record is tried for ever")
 def _(patch: Patch) -> None:
-    judge = settlement.judge
+    judge = verdict.judge
 
     def stubborn(*args: object, **options: object) -> object:
         decided = judge(*args, **options)  # type: ignore[arg-type]
@@ -261,7 +261,7 @@ def _(patch: Patch) -> None:
 
 @bug("a lost create that conflicts with itself is called a conflict")
 def _(patch: Patch) -> None:
-    judge = settlement.judge
+    judge = verdict.judge
     patch.setattr(settlement, "judge", lambda *args, **options: judge(*args, **(options | {"sent_before": False})))
 
 

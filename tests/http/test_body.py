@@ -57,7 +57,9 @@ def test_a_member_cut_off_is_noticed(cut: int) -> None:
         gunzip.finish()
 
 
-@pytest.mark.parametrize("body", [b"hello", zlib.compress(b"hello"), gzip.compress(b"hello", mtime=0) + b"trailing garbage"])
+@pytest.mark.parametrize(
+    "body", [b"hello", zlib.compress(b"hello"), gzip.compress(b"hello", mtime=0) + b"trailing garbage"]
+)
 def test_what_is_no_gzip_is_noticed(body: bytes) -> None:
     with pytest.raises(InvalidResponse, match="is not"):
         Gunzip().feed(body, BytesIO(), ROOM)

@@ -53,9 +53,7 @@ async def test_a_sync_to_kinto_leaves_exactly_the_right_records(kinto: Kinto, an
     url = kinto.create_collection("crm", resource)
     async with (
         kinto_provider(kinto) as provider,
-        SyncEngine(
-            backend=MemoryBackend(), providers=[provider], quotas={"kinto": [Rate(500, per=1.0)]}
-        ) as engine,
+        SyncEngine(backend=MemoryBackend(), providers=[provider], quotas={"kinto": [Rate(500, per=1.0)]}) as engine,
     ):
         for operation in plan(resource):
             await engine.submit(operation)
@@ -71,9 +69,9 @@ async def test_a_stale_version_conflicts_and_tells_what_kinto_has(kinto: Kinto, 
         kinto_provider(kinto) as provider,
         SyncEngine(backend=MemoryBackend(), providers=[provider]) as engine,
     ):
-        first = await (
-            await engine.submit(Operation.create("kinto", resource, {"n": 1}, record_id="a"))
-        ).outcome(timeout=30)
+        first = await (await engine.submit(Operation.create("kinto", resource, {"n": 1}, record_id="a"))).outcome(
+            timeout=30
+        )
         assert isinstance(first, Applied)
         update = Operation.update("kinto", resource, "a", {"n": 2}, if_version=first.version)
         assert isinstance(await (await engine.submit(update)).outcome(timeout=30), Applied)

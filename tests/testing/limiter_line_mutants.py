@@ -9,14 +9,15 @@ from attrs import define
 from typing_extensions import override
 
 from ratesync.clock import Clock
-from ratesync.memory.bucket import Bucket, Claim, Waiter
+from ratesync.memory.bucket import Bucket as WholeBucket
+from ratesync.memory.bucket import Claim, Waiter
 from ratesync.memory.grants import Grants
 from ratesync.model.quota import Demand, Permit, Refusal
 from tests.testing.limiter_mutants import Mutant, mutants_in
 
 
 class LastComeFirstServed(Mutant):
-    class Bucket(Bucket):
+    class Bucket(WholeBucket):
         @property
         @override
         def head(self) -> Waiter:
@@ -24,7 +25,7 @@ class LastComeFirstServed(Mutant):
 
 
 class SmallCostsFirst(Mutant):
-    class Bucket(Bucket):
+    class Bucket(WholeBucket):
         @property
         @override
         def head(self) -> Waiter:

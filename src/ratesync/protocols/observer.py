@@ -16,6 +16,6 @@ class Observer(Protocol):
     quote what the provider said. Fields and credentials are in none.
     """
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take note of one event."""
         ...

@@ -101,8 +101,8 @@ def judge(
 ) -> Verdict:
     """What to do with ``operation`` after an attempt came to ``outcome``.
 
-    ``attempts`` were counted before this one; for a throttled outcome: how often its lane was throttled in a row before.
-    ``sent_before``: an earlier attempt may have reached the provider.
+    ``attempts`` were counted before this one; for a throttled outcome: how often its lane was throttled
+    in a row. ``sent_before``: an earlier attempt may have reached the provider.
     ``circuit_closed``: the circuit was closed when this attempt's outcome was known; while it is not, an unknown
     outcome is the provider's fault and does not count. ``affordable``: the retry budget can pay for a retry.
     ``fraction`` is the random part of the delay, from 0 up to 1.
@@ -116,10 +116,9 @@ def judge(
     attempt = attempts + 1
     if isinstance(outcome, RetryLater):
         delay = retry_delay(policy, attempt, outcome.retry_after, fraction, affordable=affordable)
-        if outcome.cause in {Cause.NOT_SENT, Cause.UNAVAILABLE}:
-            # Counted, so that the waits grow; but nothing is ever given up for it: it is not the operation's fault.
-            return Again(delay, counted=circuit_closed, sent=False)
-        return _judge_later(outcome, policy, attempt, fraction)
+        # Counted, so that the waits grow; but nothing is ever given up for it: it is not the operation's fault.
+        again = Again(delay, counted=circuit_closed, sent=False)
+        return _judge_later(outcome, policy, attempt, fraction, again)
     reason = _reason_to_stop(operation, capabilities, policy, attempt if circuit_closed else 0)
     if reason is not None:
         return Finish(OperationState.DEAD, Unknown(_in_doubt(f"{outcome.reason}; {reason}")))
@@ -178,7 +177,9 @@ def _judge_conflict(
     return Finish(OperationState.DEAD, outcome)
 
 
-def _judge_later(outcome: RetryLater, policy: RetryPolicy, attempt: int, fraction: float) -> Verdict:
+def _judge_later(outcome: RetryLater, policy: RetryPolicy, attempt: int, fraction: float, again: Again) -> Verdict:
+    if outcome.cause in {Cause.NOT_SENT, Cause.UNAVAILABLE}:
+        return again
     if outcome.cause is Cause.UNAUTHORISED:
         return Stop(outcome.reason)
     if outcome.retry_after is not None and outcome.retry_after > 0:

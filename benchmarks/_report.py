@@ -46,9 +46,9 @@ class Report:
 
     benchmark: str
     quick: bool
-    figures: dict[str, float] = field(factory=dict)
-    bars: list[Bar] = field(factory=list)
-    notes: list[str] = field(factory=list)
+    figures: dict[str, float] = field(factory=dict[str, float])
+    bars: list[Bar] = field(factory=list[Bar])
+    notes: list[str] = field(factory=list[str])
 
     def at_least(self, name: str, value: float, bound: float) -> None:
         """Add a bar for a figure that must be high."""

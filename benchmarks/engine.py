@@ -32,7 +32,7 @@ class NoOpProvider:
     name: str = "noop"
     capabilities: Capabilities = Factory(lambda: Capabilities(batch_max=100, concurrency=None))
     calls: int = 0
-    served: list[tuple[str, int]] = Factory(list)
+    served: list[tuple[str, int]] = Factory(list[tuple[str, int]])
 
     async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
         """Note the batch and say yes."""

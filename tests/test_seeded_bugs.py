@@ -1,6 +1,9 @@
+# pyright: basic, reportPrivateUsage=false
 """Bugs put in on purpose. Each must be caught by the simulation or, where that is blind, by a check of its own.
 
 Bugs of a single part (queue, limiter) are also put before that part's conformance suite, in ``tests/testing``.
+
+Bugs reach inside and replace things by others of about their form, so the strict type rules are off here.
 """
 
 from __future__ import annotations

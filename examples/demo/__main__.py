@@ -25,7 +25,7 @@ from .crm_adapter import PROVIDER, crm_provider
 from .crm_options import DEMO_ACCOUNTS, CrmAccount, CrmOptions, Window
 from .crm_process import CrmProcess, running_crm
 from .dataset import FULL_SIZE, QUICK_SIZE, RESOURCE, PlannedOperation, plan
-from .progress import LiveProgress
+from .progress import ConnectionProgress, LiveProgress
 from .tally import Tally
 from .verification import verify
 
@@ -99,7 +99,7 @@ async def show(backend: MemoryBackend, job: Job, tally: Tally) -> None:
 
 async def draw(display: LiveProgress, backend: MemoryBackend, job: Job, tally: Tally, elapsed: float) -> None:
     """Draw the progress once."""
-    rows = []
+    rows: list[ConnectionProgress] = []
     for account in job.accounts:
         scope = Scope(PROVIDER, account.name)
         demands = [Demand(scope, _rate(window)) for window in account.windows]

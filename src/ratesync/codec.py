@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
 from ratesync.model.lane import Lane
@@ -73,7 +73,7 @@ def encode_operation(operation: Operation, *, path: str = "operation") -> bytes:
     if operation.record_id is not None:
         value["i"] = operation.record_id
     if operation.fields:
-        value["f"] = operation.fields if type(operation.fields) is dict else dict(operation.fields)
+        value["f"] = dict(operation.fields)
     if operation.priority:
         value["p"] = operation.priority
     if operation.not_before is not None:
@@ -102,7 +102,7 @@ def decode_operation(data: bytes, lane: Lane, operation_id: str) -> Operation:
             kind=_KINDS[value["k"]],
             resource=_of(str, value["r"]),
             record_id=_text(value.get("i")),
-            fields=_of(dict, value.get("f", {})),
+            fields=_object(value.get("f", {})),
             priority=_of(int, value.get("p", 0)),
             not_before=_instant(value.get("n")),
             deadline=_instant(value.get("d")),
@@ -119,6 +119,10 @@ def _of(kind: type[T], value: Any) -> T:
     if type(value) is not kind:
         raise TypeError
     return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", _of(dict, value))
 
 
 def _text(value: Any) -> str | None:
@@ -191,7 +195,7 @@ def decode_outcome(data: bytes) -> Outcome:
 
 
 def _record(value: dict[str, Any] | None) -> Record | None:
-    return None if value is None else Record(_of(str, value["i"]), _of(dict, value["f"]), _text(value.get("w")))
+    return None if value is None else Record(_of(str, value["i"]), _object(value["f"]), _text(value.get("w")))
 
 
 def _seconds(value: Any) -> float | None:

@@ -136,7 +136,7 @@ class QueueModel:
         same = (one.id for one in self.known.values() if (one.item.lane, one.item.dedupe) == (item.lane, item.dedupe))
         return None if item.dedupe is None else next(same, None)
 
-    def count_new(self, items: Sequence[Item]) -> int:
+    def new(self, items: Sequence[Item]) -> list[Item]:
         seen: list[Item] = []
         for item in items:
             is_repeated = any(
@@ -145,11 +145,16 @@ class QueueModel:
             )
             if not is_repeated and self.duplicate_of(item) is None:
                 seen.append(item)
-        return len(seen)
+        return seen
 
     def has_room(self, items: Sequence[Item]) -> bool:
-        size = self.count_new(items)
-        return size == 0 or (len(self.dead) < self.dead_letter_capacity and self.pending + size <= self.capacity)
+        new = self.new(items)
+        return not new or self.pending + len(new) <= self.capacity
+
+    def is_stopped(self, items: Sequence[Item]) -> bool:
+        """There are too many dead letters, and some of them are of the lanes that are to have more work."""
+        lanes = {one.item.lane for one in self.dead}
+        return len(self.dead) >= self.dead_letter_capacity and any(item.lane in lanes for item in self.new(items))
 
     @property
     def pending(self) -> int:

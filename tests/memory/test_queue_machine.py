@@ -102,13 +102,13 @@ class QueueMachine(RuleBasedStateMachine):
         call = self.queue.enqueue(new)
         self.model.now = self.clock.at
         self.model.catch_up()
-        if self.model.has_room(new):
+        is_stopped = self.model.is_stopped(new)
+        if self.model.has_room(new) and not is_stopped:
             assert self.run(call) == self.model.enqueue(new)
             return
         with pytest.raises(QueueFull) as error:
             self.run(call)
-        is_dead_letters = len(self.model.dead) >= self.model.dead_letter_capacity
-        assert isinstance(error.value, DeadLettersFull) == is_dead_letters
+        assert isinstance(error.value, DeadLettersFull) == is_stopped
 
     @rule(worker=workers, calls=st.integers(0, 4), sizes=sizes, lane_max=lane_maxima)
     def claim(self, worker: str, calls: int, sizes: dict[str, int], lane_max: dict[str, int]) -> None:

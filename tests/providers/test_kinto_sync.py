@@ -17,7 +17,7 @@ NAMES = ["Ada Löwelace", "Grace Hopper", "Шамиль", "山田太郎", "👩�
 
 def plan(resource: str) -> list[Operation]:
     """Every record created; every second one updated twice; every fifth one deleted."""
-    operations = []
+    operations: list[Operation] = []
     for number in range(RECORDS):
         record_id = f"r{number}"
         fields = {"name": NAMES[number % len(NAMES)], "number": number}
@@ -33,7 +33,7 @@ def plan(resource: str) -> list[Operation]:
 
 
 def expected() -> dict[str, dict[str, object]]:
-    records = {}
+    records: dict[str, dict[str, object]] = {}
     for number in range(RECORDS):
         if number % 5:
             changed = {"number": -number, "step": 2} if number % 2 else {"number": number}

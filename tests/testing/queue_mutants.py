@@ -340,6 +340,14 @@ class DeadLettersForgotten(MemoryQueue):
         super().__init__(**changed(options, dead_letter_capacity=1_000_000_000))
 
 
+class DeadLettersStopAll(MemoryQueue):
+    """One bad lane stops every other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._lanes.has_dead_letters = lambda lane: True  # type: ignore[method-assign]
+
+
 class ReplayKeepsAttempts(MemoryQueue):
     async def replay(self, ids: Sequence[str]) -> Sequence[bool]:
         before = {one.id: one for one in await self.get(ids) if one}
@@ -408,6 +416,7 @@ MUTANTS: tuple[type[MemoryQueue], ...] = (
     EndNotReported,
     DrainedTooEarly,
     DeadLettersForgotten,
+    DeadLettersStopAll,
     ReplayKeepsAttempts,
     BoundIgnored,
     NeverLetsOthersRun,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import anyio
 from attrs import evolve, frozen
@@ -68,6 +68,7 @@ class Executor:
         ids = [operation.id or "" for operation in operations]
         if not isinstance(answer, Mapping):
             return dict.fromkeys(ids, check_result(answer))
+        answer = cast("Mapping[str, object]", answer)
         if len(answer) > len(ids) or any(identity not in answer for identity in ids):
             self._report_unexpected(lane, answer, ids)
         return {operation.id or "": self._read(operation, answer) for operation in operations}

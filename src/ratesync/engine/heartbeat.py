@@ -105,7 +105,7 @@ class Heartbeat:
 
 
 def _stack_of(thread: int) -> str:
-    frame = sys._current_frames().get(thread)  # noqa: SLF001  the documented way to see another thread's stack
+    frame = sys._current_frames().get(thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  the documented way
     if frame is None:
         return ""
     # Names and places only: lines of source may hold literals that are secret.

@@ -39,7 +39,7 @@ class Intake:
 
     async def submit(self, operations: Sequence[Operation], *, wait: float | None) -> Sequence[Enqueued]:
         """Enqueue all operations or none."""
-        items = []
+        items: list[Item] = []
         for index, operation in enumerate(operations):
             items.append(self._item(operation, f"operations[{index}]" if len(operations) > 1 else "operation"))
             if index % _TURN == _TURN - 1:

@@ -57,17 +57,19 @@ class Ledger:
         while finished and (finished[0].at or 0.0) + self._seconds <= now:
             self.forget(finished.popleft())
 
-    def count_new(self, items: Iterable[Item]) -> int:
-        """How many operations the items would add."""
+    def new(self, items: Iterable[Item]) -> list[Item]:
+        """Those of the items that would be added, each operation once."""
         ids = set[str]()
         dedupes = set[tuple[Lane, str]]()
+        new: list[Item] = []
         for item in items:
             dedupe = None if item.dedupe is None else (item.lane, item.dedupe)
             if item.id not in ids and dedupe not in dedupes and self.earlier(item) is None:
+                new.append(item)
                 ids.add(item.id)
                 if dedupe is not None:
                     dedupes.add(dedupe)
-        return len(ids)
+        return new
 
 
 def entry(record: Record) -> Entry:

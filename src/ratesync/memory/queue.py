@@ -109,25 +109,23 @@ class MemoryQueue:
         self._ledger.forget_old(self._clock.now())
         if self._room.has(len(items)) and not self._dead.is_full:
             return self._accept(items)
-        size = self._ledger.count_new(items)
-        if size == 0:
+        new = self._ledger.new(items)
+        self._check_dead_letters(new)
+        if not new or self._room.has(len(new)):
             return self._accept(items)
-        self._check_dead_letters(items)
-        if self._room.has(size):
-            return self._accept(items)
-        if wait_until is None or size > self._room.capacity:
-            raise self._room.full(size)
-        waiter = self._room.enter(size)
+        if wait_until is None or len(new) > self._room.capacity:
+            raise self._room.full(len(new))
+        waiter = self._room.enter(len(new))
         try:
-            await self._room.wait(waiter, lambda: self._ledger.count_new(items), wait_until)
-            self._check_dead_letters(items)
+            await self._room.wait(waiter, lambda: len(self._ledger.new(items)), wait_until)
+            self._check_dead_letters(self._ledger.new(items))
             return self._accept(items)
         finally:
             self._room.leave(waiter)
 
-    def _check_dead_letters(self, items: Sequence[Item]) -> None:
+    def _check_dead_letters(self, new: Sequence[Item]) -> None:
         # Only lanes that have dead letters are refused: one bad lane never stops another.
-        if self._dead.is_full and any(self._lanes.has_dead_letters(item.lane) for item in items):
+        if self._dead.is_full and any(self._lanes.has_dead_letters(item.lane) for item in new):
             raise DeadLettersFull(
                 f"{self._dead.capacity} dead letters wait for a decision; replay or discard some. Nothing enqueued.",
                 capacity=self._dead.capacity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from attrs import Attribute, field, frozen
+from attrs import field, frozen
 from attrs.validators import ge
 
 from ratesync.model.lane import Lane
@@ -66,10 +66,9 @@ class Capabilities:
     """Most operations in one call. Default 1."""
     conditional_write: ConditionalWrite = ConditionalWrite.NONE
     create_identity: CreateIdentity = CreateIdentity.NONE
-    concurrency: int | None = field(default=10)
+    concurrency: int | None = 10
     """Most calls at the same time for each connection; None for no bound. Default 10, as pools are small."""
 
-    @concurrency.validator
-    def _check_concurrency(self, attribute: Attribute[int | None], value: int | None) -> None:
-        if value is not None and value < 1:
-            raise ValueError(f"{attribute.name} must be None or at least 1")
+    def __attrs_post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError("concurrency must be None or at least 1")

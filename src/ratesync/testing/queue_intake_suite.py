@@ -303,6 +303,15 @@ class QueueIntakeSuite(QueuePart):
         await queue.replay(["b"])
         await submit(queue, item("new"))
 
+    async def test_dead_letters_stop_the_intake_of_their_own_lanes_only(self, make_queue: MakeQueue) -> None:
+        queue = await make_queue(dead_letter_capacity=2)
+        await bury(queue, *items("a b"))
+        await submit(queue, item("c", lane=BOB), item("a"), item("b", lane=ELSEWHERE))
+        with pytest.raises(DeadLettersFull):
+            await submit(queue, item("d", lane=BOB), item("e"))
+        assert await queue.get(["d", "e"]) == [None, None]
+        assert names(await claim(queue)) == "c"
+
     async def test_an_item_is_kept_as_it_was_given(self, queue: QueueBackend) -> None:
         """Whatever becomes of the caller's objects."""
         new: list[Item] = items("a b")

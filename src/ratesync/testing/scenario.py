@@ -129,7 +129,7 @@ def _submissions(source: random.Random, epoch: float) -> list[Submission]:
     ]
     operations = [operation for record in sorted(set(records)) for operation in _history(source, record, epoch)]
     operations = _interleave(source, operations)
-    submissions = []
+    submissions: list[Submission] = []
     after = 0.0
     while operations:
         size = source.choice([1, 1, 3, 10, 50])
@@ -147,7 +147,7 @@ def _interleave(source: random.Random, operations: Sequence[Operation]) -> list[
     for operation in operations:
         lines.setdefault((operation.connection, operation.record_id or operation.id), []).append(operation)
     waiting = list(lines.values())
-    merged = []
+    merged: list[Operation] = []
     while waiting:
         line = source.choice(waiting)
         merged.append(line.pop(0))

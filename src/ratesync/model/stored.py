@@ -12,7 +12,7 @@ class Stored:
     key: str
     value: bytes
     revision: int
-    """Grows with every write of the key; starts at 1."""
+    """Grows with every write of the key; at least 1."""
 
 
 @frozen

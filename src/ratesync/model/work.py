@@ -1,7 +1,6 @@
 """What goes between the engine and a queue: items, leases and their settlement.
 
-Where there is one for each operation and it holds plain values only, it is a named tuple: the garbage collector stops
-looking at those, so that its work does not grow with the backlog.
+Where one is made for each operation and it holds plain values only, it is a named tuple, as that is quicker to make.
 """
 
 from __future__ import annotations

@@ -13,14 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesync.model.quota import Rate
-from ratesync.rules.window import CREDIT, SUB_WINDOWS, TRUSTED_ROUND_TRIPS, Window, open_window
+from ratesync.rules.window import (
+    BUNCH,
+    CREDIT,
+    SUB_WINDOWS,
+    TRUSTED_ROUND_TRIPS,
+    TRUSTED_WINDOWS,
+    Window,
+    open_window,
+)
 
 START = 1_700_000_000.0
 
 
-def used_up(permits: int, *, per: float, lasting: float = 0.0) -> Window:
+def trust(window: Window) -> None:
+    """As if enough round trips, all of them endless, had been seen over enough windows."""
+    window.round_trips, window.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
+
+
+def used_up(permits: int, *, per: float, lasting: float = 0.0, trusted: bool = False) -> Window:
     """A window whose permits were all taken at START, by one call each, that ended after ``lasting`` seconds."""
     window = open_window(Rate(permits, per=per))
+    if trusted:
+        trust(window)
     assert all(window.take(1, START) for _ in range(permits))
     for _ in range(permits):
         window.settle(1, START, START + lasting)
@@ -93,15 +108,27 @@ def test_the_way_of_the_shortest_round_trip_is_credited_once_enough_were_seen() 
     window.take(permits, START)
     for call in range(permits - 1):
         window.settle(1, START, START + 0.1 + call / 100)
-    assert window.counted_for == 10
     window.settle(1, START, START + 1)
-    assert window.counted_for == pytest.approx(10 - CREDIT * 0.1)
-    assert window.free_at(1, START + 1) == pytest.approx(START + 0.1 + 10 - CREDIT * 0.1)
+    assert window.counted_for == 10, "so far all round trips are of one window"
+    later = START + 0.1 + TRUSTED_WINDOWS * 10
+    window.take(1, later)
+    window.settle(1, later, later + 2)
+    credit = CREDIT * 0.1 - BUNCH
+    assert window.counted_for == pytest.approx(10 - credit)
+    assert window.free_at(permits, later + 2) == pytest.approx(later + 2 + 10 - credit)
+
+
+def test_a_bunch_may_be_slower_than_its_round_trip_is_long() -> None:
+    window = open_window(Rate(1, per=1))
+    trust(window)
+    window.take(1, START)
+    window.settle(1, START, START + BUNCH / 2)
+    assert window.counted_for == 1
 
 
 def test_a_shorter_round_trip_takes_credit_back_from_calls_that_ended_before() -> None:
-    window = used_up(TRUSTED_ROUND_TRIPS, per=10, lasting=1)
-    assert window.free_at(1, START + 2) == pytest.approx(START + 11 - CREDIT)
+    window = used_up(TRUSTED_ROUND_TRIPS, per=10, lasting=1, trusted=True)
+    assert window.free_at(1, START + 2) == pytest.approx(START + 11 - CREDIT + BUNCH)
     window.permits += 1
     window.take(1, START + 2)
     window.settle(1, START + 2, START + 2)
@@ -109,7 +136,7 @@ def test_a_shorter_round_trip_takes_credit_back_from_calls_that_ended_before() -
 
 
 def test_calls_slower_than_the_window_are_counted_to_their_end() -> None:
-    window = used_up(TRUSTED_ROUND_TRIPS, per=1, lasting=5)
+    window = used_up(TRUSTED_ROUND_TRIPS, per=1, lasting=5, trusted=True)
     assert window.is_idle(START + 5)
 
 
@@ -150,12 +177,18 @@ class PlainCount:
     trusted: bool
     late: float = 0.0
     trips: list[float] = field(factory=list[float])
+    first_at: float = math.inf
+    credit: float = 0.0
     ended: list[tuple[float, int]] = field(factory=list[tuple[float, int]])
     under_way: list[tuple[float, int]] = field(factory=list[tuple[float, int]])
 
     def settle(self, number: int, now: float) -> tuple[float, int]:
         started_at, cost = self.under_way.pop(number % len(self.under_way))
         self.trips.append(now - started_at)
+        self.first_at = min(self.first_at, now)
+        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + TRUSTED_WINDOWS * self.per
+        if self.trusted or is_enough:
+            self.credit = max(0.0, CREDIT * min(self.trips) - BUNCH)
         self.ended.append((now, cost))
         return started_at, cost
 
@@ -163,8 +196,7 @@ class PlainCount:
         return self.under_way.pop(number % len(self.under_way))[1]
 
     def left(self, now: float) -> list[tuple[float, int]]:
-        credited = self.trips and (self.trusted or len(self.trips) >= TRUSTED_ROUND_TRIPS)
-        counted_for = self.per - (CREDIT * min(self.trips) if credited else 0.0)
+        counted_for = self.per - self.credit
         return [(ended_at, cost) for ended_at, cost in self.ended if ended_at + counted_for + self.late > now]
 
     def used(self, now: float) -> int:
@@ -207,7 +239,8 @@ def test_an_exact_window_counts_as_going_through_all_calls_does(
     permits: int, per: float, trusted: bool, steps: list[tuple[str, int, int]]
 ) -> None:
     window, plain = open_window(Rate(permits, per=per)), PlainCount(permits, per, trusted)
-    window.round_trips = TRUSTED_ROUND_TRIPS if trusted else 0
+    if trusted:
+        trust(window)
     for now in run(window, [plain], [(step, number, min(cost, permits)) for step, number, cost in steps]):
         assert window.used(now) == plain.used(now) <= permits
         for cost in range(1, permits + 1):
@@ -225,7 +258,8 @@ def test_a_large_window_never_counts_less_and_hardly_longer(
 ) -> None:
     permits, grain = 3_000, per / SUB_WINDOWS
     window = open_window(Rate(permits, per=per))
-    window.round_trips = TRUSTED_ROUND_TRIPS if trusted else 0
+    if trusted:
+        trust(window)
     least, most = PlainCount(permits, per, trusted), PlainCount(permits, per, trusted, late=grain)
     for now in run(window, [least, most], [(step, number, 500 * cost) for step, number, cost in steps]):
         assert least.used(now) <= window.used(now) <= most.used(now)

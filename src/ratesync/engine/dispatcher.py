@@ -46,8 +46,8 @@ class Dispatcher:
         self._lane_max = _lane_max(planner.capabilities)
         self._calls: dict[Call, None] = {}
         self._changed = anyio.Event()
-        self.started = anyio.Event()
-        """Set for as long as calls are under way."""
+        self._waiting = 0
+        self._started = anyio.Event()
         self.busy_since: float | None = None
         """Instant since which calls are under way without a break; None if none is."""
 
@@ -57,7 +57,7 @@ class Dispatcher:
         while True:
             free = self._settings.max_calls - len(self._calls)
             if free <= 0:
-                await self._changed.wait()
+                await self._wait_for_change()
                 continue
             try:
                 most = min(free, self._calls_per_claim)
@@ -84,7 +84,7 @@ class Dispatcher:
             calls.start_soon(self._run, call)
         if self.busy_since is None:
             self.busy_since = self._desk.clock.now()
-        self.started.set()
+        self._started.set()
 
     def _one_suspect_at_a_time(self, tasks: list[Task]) -> list[Task]:
         # Of several that may have brought a worker down, only the one under way can be to blame for the next time.
@@ -98,20 +98,33 @@ class Dispatcher:
         try:
             # What else may have brought a worker down must be out of the way before a suspect is tried.
             while call.is_suspect and any(other.is_given_back for other in self._calls):
-                await self._changed.wait()
+                await self._wait_for_change()
             await call.run()
         finally:
             del self._calls[call]
-            self._changed.set()
-            self._changed = anyio.Event()
+            if self._waiting:
+                self._changed.set()
+                self._changed = anyio.Event()
             if not self._calls:
-                self.started = anyio.Event()
                 self.busy_since = None
+
+    async def _wait_for_change(self) -> None:
+        self._waiting += 1
+        try:
+            await self._changed.wait()
+        finally:
+            self._waiting -= 1
+
+    async def busy(self) -> None:
+        """Wait until calls are under way. For one who waits at a time."""
+        if not self._calls:
+            self._started = anyio.Event()
+            await self._started.wait()
 
     async def idle(self) -> None:
         """Wait until no call is under way."""
         while self._calls:
-            await self._changed.wait()
+            await self._wait_for_change()
 
     async def give_back(self) -> None:
         """Give back the leases of calls that were broken off before they began."""

@@ -48,7 +48,7 @@ class Heartbeat:
         watchdog = None if self._clock.is_virtual else self._start_watchdog()
         try:
             while True:
-                await self._dispatcher.started.wait()
+                await self._dispatcher.busy()
                 await self._beat_while_busy()
         finally:
             self._stop.set()
@@ -58,7 +58,7 @@ class Heartbeat:
     async def _beat_while_busy(self) -> None:
         tick = self._every if self._clock.is_virtual else min(self._every, self._settings.blocked_after / 4)
         extended_at = self._clock.now()
-        while self._dispatcher.started.is_set():
+        while self._dispatcher.busy_since is not None:
             self._turned_at = self._clock.now()
             if self._turned_at - extended_at >= self._every:
                 extended_at = self._turned_at

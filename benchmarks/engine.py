@@ -197,7 +197,7 @@ def lanes_many(quick: bool) -> Mapping[str, float]:
 
 def memory(quick: bool) -> Mapping[str, float]:
     """Resident bytes for each queued operation."""
-    count = 100_000 if quick else 300_000
+    count = 50_000 if quick else 300_000
 
     async def run() -> float:
         async with engine_of(NoOpProvider(), role="submit") as engine:
@@ -232,7 +232,7 @@ def _resident() -> int:
 
 def latency(quick: bool) -> Mapping[str, float]:
     """Milliseconds from submit to the provider's call, 500 operations a second."""
-    seconds = 2 if quick else 6
+    seconds = 1 if quick else 6
     submitted: dict[str, float] = {}
     waits: list[float] = []
 
@@ -258,7 +258,7 @@ def latency(quick: bool) -> Mapping[str, float]:
 
 def idle(quick: bool) -> Mapping[str, float]:
     """Share of one core that an engine with nothing to do takes, in percent."""
-    seconds = 3 if quick else 10
+    seconds = 2 if quick else 10
 
     async def run() -> float:
         async with engine_of(NoOpProvider()) as engine:

@@ -103,7 +103,7 @@ async def draw(display: LiveProgress, backend: MemoryBackend, job: Job, tally: T
     for account in job.accounts:
         scope = Scope(PROVIDER, account.name)
         demands = [Demand(scope, _rate(window)) for window in account.windows]
-        used = [use.used for use in await backend.limiter.usage(demands)]
+        used = [use.used for use in await backend.limiter.snapshot(demands)]
         rows.append(tally.progress(account, Lane(PROVIDER, account.name), job.totals[account.name], used))
     display.show(rows, elapsed=elapsed)
 

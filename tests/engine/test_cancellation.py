@@ -75,7 +75,7 @@ async def cancelled_at(at: int, moment: Moment) -> bool:
 async def check_nothing_is_held(stage: Stage) -> None:
     assert (await stage.backend.queue.stats(Selector())).leased == 0
     slots = Demand(Scope("fake", "default"), QUOTAS[1])
-    (use,) = await stage.backend.limiter.usage([slots])
+    (use,) = await stage.backend.limiter.snapshot([slots])
     assert use.used == 0
 
 

@@ -124,7 +124,7 @@ async def test_what_is_used_stays_used_when_an_engine_leaves(limiter: MemoryLimi
 @pytest.mark.anyio
 async def test_usage_tells_of_a_hold(limiter: MemoryLimiter, clock: VirtualClock) -> None:
     limiter.done(await granted(limiter, CALL), Observation(throttled=True, retry_after=9))
-    uses = await limiter.usage([CALL, rate(5)])
+    uses = await limiter.snapshot([CALL, rate(5)])
     assert [use.next_free_at for use in uses] == [clock.now() + 9] * 2
 
 
@@ -256,7 +256,7 @@ def test_a_cancellation_at_any_checkpoint_gives_everything_back(moment: Moment, 
         for permit in held:
             limiter.refund(permit)
         await anyio.sleep(11)
-        assert [use.used for use in await limiter.usage(demands)] == [0, 0, 0]
+        assert [use.used for use in await limiter.snapshot(demands)] == [0, 0, 0]
         await granted(limiter, rate(2, 2), CALL, rate(4, 4, scope=ACME))
         return reached
 

@@ -217,7 +217,7 @@ class World:
                     first_at = earlier.left_at if earlier.permit is None else earlier.permit.granted_at
                     assert first_at <= later.permit.granted_at, f"{later} was served before {earlier}"
         await anyio.sleep(10)
-        assert [use.used for use in await self.limiter.usage(self.demands)] == [0] * len(self.demands)
+        assert [use.used for use in await self.limiter.snapshot(self.demands)] == [0] * len(self.demands)
         for demand in self.demands:
             everything = Demand(demand.scope, demand.quota, demand.quota.permits)
             assert isinstance(await self.limiter.reserve([everything]), Permit)

@@ -183,7 +183,7 @@ async def test_who_gives_up_leaves_the_line(limiter: SmoothingLimiter, clock: Vi
 async def test_a_refund_gives_the_concurrency_back_but_not_the_place(limiter: SmoothingLimiter) -> None:
     permit = await granted(limiter, rate(), calls(1))
     limiter.refund(permit)
-    assert (await limiter.usage([calls(1)]))[0].used == 0
+    assert (await limiter.snapshot([calls(1)]))[0].used == 0
     await refused(limiter, rate(), calls(1))
 
 
@@ -196,7 +196,7 @@ async def test_ending_a_permit_twice_is_an_error(limiter: SmoothingLimiter) -> N
         limiter.refund(permit)
     with pytest.raises(LimiterError, match="Permit 1 is not in use"):
         limiter.done(permit, Observation())
-    assert (await limiter.usage([calls(2)]))[0].used == 1
+    assert (await limiter.snapshot([calls(2)]))[0].used == 1
 
 
 async def test_a_pause_that_the_provider_asks_for_is_kept(limiter: SmoothingLimiter, clock: VirtualClock) -> None:
@@ -227,7 +227,7 @@ async def test_a_cost_above_the_burst_is_an_error(limiter: SmoothingLimiter) -> 
 async def test_the_largest_cost_counts(clock: VirtualClock) -> None:
     limiter = SmoothingLimiter(4, burst=4, clock=clock)
     await spend(limiter, rate(), rate(3, scope=CONTACTS), rate(2, scope=ACME))
-    assert (await limiter.usage([rate()]))[0].used == 3
+    assert (await limiter.snapshot([rate()]))[0].used == 3
 
 
 async def test_an_ended_permit_is_forgotten(limiter: SmoothingLimiter) -> None:
@@ -290,14 +290,14 @@ async def test_a_deadline_that_passes_in_line_is_an_error_then(limiter: Smoothin
 
 async def test_usage_tells_how_full_the_bucket_is(clock: VirtualClock) -> None:
     limiter = SmoothingLimiter(4, burst=4, clock=clock)
-    assert [use.used for use in await limiter.usage([rate(), calls(2)])] == [0, 0]
+    assert [use.used for use in await limiter.snapshot([rate(), calls(2)])] == [0, 0]
     await granted(limiter, rate(4), calls(2))
     await anyio.sleep(0.25)
-    bucket, under_way = await limiter.usage([rate(), calls(2)])
+    bucket, under_way = await limiter.snapshot([rate(), calls(2)])
     assert (bucket.used, under_way.used) == (3, 1)
     assert bucket.next_free_at == clock.now()
     await spend(limiter, rate())
-    assert (await limiter.usage([rate()]))[0].next_free_at == pytest.approx(clock.now() + 0.25)
+    assert (await limiter.snapshot([rate()]))[0].next_free_at == pytest.approx(clock.now() + 0.25)
 
 
 async def test_buckets_that_have_run_empty_are_dropped() -> None:

@@ -15,7 +15,7 @@ from ratesync.errors import CostAboveLimit
 from ratesync.memory.bucket import Bucket, BucketTable, Claim
 from ratesync.memory.grants import Grants
 from ratesync.memory.limiter import MemoryLimiter
-from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota, QuotaUse, Refusal, Scope
+from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota, QuotaState, Refusal, Scope
 from ratesync.rules.concurrency import Occupancy
 from ratesync.rules.hold import Holds
 from ratesync.rules.window import Window
@@ -223,9 +223,9 @@ class CostAboveLimitWaits(Mutant):
 
 class UsageTakes(Mutant):
     @override
-    async def usage(self, demands: Sequence[Demand]) -> Sequence[QuotaUse]:
+    async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
         await self.reserve(demands)
-        return await super().usage(demands)
+        return await super().snapshot(demands)
 
 
 class EachCallCostsOne(Mutant):
@@ -264,15 +264,15 @@ class PartOfTheDemands(Mutant):
 
 class UsageWithoutCallsUnderWay(Mutant):
     @override
-    async def usage(self, demands: Sequence[Demand]) -> Sequence[QuotaUse]:
-        uses = await super().usage(demands)
+    async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
+        uses = await super().snapshot(demands)
         return [evolve(use, used=0) if isinstance(use.demand.quota, Concurrency) else use for use in uses]
 
 
 class UsageAlwaysFree(Mutant):
     @override
-    async def usage(self, demands: Sequence[Demand]) -> Sequence[QuotaUse]:
-        return [evolve(use, next_free_at=self._clock.now()) for use in await super().usage(demands)]
+    async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
+        return [evolve(use, next_free_at=self._clock.now()) for use in await super().snapshot(demands)]
 
 
 class WaitOfTheFirstDemand(Mutant):
@@ -281,7 +281,7 @@ class WaitOfTheFirstDemand(Mutant):
         answer = await super().reserve(demands)
         if isinstance(answer, Permit):
             return answer
-        (use,) = await self.usage(demands[:1])
+        (use,) = await self.snapshot(demands[:1])
         return Refusal(demands[0], None if use.next_free_at is None else use.next_free_at - self._clock.now())
 
 

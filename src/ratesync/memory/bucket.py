@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 
-import anyio
 from attrs import define, field
 
 from ratesync.errors import CostAboveLimit
-from ratesync.model.quota import Demand, Permit, Quota, Rate, Scope
-from ratesync.rules.concurrency import Occupancy
-from ratesync.rules.window import Window, open_window
+from ratesync.memory.line import Line
+from ratesync.model.quota import Countable, Demand, Quota, Scope
+from ratesync.rules.meter import Meter, open_meter
 
 KEPT_FOR = 1.0
 """Seconds for which a bucket is kept although nothing of it is used, as it may well be used again."""
@@ -36,22 +35,25 @@ class Bucket:
 
     scope: Scope
     quota: Quota
-    meter: Window | Occupancy
+    meter: Meter
     asked_at: float
     """Instant at which somebody last wanted permits."""
-    waiters: OrderedDict[Waiter, int] = field(factory=OrderedDict["Waiter", int], init=False)
-    """Who waits for it and for how many permits, first come first."""
-    wanted: int = field(default=0, init=False)
-    """Sum of those permits."""
+    kept: int = field(init=False)
+    """Permits that are kept for higher priorities."""
+    line: Line = field(factory=Line, init=False)
+    """Who waits for it."""
 
-    @property
-    def head(self) -> Waiter:
-        """Who has waited longest."""
-        return next(iter(self.waiters))
+    def __attrs_post_init__(self) -> None:
+        self.kept = self.quota.kept if isinstance(self.quota, Countable) else 0
 
     def is_idle(self, now: float) -> bool:
         """Tell whether it may be dropped."""
-        return self.asked_at + KEPT_FOR <= now and not self.waiters and self.meter.is_idle(now)
+        return self.asked_at + KEPT_FOR <= now and not self.line and self.meter.is_idle(now)
+
+    def most(self, priority: int) -> float:
+        """The greatest cost that is ever granted to a priority, as things stand."""
+        limit = self.meter.limit
+        return math.inf if limit is None else limit - (0 if priority > 0 else self.kept)
 
 
 Claim = tuple[Bucket, int]
@@ -59,42 +61,11 @@ Claim = tuple[Bucket, int]
 
 
 @define(eq=False)
-class Waiter:
-    """Somebody who waits in ``acquire``, in line at each bucket that it claims from."""
-
-    demands: Sequence[Demand]
-    claims: Sequence[Claim]
-    """Each bucket once."""
-    deadline: float
-    """Instant; infinity for none."""
-    alarm: anyio.Event = field(factory=anyio.Event, init=False)
-    """Set when there is a permit, or when the waiter should look again."""
-    looks_at: float = field(default=math.inf, init=False)
-    """Instant at which the waiter looks by itself; infinity for never."""
-    permit: Permit | None = field(default=None, init=False)
-
-    @property
-    def is_next(self) -> bool:
-        """True if nobody came before, to any of the buckets."""
-        return all(bucket.head is self for bucket, _ in self.claims)
-
-    def line_up(self) -> None:
-        """Take the last place in each line."""
-        for bucket, cost in self.claims:
-            bucket.waiters[self] = cost
-            bucket.wanted += cost
-
-    def leave(self) -> None:
-        """Give the place in each line up."""
-        for bucket, cost in self.claims:
-            del bucket.waiters[self]
-            bucket.wanted -= cost
-
-
-@define(eq=False)
 class BucketTable:
     """All buckets in use. Those that are idle are dropped little by little, as others are used: no task does it."""
 
+    alone_since: float
+    """Instant before which others may have used the quotas."""
     _buckets: dict[tuple[Scope, Quota], Bucket] = field(factory=dict[tuple[Scope, Quota], Bucket], init=False)
     _round: deque[Bucket] = field(factory=deque[Bucket], init=False)
     """The same buckets, in the order in which they are looked at."""
@@ -109,28 +80,28 @@ class BucketTable:
         """The bucket of a demand, if it is in use."""
         return self._buckets.get((demand.scope, demand.quota))
 
-    def claims(self, demands: Sequence[Demand], now: float) -> list[Claim]:
+    def claims(self, demands: Sequence[Demand], priority: int, now: float) -> list[Claim]:
         """What a call with these demands takes, each bucket as often as it is named.
 
         Use it before other tasks run: buckets of which nothing is used can be dropped later.
 
-        :raises CostAboveLimit: a cost is above its quota's permits.
+        :raises CostAboveLimit: a cost is above what is ever granted to that priority.
         :raises ValueError: a cost is below 1.
         """
         if self._added or now >= self._sweep_at:
             self._sweep(now)
         claims: list[Claim] = []
         for demand in demands:
-            cost = demand.cost
-            bucket = self._buckets.get((demand.scope, demand.quota)) or self._add(demand.scope, demand.quota)
-            if not 0 < cost <= bucket.meter.permits:
+            scope, quota, cost = demand
+            bucket = self._buckets.get((scope, quota)) or self._add(scope, quota, now)
+            if not 0 < cost <= bucket.most(priority):
                 raise refused_cost(demand, cost)
             bucket.asked_at = now
             claims.append((bucket, cost))
         return claims
 
-    def _add(self, scope: Scope, quota: Quota) -> Bucket:
-        meter = open_window(quota) if isinstance(quota, Rate) else Occupancy(quota.permits)
+    def _add(self, scope: Scope, quota: Quota, now: float) -> Bucket:
+        meter = open_meter(quota, now, self.alone_since)
         bucket = self._buckets[scope, quota] = Bucket(scope, quota, meter, -math.inf)
         self._round.append(bucket)
         self._added += 1
@@ -165,14 +136,14 @@ def refused_cost(demand: Demand, cost: int) -> Exception:
     )
 
 
-def merged(claims: Sequence[Claim], demands: Sequence[Demand]) -> list[Claim]:
+def merged(claims: Sequence[Claim], demands: Sequence[Demand], priority: int) -> list[Claim]:
     """The claims with each bucket once; ``demands`` are those that they are made of.
 
-    :raises CostAboveLimit: the costs at one bucket add up to more than its quota's permits.
+    :raises CostAboveLimit: the costs at one bucket add up to more than is ever granted.
     """
     costs: dict[Bucket, int] = {}
     for demand, (bucket, cost) in zip(demands, claims, strict=True):
         costs[bucket] = costs.get(bucket, 0) + cost
-        if costs[bucket] > bucket.quota.permits:
+        if costs[bucket] > bucket.most(priority):
             raise refused_cost(demand, costs[bucket])
     return list(costs.items())

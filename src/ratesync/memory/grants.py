@@ -8,25 +8,27 @@ from itertools import count
 
 from ratesync.errors import LimiterError
 from ratesync.memory.bucket import Bucket, BucketTable, Claim
-from ratesync.model.quota import Demand, Observation, Permit, QuotaUse
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
+from ratesync.model.quota import Countable, Demand, Observation, Penalty, Permit, QuotaState
 from ratesync.rules.hold import Holds
+from ratesync.rules.reading import match_cause, match_reading
 
 
 class Grants:
     """Takes permits and gives them back. The instants handed in must not go backwards."""
 
-    def __init__(self) -> None:
-        self.table = BucketTable()
+    def __init__(self, alone_since: float) -> None:
+        self.table = BucketTable(alone_since)
         self._holds = Holds()
         self._granted: dict[int, tuple[Permit, Sequence[Claim]]] = {}
         self._ids = count(1)
 
-    def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], now: float) -> Permit | None:
+    def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Permit | None:
         """A permit if all is free; else nothing is taken."""
         if self._holds.exist(now) and any(self._holds.free_at(bucket.scope, now) > now for bucket, _ in claims):
             return None
         for position, (bucket, cost) in enumerate(claims):
-            if not bucket.meter.take(cost, now):
+            if not bucket.meter.take(cost, now, 0 if priority > 0 else bucket.kept):
                 for taken, taken_cost in claims[:position]:
                     taken.meter.refund(taken_cost)
                 return None
@@ -44,38 +46,75 @@ class Grants:
     def settle(self, permit: Permit, observation: Observation, now: float) -> Sequence[Claim]:
         """The call ended. Returns what it used."""
         claims = self._take_out(permit)
+        feedback = observation.feedback
         for bucket, cost in claims:
-            bucket.meter.settle(cost, permit.granted_at, now)
-        if observation.throttled and observation.retry_after is not None:
-            for bucket, _ in claims:
-                self._holds.hold(bucket.scope, now + observation.retry_after, now)
+            bucket.meter.settle(cost, _charged(bucket, cost, feedback), permit.granted_at, now)
+        if feedback is not NO_FEEDBACK or observation.throttled:
+            self._learn(claims, permit, observation, now)
         return claims
 
-    def free_at(self, claims: Sequence[Claim], now: float) -> float:
+    def _learn(self, claims: Sequence[Claim], permit: Permit, observation: Observation, now: float) -> None:
+        feedback = observation.feedback
+        buckets = list(dict.fromkeys(bucket for bucket, _ in claims))
+        quotas = [bucket.quota for bucket in buckets]
+        for reading in feedback.readings:
+            place = match_reading(reading, quotas)
+            if place is not None:
+                buckets[place].meter.learn(reading, permit.granted_at, now)
+        if observation.throttled:
+            sure = match_cause(feedback.cause, quotas)
+            for place, bucket in enumerate(buckets):
+                bucket.meter.refuse(now, is_sure=place == sure)
+        hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
+        if hold_for > 0:
+            for bucket in buckets:
+                self._holds.hold(bucket.scope, now + hold_for, now)
+
+    def is_reserved(self, claims: Sequence[Claim], now: float) -> bool:
+        """Whether only permits that are kept for higher priorities are left of some, and enough of all."""
+        return self.free_at(claims, 1, now) <= now < self.free_at(claims, 0, now)
+
+    def free_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
         """Instant at which all can be taken if nobody takes or gives back any until then.
 
         ``now`` if they can be taken at once; infinity if not before a call under way ends.
         """
-        return max((self.bucket_free_at(bucket, cost, now) for bucket, cost in claims), default=now)
+        return max((self.bucket_free_at(bucket, cost, priority, now) for bucket, cost in claims), default=now)
 
-    def bucket_free_at(self, bucket: Bucket, cost: int, now: float) -> float:
+    def bucket_free_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
         """As ``free_at``, for permits of one bucket."""
-        return max(bucket.meter.free_at(cost, now), self._holds.free_at(bucket.scope, now))
+        free_at = bucket.meter.free_at(cost, now, 0 if priority > 0 else bucket.kept)
+        return max(free_at, self._holds.free_at(bucket.scope, now))
 
-    def earliest_at(self, claims: Sequence[Claim], now: float) -> float:
+    def earliest_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
         """Surely not all is free before this instant, whatever calls under way do."""
         instants = (
-            max(bucket.meter.earliest_at(cost, now), self._holds.free_at(bucket.scope, now)) for bucket, cost in claims
+            max(
+                bucket.meter.earliest_at(cost, now, 0 if priority > 0 else bucket.kept),
+                self._holds.free_at(bucket.scope, now),
+            )
+            for bucket, cost in claims
         )
         return max(instants, default=now)
 
-    def use(self, demand: Demand, now: float) -> QuotaUse:
-        """How much of the demand's quota is used, and when the next single permit is free."""
+    def state(self, demand: Demand, now: float) -> QuotaState:
+        """How the demand's quota stands."""
+        held_until = self._holds.free_at(demand.scope, now)
         bucket = self.table.find(demand)
         if bucket is None:
-            return QuotaUse(demand, 0, self._holds.free_at(demand.scope, now))
-        free_at = self.bucket_free_at(bucket, 1, now)
-        return QuotaUse(demand, bucket.meter.used(now), None if free_at == math.inf else free_at)
+            limit = demand.quota.permits if isinstance(demand.quota, Countable) else None
+            return QuotaState(demand, 0, limit, held_until, held_until if held_until > now else None)
+        free_at = self.bucket_free_at(bucket, 1, 1, now)
+        if isinstance(bucket.quota, Penalty):
+            held_until = max(held_until, free_at)
+        return QuotaState(
+            demand,
+            bucket.meter.used(now),
+            bucket.meter.limit,
+            None if free_at == math.inf else free_at,
+            held_until if held_until > now else None,
+            len(bucket.line),
+        )
 
     def _take_out(self, permit: Permit) -> Sequence[Claim]:
         granted, claims = self._granted.get(permit.id, (None, ()))
@@ -85,3 +124,10 @@ class Grants:
             )
         del self._granted[permit.id]
         return claims
+
+
+def _charged(bucket: Bucket, cost: int, feedback: Feedback) -> int:
+    """What the provider charged for a call, as far as it told."""
+    if not feedback.charged or not isinstance(bucket.quota, Countable):
+        return cost
+    return max(0, feedback.charged.get(bucket.quota.unit, cost))

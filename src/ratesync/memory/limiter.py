@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count
 
 import anyio
 
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import PermitTimeout
-from ratesync.memory.bucket import Bucket, Claim, Waiter, merged
+from ratesync.memory.bucket import Bucket, Claim, merged, refused_cost
 from ratesync.memory.grants import Grants
-from ratesync.model.quota import Demand, Observation, Permit, QuotaUse, Refusal
+from ratesync.memory.line import Waiter, place_in_line
+from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusal
 
 
 class MemoryLimiter:
     """Grants permits exactly, to the callers of one process on one event loop. Runs on asyncio and on trio.
 
-    What is used lives with the process: one that is started anew does not know what the last one used. Engines of one
-    event loop may share a limiter. A permit that is free is granted without letting other tasks run. Nothing polls:
-    who waits sleeps until the instant at which its permits come free, or until another call gives them back. Scopes
-    in which nothing is used any more are dropped as others are used.
+    What is used lives with the process: one that is started anew does not know what the last one used. So for the
+    first window of each rate (at most a minute) calls go one at a time, until an answer tells how much is left: one of
+    them may be refused, and then nothing is sent until the window has passed. Where nobody used the quotas before, say
+    so with ``cold_start=False``. A :class:`~ratesync.Budget` counts from the start of the process, and is corrected by
+    what the provider tells.
 
-    How windows are counted is told in :mod:`ratesync.rules.window`. A cost below 1 raises ValueError.
+    Engines of one event loop may share a limiter. A permit that is free is granted without letting other tasks run.
+    Nothing polls: who waits sleeps until the instant at which its permits come free, or until another call gives them
+    back. Scopes in which nothing is used any more are dropped as others are used.
+
+    How quotas are counted is told in :mod:`ratesync.rules.window` and its neighbours. A cost below 1 raises ValueError.
+
+    :param cold_start: somebody may have used the quotas shortly before. Default True.
     """
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, cold_start: bool = True) -> None:
         self._clock = clock or SystemClock()
-        self._grants = Grants()
+        self._grants = Grants(self._clock.now() if cold_start else -math.inf)
+        self._arrivals = count()
 
     async def open(self) -> None:
         """Nothing to get ready."""
@@ -35,25 +45,28 @@ class MemoryLimiter:
     async def close(self) -> None:
         """Nothing to let go of. What is used stays counted, as the provider counts it too."""
 
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         """Grant now or say how long to wait; see :meth:`ratesync.protocols.Limiter.reserve`.
 
         With others waiting, the answer says when all of them could be served, as far as that is known.
         """
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, now)
-        return self._grant_in_turn(demands, claims, now) or self._refusal(demands, claims, now)
+        claims = self._grants.table.claims(demands, priority, now)
+        permit = self._grant_in_turn(demands, claims, priority, now)
+        return permit or self._refusal(demands, claims, priority, now)
 
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
         """Wait for a permit; see :meth:`ratesync.protocols.Limiter.acquire`."""
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, now)
+        claims = self._grants.table.claims(demands, priority, now)
         if deadline is not None and deadline < now:
-            raise self._too_late(claims, now)
-        permit = self._grant_in_turn(demands, claims, now)
+            raise self._too_late(claims, priority, now)
+        permit = self._grant_in_turn(demands, claims, priority, now)
         if permit is not None:
             return permit
-        return await self._wait(Waiter(demands, merged(claims, demands), math.inf if deadline is None else deadline))
+        place = place_in_line(now, priority, next(self._arrivals))
+        own = merged(claims, demands, priority)
+        return await self._wait(Waiter(demands, own, math.inf if deadline is None else deadline, priority, place))
 
     def done(self, permit: Permit, observation: Observation) -> None:
         """The call ended; see :meth:`ratesync.protocols.Limiter.done`.
@@ -62,8 +75,8 @@ class MemoryLimiter:
         """
         now = self._clock.now()
         claims = self._grants.settle(permit, observation, now)
-        if observation.throttled:
-            rouse_hurried(claims)
+        if observation.throttled or observation.feedback.readings:
+            rouse(claims)
         self._serve(claims, now)
 
     def refund(self, permit: Permit) -> None:
@@ -73,33 +86,48 @@ class MemoryLimiter:
         """
         self._serve(self._grants.refund(permit), self._clock.now())
 
-    async def usage(self, demands: Sequence[Demand]) -> Sequence[QuotaUse]:
-        """How much of each demand's quota is used now."""
+    async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
+        """How each demand's quota stands now."""
         now = self._clock.now()
-        return [self._grants.use(demand, now) for demand in demands]
+        return [self._grants.state(demand, now) for demand in demands]
 
-    def _grant_in_turn(self, demands: Sequence[Demand], claims: Sequence[Claim], now: float) -> Permit | None:
-        """A permit, if all is free and nobody waits for any of it."""
+    def _grant_in_turn(
+        self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float
+    ) -> Permit | None:
+        """A permit, if all is free and nobody who waits for any of it comes first."""
         for bucket, _ in claims:
-            if bucket.waiters:
+            if bucket.line:
                 self._serve(claims, now)  # their timer may be late
-                if any(claimed.waiters for claimed, _ in claims):
+                if not self._may_pass(claims, priority, now):
                     return None
                 break
-        return self._grants.grant(demands, claims, now)
+        return self._grants.grant(demands, claims, priority, now)
 
-    def _refusal(self, demands: Sequence[Demand], claims: Sequence[Claim], now: float) -> Refusal:
-        costs = dict(merged(claims, demands))
-        turns = [self._turn_at(bucket, costs[bucket], now) for bucket, _ in claims]
+    def _may_pass(self, claims: Sequence[Claim], priority: int, now: float) -> bool:
+        """Whether all who wait for any of it wait for permits that are kept from them, and not from this one."""
+        return all(
+            priority > 0 and not head.is_privileged and self._grants.is_reserved(head.claims, now)
+            for bucket, _ in claims
+            if bucket.line
+            for head in bucket.line.heads()
+        )
+
+    def _refusal(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Refusal:
+        costs = dict(merged(claims, demands, priority))
+        turns = [self._turn_at(bucket, costs[bucket], priority, now) for bucket, _ in claims]
         last = max(turns)
-        return Refusal(demands[turns.index(last)], None if last == math.inf else last - now)
+        is_reserved = priority <= 0 and self._grants.is_reserved(list(costs.items()), now)
+        return Refusal(demands[turns.index(last)], None if last == math.inf else last - now, is_reserved)
 
-    def _turn_at(self, bucket: Bucket, cost: int, now: float) -> float:
+    def _turn_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
         """When the permits can be had, after those who wait; infinity where that depends on a call under way."""
-        if not bucket.waiters:
-            return self._grants.bucket_free_at(bucket, cost, now)
-        free_at = self._grants.bucket_free_at(bucket, min(bucket.quota.permits, bucket.wanted + cost), now)
-        turn_at = max(free_at, self._grants.free_at(bucket.head.claims, now))
+        if not bucket.line:
+            return self._grants.bucket_free_at(bucket, cost, priority, now)
+        most = bucket.most(priority)
+        all_wanted = cost if most == math.inf else min(int(most), bucket.line.wanted + cost)
+        free_at = self._grants.bucket_free_at(bucket, all_wanted, priority, now)
+        head = bucket.line.head()
+        turn_at = max(free_at, self._grants.free_at(head.claims, head.priority, now))
         return turn_at if turn_at > now else math.inf  # free, but the first in line waits behind somebody elsewhere
 
     async def _wait(self, waiter: Waiter) -> Permit:
@@ -120,21 +148,49 @@ class MemoryLimiter:
         """Sleep until there is a permit or the waiter may be able to take it.
 
         :raises PermitTimeout: there will be none before the deadline.
+        :raises CostAboveLimit: the provider has told that it allows less than this cost.
         """
         now = self._clock.now()
-        if now >= waiter.deadline or self._grants.earliest_at(waiter.claims, now) > waiter.deadline:
-            raise self._too_late(waiter.claims, now)
-        waiter.looks_at = self._grants.free_at(waiter.claims, now) if waiter.is_next else math.inf
+        claims, priority = waiter.claims, waiter.priority
+        for bucket, cost in claims:
+            if cost > bucket.most(priority):
+                raise refused_cost(Demand(bucket.scope, bucket.quota, cost), cost)
+        if now >= waiter.deadline or self._grants.earliest_at(claims, priority, now) > waiter.deadline:
+            raise self._too_late(claims, priority, now)
+        waiter.looks_at = self._looks_at(waiter, now)
         waiter.alarm = anyio.Event()
         until = min(waiter.looks_at, waiter.deadline)
         with timeout_at(self._clock, None if until == math.inf else until):
             await waiter.alarm.wait()
         waiter.looks_at = math.inf
         if waiter.permit is None:
-            self._serve(waiter.claims, self._clock.now())
+            self._serve(claims, self._clock.now())
 
-    def _too_late(self, claims: Sequence[Claim], now: float) -> PermitTimeout:
-        free_at = self._grants.free_at(claims, now)
+    def _looks_at(self, waiter: Waiter, now: float) -> float:
+        """When the waiter may be able to take its permits; infinity while others of its kind come first."""
+        looks_at = self._grants.free_at(waiter.claims, waiter.priority, now)
+        for bucket, _ in waiter.claims:
+            first, *rest = bucket.line.heads()
+            if first is waiter:
+                continue
+            if waiter not in rest:
+                return math.inf
+            # From then on, who comes first is served, or waits only for what is kept from it.
+            looks_at = max(looks_at, self._grants.free_at(first.claims, 1, now))
+        return looks_at
+
+    def _is_next(self, waiter: Waiter, now: float) -> bool:
+        """Whether nobody comes first at any bucket, or only those who wait for permits that are kept from them."""
+        for bucket, _ in waiter.claims:
+            first, *rest = bucket.line.heads()
+            if first is waiter:
+                continue
+            if waiter not in rest or not self._grants.is_reserved(first.claims, now):
+                return False
+        return True
+
+    def _too_late(self, claims: Sequence[Claim], priority: int, now: float) -> PermitTimeout:
+        free_at = self._grants.free_at(claims, priority, now)
         wait = None if free_at == math.inf else free_at - now
         known = "that depends on calls under way" if wait is None else f"they are free in {wait:.3f} s at the earliest"
         scopes = ", ".join(str(bucket.scope) for bucket, _ in claims)
@@ -142,23 +198,29 @@ class MemoryLimiter:
 
     def _serve(self, claims: Sequence[Claim], now: float) -> None:
         """Grant to those next in line for these buckets while permits are free; let the others set their timers."""
-        changed = [bucket for bucket, _ in claims if bucket.waiters]
+        changed = [bucket for bucket, _ in claims if bucket.line]
         while changed:
             bucket = changed.pop()
-            while bucket.waiters and (waiter := bucket.head).is_next:
-                waiter.permit = self._grants.grant(waiter.demands, waiter.claims, now)
-                if waiter.permit is None:
-                    if self._grants.free_at(waiter.claims, now) < waiter.looks_at:
-                        waiter.alarm.set()
-                    break
+            while bucket.line and (served := self._serve_one_of(bucket, now)) is not None:
+                changed += [other for other, _ in served.claims if other is not bucket and other.line]
+
+    def _serve_one_of(self, bucket: Bucket, now: float) -> Waiter | None:
+        """Grant to one who waits for this bucket and is next, if all is free that it wants."""
+        for waiter in bucket.line.heads():
+            if self._is_next(waiter, now):
+                waiter.permit = self._grants.grant(waiter.demands, waiter.claims, waiter.priority, now)
+            if waiter.permit is not None:
                 waiter.leave()
                 waiter.alarm.set()
-                changed += [other for other, _ in waiter.claims if other.waiters]
+                return waiter
+            if self._looks_at(waiter, now) < waiter.looks_at:
+                waiter.alarm.set()
+        return None
 
 
-def rouse_hurried(claims: Sequence[Claim]) -> None:
-    """Let those with a deadline look whether it can still be met."""
+def rouse(claims: Sequence[Claim]) -> None:
+    """Let those look again whose wait may have changed: all that look by themselves or have a deadline, and the first."""
     for bucket, _ in claims:
-        for waiter in bucket.waiters:
-            if waiter.deadline < math.inf:
+        for place, waiter in enumerate(bucket.line.waiters()):
+            if place == 0 or waiter.deadline < math.inf or waiter.looks_at < math.inf:
                 waiter.alarm.set()

@@ -11,7 +11,7 @@ from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import ConfigurationError, CostAboveLimit, LimiterError, PermitTimeout
 from ratesync.memory.leaky_bucket import LeakyBucket, LeakyBuckets, require_asyncio
 from ratesync.memory.limiter import MemoryLimiter
-from ratesync.model.quota import Concurrency, Demand, Observation, Permit, QuotaUse, Rate, Refusal, Scope
+from ratesync.model.quota import Concurrency, Demand, Observation, Permit, QuotaState, Rate, Refusal, Scope
 from ratesync.rules.hold import Holds, connection_of
 
 
@@ -63,7 +63,7 @@ class SmoothingLimiter:
     async def close(self) -> None:
         """Nothing to let go of."""
 
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         """Grant now or say how long to wait; see :meth:`ratesync.protocols.Limiter.reserve`."""
         cost = self._cost(demands)
         answer = await self._concurrency.reserve(concurrencies(demands))
@@ -79,7 +79,7 @@ class SmoothingLimiter:
         await bucket.fill(cost)
         return self._permit(demands, answer)
 
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
         """Wait for a permit; see :meth:`ratesync.protocols.Limiter.acquire`.
 
         A place under a :class:`~ratesync.Concurrency` is held while the bucket has no room.
@@ -110,14 +110,14 @@ class SmoothingLimiter:
         """
         self._concurrency.refund(self._given_back(permit))
 
-    async def usage(self, demands: Sequence[Demand]) -> Sequence[QuotaUse]:
+    async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
         """How much of each demand's quota is used now; for a rate, how full the bucket is."""
         bucket = self._buckets.of(connection(demands))
         free_at = self._clock.now() + self._delay(bucket, 1)
         return [
-            (await self._concurrency.usage([demand]))[0]
+            (await self._concurrency.snapshot([demand]))[0]
             if isinstance(demand.quota, Concurrency)
-            else QuotaUse(demand, round(self._buckets.burst - bucket.room), free_at)
+            else QuotaState(demand, round(self._buckets.burst - bucket.room), int(self._buckets.burst), free_at)
             for demand in demands
         ]
 

@@ -6,23 +6,24 @@ import math
 
 from attrs import define
 
+from ratesync.model.feedback import Reading
+
 
 @define(eq=False)
 class Occupancy:
-    """The permits of one concurrency quota that are used at one scope.
+    """The permits of one concurrency quota that are used at one scope. A :class:`~ratesync.rules.meter.Meter`.
 
-    It answers the same questions as :class:`ratesync.rules.window.Window`, changes in place as that does, and is as
-    deterministic. Time plays no part: what is used comes free when a call ends, never by waiting.
+    Time plays no part: what is used comes free when a call ends, never by waiting.
     """
 
-    permits: int
+    limit: int
     """Most permits in use at the same time."""
     under_way: int = 0
     """Permits of calls that have not ended."""
 
-    def take(self, cost: int, now: float) -> bool:
-        """Take ``cost`` permits for a call that starts now. False: they are not free, nothing was taken."""
-        if self.under_way + cost > self.permits:
+    def take(self, cost: int, now: float, kept: int = 0) -> bool:
+        """Take permits for a call that starts now."""
+        if self.under_way + cost > self.limit - kept:
             return False
         self.under_way += cost
         return True
@@ -31,9 +32,15 @@ class Occupancy:
         """The call was not made: its permits are free at once."""
         self.under_way -= cost
 
-    def settle(self, cost: int, started_at: float, now: float) -> None:
+    def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """The call ended: its permits are free at once."""
         self.under_way -= cost
+
+    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+        """Providers tell of windows and buckets, not of calls under way."""
+
+    def refuse(self, now: float, *, is_sure: bool) -> None:
+        """Others' calls come free at a time that nobody knows."""
 
     def used(self, now: float) -> int:
         """Permits of calls under way."""
@@ -43,10 +50,10 @@ class Occupancy:
         """Tell whether no call is under way."""
         return self.under_way == 0
 
-    def free_at(self, cost: int, now: float) -> float:
-        """``now`` if ``cost`` permits are free, else infinity: that depends on a call under way."""
-        return now if self.under_way + cost <= self.permits else math.inf
+    def free_at(self, cost: int, now: float, kept: int = 0) -> float:
+        """``now`` if permits are free, else infinity: that depends on a call under way."""
+        return now if self.under_way + cost <= self.limit - kept else math.inf
 
-    def earliest_at(self, cost: int, now: float) -> float:
+    def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
         """``now``: any call under way might end at once."""
         return now

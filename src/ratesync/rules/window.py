@@ -1,13 +1,12 @@
 """The sliding window of a rate, counted so that a provider never counts more than is allowed.
 
 A provider counts a call at some moment between its start and its end, so the call is counted here from its start until
-``per`` seconds after its *end*. That is a little too long: what the old call needed to come back and the new one needs
-to get there is hardly less than the shortest round trip. So slots are freed earlier by a credit: that shortest round
-trip, less a tenth and a millisecond for what all calls of a bunch have waited for alike. A log anchored at the start of
-the calls is full too, but meets refusals in every window; a guard as long as the worst delay meets none, and wastes it.
+``per`` seconds after its *end*. That is longer than needed: an old call must come back and a new one get there, and
+both together take hardly less than the shortest round trip. So permits are freed earlier by a credit: nine tenths of
+that, less a slack, as calls of a bunch wait for each other in the event loops of both sides, and so does each of them.
 
-Values change in place, as this is the hottest path of a limiter, but nothing here reads a clock or has another effect:
-equal steps on equal windows give equal windows and answers. Instants given to one window must not go backwards.
+What others use is learnt from what the provider tells. While it is not known what was used before, calls go one at a
+time, so that no more than one of them can be refused.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from collections import deque
 
 from attrs import define, field
 
+from ratesync.model.feedback import Reading
 from ratesync.model.quota import Rate
 
 CREDIT = 0.9
-"""Share of the shortest round trip that calls surely spend on the way,"""
+"""Share of the shortest round trip that calls surely spend on the way."""
 
-BUNCH = 0.001
-"""but for these seconds: calls of a bunch wait for each other in the event loops of both sides, and so does each
-of them. What the one needs to come back and the next one to get there can be that much shorter."""
+SLACK = 0.005
+"""Seconds taken off the credit. It doubles with a refusal, at most once in a window."""
 
 TRUSTED_ROUND_TRIPS = 20
 TRUSTED_WINDOWS = 2
@@ -37,113 +36,170 @@ EXACT_PERMITS = 2_000
 SUB_WINDOWS = 64
 """Above it, calls that end in the same 64th of the window are kept together, until the last one of them is free."""
 
+LONGEST_CALL = 60.0
+"""Seconds for which permits that came free are remembered, as an answer may still tell of the time before."""
+
 
 @define(eq=False, kw_only=True)
 class Window:
-    """The permits of one rate that are used at one scope. Build it with :func:`open_window`."""
+    """The permits of one rate that are used at one scope. A :class:`~ratesync.rules.meter.Meter`."""
 
     permits: int
-    """Most permits in any window."""
+    """Most permits in any window, as declared."""
     per: float
     """Length of the window in seconds."""
-    grain: float
+    grain: float = 0.0
     """Ends of calls within so many seconds are kept together; 0.0 keeps each by itself."""
+    doubt_until: float = -math.inf
+    """Until this instant calls go one at a time, as somebody else may have used permits before."""
+    limit: int = field(init=False)
+    """Most permits now: less than declared where the provider tells so."""
     under_way: int = 0
     """Permits of calls that have not ended."""
     spent: int = 0
     """Permits of calls that have ended, as far as they are in ``ends``."""
     ends: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]])
     """When calls ended and how many permits they had, oldest first. Some may have left the window already."""
+    gone: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]])
+    """When permits came free, of late; kept only while the provider tells how the quota stands."""
     last_began_at: float = -math.inf
     """The first end of those kept together in the last element of ``ends``."""
+    others: int = 0
+    """Permits that others use, until ``others_until``."""
+    others_until: float = -math.inf
+    read_at: float = -math.inf
+    """When the call was granted whose answer told last how the quota stands."""
     round_trips: int = 0
     """Calls that ended so far."""
     trusted_at: float = math.inf
     """Instant after which round trips have been seen long enough."""
     shortest: float = math.inf
     """Shortest round trip so far, in seconds."""
+    slack: float = SLACK
+    slackened_at: float = -math.inf
     counted_for: float = field(init=False)
     """Seconds for which a call is still counted after its end."""
 
     def __attrs_post_init__(self) -> None:
         self.counted_for = self.per
+        self.limit = self.permits
 
-    def take(self, cost: int, now: float) -> bool:
-        """Take ``cost`` permits for a call that starts now. False: they are not free, nothing was taken."""
-        room = self.permits - cost
-        if self.under_way + self.spent > room:
+    def take(self, cost: int, now: float, kept: int = 0) -> bool:
+        """Take permits for a call that starts now."""
+        room = self.limit - kept - cost
+        if self.under_way + self.spent + self.others > room:
             self._forget(now)
-            if self.under_way + self.spent > room:
+            if self.under_way + self.spent + self.others > room:
                 return False
+        if self.under_way and now < self.doubt_until:
+            return False
         self.under_way += cost
         return True
 
     def refund(self, cost: int) -> None:
-        """The call was not made: its permits are free at once."""
+        """The call was not made."""
         self.under_way -= cost
 
-    def settle(self, cost: int, started_at: float, now: float) -> None:
-        """The call ended now: its permits stay counted until the window has passed."""
+    def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
+        """The call ended: its permits stay counted until the window has passed."""
+        self._learn_round_trip(now - granted_at, now)
         self.under_way -= cost
-        self.spent += cost
-        self._learn(now - started_at, now)
+        self.spent += charged
         if self.ends and now - self.last_began_at <= self.grain:
-            cost += self.ends.pop()[1]
+            charged += self.ends.pop()[1]
         else:
             self.last_began_at = now
-        self.ends.append((now, cost))
+        self.ends.append((now, charged))
 
-    def _learn(self, round_trip: float, now: float) -> None:
+    def _learn_round_trip(self, round_trip: float, now: float) -> None:
         if self.round_trips == 0:
             self.trusted_at = now + TRUSTED_WINDOWS * self.per
         self.round_trips += 1
         self.shortest = min(self.shortest, round_trip)
         if self.round_trips >= TRUSTED_ROUND_TRIPS and now >= self.trusted_at:
-            self.counted_for = self.per - max(0.0, CREDIT * self.shortest - BUNCH)
+            self._give_credit()
+
+    def _give_credit(self) -> None:
+        self.counted_for = self.per - max(0.0, CREDIT * self.shortest - self.slack)
+
+    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+        """What the provider counts more than we do, others use; a limit below the declared one is kept."""
+        if granted_at < self.read_at:
+            return  # an answer that came later told of a later time
+        self.read_at = granted_at
+        limit = self.permits if reading.limit is None else max(1, reading.limit)
+        self.limit = min(self.permits, limit)
+        if reading.remaining is None:
+            return
+        self._forget(now)
+        own = self.under_way + self.spent + sum(cost for freed_at, cost in self.gone if freed_at >= granted_at)
+        self.others = max(0, limit - reading.remaining - own)
+        self.others_until = now + self.per
+        self.doubt_until = -math.inf
+        if self.others and reading.reset_after is not None and reading.reset_after < self.per:
+            # Some of it comes free then; how much, the next answer tells.
+            self.others_until = now + reading.reset_after
+            self.doubt_until = now + self.per
+
+    def refuse(self, now: float, *, is_sure: bool) -> None:
+        """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""
+        if now < self.doubt_until and now >= self.others_until:
+            self.others = max(0, self.limit - self.under_way - self.spent)
+            self.others_until, self.doubt_until = self.doubt_until, -math.inf
+        elif not self.others and now - self.slackened_at > self.per:
+            self.slackened_at = now
+            self.slack *= 2
+            if self.counted_for < self.per:
+                self._give_credit()
 
     def used(self, now: float) -> int:
-        """Permits in use now: of calls under way and of those that ended within the window."""
+        """Permits in use now: of calls under way, of those that ended within the window, and others'."""
         self._forget(now)
-        return self.under_way + self.spent
+        return self.under_way + self.spent + self.others
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether nothing is counted any more, so that the window may be dropped."""
-        return self.under_way == 0 and self.used(now) == 0
+        """Tell whether nothing is counted any more."""
+        return self.used(now) == 0
 
-    def free_at(self, cost: int, now: float) -> float:
-        """Instant at which ``cost`` permits can be taken if nobody takes or gives back any until then.
+    def free_at(self, cost: int, now: float, kept: int = 0) -> float:
+        """Instant at which permits can be taken if nobody takes or gives back any until then."""
+        free_at = self._without(self.used(now) + cost - self.limit + kept, now)
+        return math.inf if self.under_way and free_at < self.doubt_until else free_at
 
-        ``now`` if they are free; infinity if they are not free before a call under way ends. ``cost`` must not be
-        above ``permits``.
-        """
-        return self._without(self.used(now) + cost - self.permits, now)
-
-    def earliest_at(self, cost: int, now: float) -> float:
-        """As :meth:`free_at`, should all calls under way be refunded now: surely not before this instant."""
-        self._forget(now)
-        return self._without(self.spent + cost - self.permits, now)
+    def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
+        """Surely not before this instant, whatever calls under way do."""
+        return self._without(self.used(now) - self.under_way + cost - self.limit + kept, now)
 
     def _forget(self, now: float) -> None:
-        ends = self.ends
+        ends, gone = self.ends, self.gone
         counted_for = self.counted_for
         while ends and ends[0][0] + counted_for <= now:
-            self.spent -= ends.popleft()[1]
+            ended_at, cost = ends.popleft()
+            self.spent -= cost
+            if self.read_at > -math.inf:
+                gone.append((ended_at + counted_for, cost))
+        while gone and gone[0][0] + LONGEST_CALL < now:
+            gone.popleft()
+        if self.others and self.others_until <= now:
+            self.others = 0
 
     def _without(self, excess: int, now: float) -> float:
-        """Instant at which ``excess`` of the spent permits have left the window."""
+        """Instant at which ``excess`` of the permits that are not under way have come free."""
         if excess <= 0:
             return now
-        if excess > self.spent:
-            return math.inf
-        ends = iter(self.ends)
-        ended_at = now
-        while excess > 0:
-            ended_at, cost = next(ends)
+        others = self.others
+        for ended_at, cost in self.ends:
+            if others and self.others_until <= ended_at + self.counted_for:
+                excess, others = excess - others, 0
+                if excess <= 0:
+                    return self.others_until
             excess -= cost
-        return ended_at + self.counted_for
+            if excess <= 0:
+                return ended_at + self.counted_for
+        return self.others_until if 0 < excess <= others else math.inf
 
 
-def open_window(rate: Rate) -> Window:
+def open_window(rate: Rate, *, doubt_until: float = -math.inf) -> Window:
     """A window in which nothing is used."""
     grain = 0.0 if rate.permits <= EXACT_PERMITS else rate.per / SUB_WINDOWS
-    return Window(permits=rate.permits, per=rate.per, grain=grain)
+    return Window(permits=rate.permits, per=rate.per, grain=grain, doubt_until=doubt_until)

@@ -212,7 +212,7 @@ class LimiterLineSuite(Suite):
         await granted(limiter, self.calls(1))
         async with self.calling(limiter, clock) as callers:
             await callers.line_up("ada", self.rate(2, scope=PROVIDER), self.calls(1))
-            (use,) = await limiter.usage([self.rate(2, scope=PROVIDER)])
+            (use,) = await limiter.snapshot([self.rate(2, scope=PROVIDER)])
             assert use.used == 0
 
     async def test_who_gives_up_leaves_the_line(self, limiter: Limiter, clock: Clock) -> None:
@@ -269,7 +269,7 @@ class LimiterLineSuite(Suite):
             assert sorted(callers.served, key=int) == [str(number) for number in range(0, 100, 3)]
             for permit in callers.permits.values():
                 limiter.refund(permit)
-        assert [use.used for use in await limiter.usage(demands)] == [0, 0]
+        assert [use.used for use in await limiter.snapshot(demands)] == [0, 0]
 
     async def test_a_deadline_that_has_passed_is_an_error(self, limiter: Limiter, clock: Clock) -> None:
         with pytest.raises(PermitTimeout):

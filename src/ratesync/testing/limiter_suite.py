@@ -74,7 +74,7 @@ class LimiterSuite(LimiterLineSuite):
 
     async def test_a_quota_named_twice_is_charged_twice(self, limiter: Limiter) -> None:
         await granted(limiter, self.rate(5), self.rate(5, cost=2))
-        (use,) = await limiter.usage([self.rate(5)])
+        (use,) = await limiter.snapshot([self.rate(5)])
         assert use.used == 3
         await refused(limiter, self.rate(5, cost=2), self.rate(5))
         with pytest.raises(CostAboveLimit):
@@ -169,7 +169,7 @@ class LimiterSuite(LimiterLineSuite):
             self.end(limiter, permit, second)
         await granted(limiter, calls)
         await refused(limiter, calls)
-        (use,) = await limiter.usage([rate])
+        (use,) = await limiter.snapshot([rate])
         assert use.used == (1 if first == "done" else 0)
 
     async def test_a_throttled_call_holds_every_scope_of_its_connection(self, limiter: Limiter) -> None:
@@ -206,30 +206,30 @@ class LimiterSuite(LimiterLineSuite):
         rate, calls = self.rate(5), self.calls(5)
         await spend(limiter, self.rate(5, cost=2), calls)
         await granted(limiter, rate, calls)
-        uses = await limiter.usage([rate, calls, self.rate(5, scope=BOB)])
+        uses = await limiter.snapshot([rate, calls, self.rate(5, scope=BOB)])
         assert [use.used for use in uses] == [3, 1, 0]
         assert [use.demand for use in uses] == [rate, calls, self.rate(5, scope=BOB)]
 
     async def test_usage_tells_when_the_next_permit_is_free(self, limiter: Limiter, clock: Clock) -> None:
         rate, calls = self.rate(2), self.calls(1)
-        for use in await limiter.usage([rate, calls]):
+        for use in await limiter.snapshot([rate, calls]):
             assert use.next_free_at is not None
             assert use.next_free_at <= clock.now()
         await spend(limiter, rate)
         spent_at = clock.now()
         await granted(limiter, rate, calls)
-        rate_use, calls_use = await limiter.usage([rate, calls])
+        rate_use, calls_use = await limiter.snapshot([rate, calls])
         assert rate_use.next_free_at == pytest.approx(spent_at + 10 * self.second, abs=self.late * self.second)
         assert calls_use.next_free_at is None
 
     async def test_usage_takes_nothing(self, limiter: Limiter) -> None:
-        await limiter.usage([self.rate(1), self.calls(1)])
+        await limiter.snapshot([self.rate(1), self.calls(1)])
         await granted(limiter, self.rate(1), self.calls(1))
 
     async def test_what_was_used_is_forgotten_after_its_window(self, limiter: Limiter) -> None:
         await spend(limiter, self.rate(5))
         await self.sleep(10 + self.late)
-        (use,) = await limiter.usage([self.rate(5)])
+        (use,) = await limiter.snapshot([self.rate(5)])
         assert use.used == 0
 
     @pytest.mark.parametrize("seed", range(5))

@@ -139,7 +139,7 @@ class Stage:
         self.events: list[Event] = []
         self.engine = SyncEngine(
             queue=self.queue,
-            limiter=MemoryLimiter(clock=self.clock),
+            limiter=MemoryLimiter(clock=self.clock, cold_start=False),
             providers=[self.provider],
             transformers={("fake", "contacts"): Blocking(lambda: block(self))},
             observers=[self.note],

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from ratesync.errors import CostAboveLimit
-from ratesync.memory.bucket import KEPT_FOR, SWEEP, SWEEP_AGAIN_AFTER, SWEEP_REST, BucketTable, merged
+from ratesync.memory.bucket import KEPT_FOR
+from ratesync.memory.bucket_table import SWEEP, SWEEP_AGAIN_AFTER, SWEEP_REST, BucketTable, merged
 from ratesync.model.quota import Concurrency, Demand, Rate, Scope
 
 START = 1_700_000_000.0

@@ -8,9 +8,8 @@ import anyio
 from typing_extensions import override
 
 from ratesync.clock import Clock
-from ratesync.memory.bucket import Claim
+from ratesync.memory.bucket import Claim, Line, Waiter
 from ratesync.memory.grants import Grants
-from ratesync.memory.line import Line, Waiter
 from ratesync.model.quota import Demand, Permit, Refusal
 from tests.testing.limiter_mutants import Mutant, mutants_in
 
@@ -142,7 +141,9 @@ class DeadlineIgnored(Mutant):
 class PassedDeadlineIgnored(Mutant):
     @override
     async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
-        return await super().acquire(demands, priority=priority, deadline=None if deadline is None else max(deadline, self._clock.now()))
+        return await super().acquire(
+            demands, priority=priority, deadline=None if deadline is None else max(deadline, self._clock.now())
+        )
 
 
 class HopelessWaitersWait(Mutant):

@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from ratesync.clock import Clock
 from ratesync.errors import CostAboveLimit
-from ratesync.memory.bucket import Bucket, BucketTable, Claim
+from ratesync.memory.bucket import Bucket, Claim, Line
+from ratesync.memory.bucket_table import BucketTable
 from ratesync.memory.grants import Grants
-from ratesync.memory.line import Line
 from ratesync.memory.limiter import MemoryLimiter
 from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota, QuotaState, Refusal, Scope
 from ratesync.rules.concurrency import Occupancy
@@ -160,9 +160,7 @@ class ConcurrencyIgnored(Mutant):
 class OnlyTheFirstDemand(Mutant):
     class Grants(Grants):
         @override
-        def grant(
-            self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float
-        ) -> Permit | None:
+        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Permit | None:
             return super().grant(demands, claims[:1], priority, now)
 
 
@@ -261,9 +259,7 @@ class PartOfTheDemands(Mutant):
 
     class Grants(Grants):
         @override
-        def grant(
-            self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float
-        ) -> Permit | None:
+        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Permit | None:
             permit = super().grant(demands, claims, priority, now)
             if permit is None:
                 all(bucket.meter.take(cost, now) for bucket, cost in claims)

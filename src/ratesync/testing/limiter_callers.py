@@ -16,7 +16,6 @@ from ratesync.errors import PermitTimeout
 from ratesync.model.quota import Countable, Demand, Observation, Permit, Quota, Rate, Refusal, Scope
 from ratesync.protocols import Limiter
 
-
 NOTHING_TOLD = Observation()
 
 

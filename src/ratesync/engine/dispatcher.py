@@ -11,6 +11,8 @@ from attrs import evolve
 
 from ratesync.clock import MINIMUM_DELAY
 from ratesync.engine.call import Call, Desk
+from ratesync.engine.crew import Crew
+from ratesync.engine.outbox import Outbox
 from ratesync.engine.work import Action, Planner, Task
 from ratesync.errors import QueueError
 from ratesync.model.batch import Capabilities
@@ -45,14 +47,17 @@ class Dispatcher:
         self._calls_per_claim = max(1, _MAILBOXES_PER_CLAIM // max(self._sizes.values(), default=1))
         self._lane_max = _lane_max(planner.capabilities)
         self._calls: dict[Call, None] = {}
+        self._outbox = Outbox(desk.settler, self._end)
         self._changed = anyio.Event()
         self._waiting = 0
         self._started = anyio.Event()
         self.busy_since: float | None = None
         """Instant since which calls are under way without a break; None if none is."""
 
-    async def run(self, calls: TaskGroup) -> None:
-        """Claim and start calls in the task group ``calls`` until cancelled."""
+    async def run(self, tasks: TaskGroup) -> None:
+        """Claim until cancelled; what is claimed is carried out and settled by tasks of the group ``tasks``."""
+        crew = Crew(tasks, self._serve, self._desk.clock)
+        tasks.start_soon(self._outbox.run, name="ratesync outbox")
         failures = 0
         while True:
             free = self._settings.max_calls - len(self._calls)
@@ -63,7 +68,7 @@ class Dispatcher:
                 most = min(free, self._calls_per_claim)
                 claim = await self._desk.queue.claim(ClaimRequest(self._worker, most, self._sizes, self._lane_max))
                 for leases in claim.batches:
-                    self._start(leases, calls)
+                    self._start(leases, crew)
                 if claim.next_at is None or claim.next_at > self._desk.clock.now():  # there was no more to be had
                     await self._desk.queue.wait(claim.marker, claim.next_at)
                 failures = 0
@@ -76,12 +81,12 @@ class Dispatcher:
         self._desk.notify(BackendFailed(self._desk.clock.now(), type(error).__name__, delay))
         await anyio.sleep(delay)
 
-    def _start(self, leases: Sequence[Lease], calls: TaskGroup) -> None:
+    def _start(self, leases: Sequence[Lease], crew: Crew) -> None:
         lane = leases[0].lane
         for tasks in self._planner.plan(leases, self._desk.clock.now()):
             call = Call(self._desk, lane, self._one_suspect_at_a_time(tasks))
             self._calls[call] = None
-            calls.start_soon(self._run, call)
+            crew.give(call)
         if self.busy_since is None:
             self.busy_since = self._desk.clock.now()
         self._started.set()
@@ -94,19 +99,21 @@ class Dispatcher:
             return [evolve(task, action=Action.LEAVE, leave_for=_SUSPECT_DELAY) for task in tasks]
         return tasks
 
-    async def _run(self, call: Call) -> None:
-        try:
-            # What else may have brought a worker down must be out of the way before a suspect is tried.
-            while call.is_suspect and any(other.is_given_back for other in self._calls):
-                await self._wait_for_change()
-            await call.run()
-        finally:
-            del self._calls[call]
-            if self._waiting:
-                self._changed.set()
-                self._changed = anyio.Event()
-            if not self._calls:
-                self.busy_since = None
+    async def _serve(self, call: Call) -> None:
+        # What else may have brought a worker down must be out of the way before a suspect is tried.
+        while call.is_suspect and any(other.is_given_back for other in self._calls):
+            await self._wait_for_change()
+        await call.run()
+        self._outbox.put(call)
+
+    def _end(self, call: Call) -> None:
+        """Forget a call that is settled."""
+        del self._calls[call]
+        if self._waiting:
+            self._changed.set()
+            self._changed = anyio.Event()
+        if not self._calls:
+            self.busy_since = None
 
     async def _wait_for_change(self) -> None:
         self._waiting += 1
@@ -127,7 +134,7 @@ class Dispatcher:
             await self._wait_for_change()
 
     async def give_back(self) -> None:
-        """Give back the leases of calls that were broken off before they began."""
+        """Give back the leases of calls that were broken off before they began, or before they were settled."""
         for call in list(self._calls):
             await call.give_back()
         self._calls.clear()

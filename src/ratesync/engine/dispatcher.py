@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from attrs import evolve
 
-from ratesync.clock import MINIMUM_DELAY
+from ratesync.clock import MINIMUM_DELAY, sleep_until
 from ratesync.engine.call import Call, Desk
 from ratesync.engine.crew import Crew
 from ratesync.engine.outbox import Outbox
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _SUSPECT_DELAY = 1.0
 """Seconds before a suspect is offered again that had to let another one go first."""
+_GATHER = 0.001
+"""Least seconds from one claim to the next while calls are under way and all that was there has been claimed. What
+comes in meanwhile shares the cost of a claim, and of a call where the adapter takes batches."""
 _MAILBOXES_PER_CLAIM = 128
 """About how many mailboxes one claim takes. The first calls may end before more is claimed, so less is held at a time:
 measured, 6,400 at once cost 1.5 times the CPU with 100,000 queued, as they outlive the young garbage collections."""
@@ -65,16 +68,24 @@ class Dispatcher:
                 await self._wait_for_change()
                 continue
             try:
+                claimed_at = self._desk.clock.now()
                 most = min(free, self._calls_per_claim)
                 claim = await self._desk.queue.claim(ClaimRequest(self._worker, most, self._sizes, self._lane_max))
                 for leases in claim.batches:
                     self._start(leases, crew)
                 if claim.next_at is None or claim.next_at > self._desk.clock.now():  # there was no more to be had
                     await self._desk.queue.wait(claim.marker, claim.next_at)
+                    await self._gather(claimed_at)
                 failures = 0
             except QueueError as error:
                 failures += 1
                 await self._recover(error, failures)
+
+    async def _gather(self, claimed_at: float) -> None:
+        """Let a little more come in before the next claim, if the last one was just now and calls are under way."""
+        claim_at = claimed_at + _GATHER
+        if self._calls and claim_at > self._desk.clock.now():
+            await sleep_until(self._desk.clock, claim_at)
 
     async def _recover(self, error: QueueError, failures: int) -> None:
         delay = max(MINIMUM_DELAY, backoff(self._settings.retry, failures, self._random.random()))

@@ -16,12 +16,12 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.settlement import Ledger, Settler
 from ratesync.engine.work import Action, Task
 from ratesync.errors import LimiterError, QueueError
-from ratesync.model.event import BackendFailed, CallFinished, LanePaused
+from ratesync.model.event import BackendFailed, CallFinished, LanePaused, LeaseRefused
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.quota import Observation
-from ratesync.model.work import Settlement
+from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.verdict import is_failure, is_throttled
 
@@ -66,6 +66,8 @@ class Call:
         self._resume_at: float | None = None
         self._known: Sequence[Settlement] = ()
         self._admitted_at = 0.0
+        self._limit: anyio.CancelScope | None = None
+        self._is_lost = False
 
     async def run(self) -> None:
         """Make the call; then ``settlements`` are final. Failures of queue and limiter are reported, not raised.
@@ -93,8 +95,28 @@ class Call:
                 self._known = [self._without_call(task) for task in self._tasks]
 
     @property
+    def leases(self) -> list[Lease]:
+        """The leases that it is about."""
+        return [task.lease for task in self._tasks]
+
+    def lose(self) -> None:
+        """All its leases are lost: break it off, with nothing to settle. Another worker may be at it by now.
+
+        Once it is known what to settle, that is left to the queue, which refuses it.
+        """
+        if self._known or self._is_lost:
+            return
+        self._is_lost = True
+        if self._limit is not None:
+            self._limit.cancel()
+        for lease in self.leases:
+            self._desk.notify(LeaseRefused(self._desk.clock.now(), self.lane, lease.key))
+
+    @property
     def settlements(self) -> Sequence[Settlement]:
         """What its leases come to as far as is known by now; what is not known goes back to the queue."""
+        if self._is_lost:
+            return ()
         return self._known or [self._returned(task) for task in self._tasks]
 
     async def give_back(self) -> None:
@@ -132,6 +154,9 @@ class Call:
             return None
         self._pass = answer
         self._admitted_at = answer.admitted_at
+        if self._is_lost:
+            await self._hand_back()
+            return None
         return answer
 
     async def _lookup(self, task: Task) -> None:
@@ -139,8 +164,11 @@ class Call:
         if operation is None or await self._enter(operation.resource) is None:
             return
         self._sending = frozenset({operation.id or ""})
-        outcome = await self._desk.executor.lookup(self.lane, operation)
-        if outcome is None:
+        self._limit = self._desk.executor.limit()
+        outcome = await self._desk.executor.lookup(self.lane, operation, self._limit)
+        if self._is_lost:
+            await self._hand_back()
+        elif outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
             self._known = [Settlement(task.lease, unsent=tuple(item.id for item in task.items))]
             await self._leave([Applied()], operation)
@@ -156,7 +184,11 @@ class Call:
         answers: dict[str, Outcome] = {}
         if sendable:
             self._sending = frozenset(operation.id or "" for operation in sendable)
-            answers = await self._desk.executor.execute(self.lane, sendable)
+            self._limit = self._desk.executor.limit()
+            answers = await self._desk.executor.execute(self.lane, sendable, self._limit)
+            if self._is_lost:
+                await self._hand_back()
+                return
         judged = [
             (task, operation, result if isinstance(result, Rejected) else answers[operation.id or ""])
             for task, operation, result in zip(self._tasks, operations, ready, strict=True)
@@ -175,9 +207,7 @@ class Call:
         in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
         ledger = Ledger(self.lane, affordable=not in_doubt or desk.health.afford_retry(self.lane))
         capabilities = desk.executor.providers[self.lane.provider].capabilities
-        desk.health.note_throttling(
-            self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at
-        )
+        desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
         self._known = ledger.settlements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import anyio
@@ -49,7 +50,7 @@ class Dispatcher:
         self._sizes = {name: able.batch_max for name, able in planner.capabilities.items()}
         self._calls_per_claim = max(1, _MAILBOXES_PER_CLAIM // max(self._sizes.values(), default=1))
         self._lane_max = _lane_max(planner.capabilities)
-        self._calls: dict[Call, None] = {}
+        self._calls: dict[Call, float] = {}
         self._outbox = Outbox(desk.settler, self._end)
         self._changed = anyio.Event()
         self._waiting = 0
@@ -94,12 +95,13 @@ class Dispatcher:
 
     def _start(self, leases: Sequence[Lease], crew: Crew) -> None:
         lane = leases[0].lane
-        for tasks in self._planner.plan(leases, self._desk.clock.now()):
+        now = self._desk.clock.now()
+        for tasks in self._planner.plan(leases, now):
             call = Call(self._desk, lane, self._one_suspect_at_a_time(tasks))
-            self._calls[call] = None
+            self._calls[call] = now
             crew.give(call)
         if self.busy_since is None:
-            self.busy_since = self._desk.clock.now()
+            self.busy_since = now
         self._started.set()
 
     def _one_suspect_at_a_time(self, tasks: list[Task]) -> list[Task]:
@@ -132,6 +134,10 @@ class Dispatcher:
             await self._changed.wait()
         finally:
             self._waiting -= 1
+
+    def under_way_since(self, instant: float) -> list[Call]:
+        """The calls whose leases were claimed by that instant, and that are not settled yet."""
+        return [call for call, _ in takewhile(lambda entry: entry[1] <= instant, self._calls.items())]
 
     async def busy(self) -> None:
         """Wait until calls are under way. For one who waits at a time."""

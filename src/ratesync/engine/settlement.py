@@ -110,6 +110,8 @@ class Settler:
         Again and again while the backend fails, for ``patience`` seconds.
         """
         settlements = [settlement for _, settled in calls for settlement in settled]
+        if not settlements:
+            return
         accepted = await self._try_to_settle(settlements)
         if accepted is None:
             accepted = await self._settle_again(settlements)

@@ -13,19 +13,43 @@ from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
-from ratesync.model.quota import Concurrency, Quota, QuotaScope, Rate
+from ratesync.model.quota import (
+    Adaptive,
+    Budget,
+    Concurrency,
+    FixedWindow,
+    LeakyBucket,
+    Penalty,
+    Period,
+    Quota,
+    QuotaScope,
+    QuotaState,
+    Rate,
+)
 from ratesync.model.record import Record
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, Durability, QueueStats
-from ratesync.protocols import Limiter, LooksUp, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.protocols import (
+    Charges,
+    Limiter,
+    LooksUp,
+    Observer,
+    ProviderClient,
+    QueueBackend,
+    StateStore,
+    Transformer,
+)
 
 __all__ = [
+    "Adaptive",
     "Applied",
     "Batch",
+    "Budget",
     "CancelResult",
     "Capabilities",
     "Cause",
+    "Charges",
     "CircuitPolicy",
     "Concurrency",
     "ConditionalWrite",
@@ -34,8 +58,10 @@ __all__ = [
     "DeadLetter",
     "Durability",
     "Fields",
+    "FixedWindow",
     "Kind",
     "Lane",
+    "LeakyBucket",
     "Limiter",
     "LooksUp",
     "Observer",
@@ -44,11 +70,14 @@ __all__ = [
     "OperationStatus",
     "Outcome",
     "PayloadLimits",
+    "Penalty",
+    "Period",
     "ProviderClient",
     "QueueBackend",
     "QueueStats",
     "Quota",
     "QuotaScope",
+    "QuotaState",
     "Rate",
     "RateSyncError",
     "Record",

@@ -156,16 +156,16 @@ class CountedWindow:
 def open_fixed_window(quota: FixedWindow, now: float, *, doubt_until: float) -> CountedWindow:
     """The window that is on, in which nothing is used."""
     guard = min(GUARD * quota.per, MOST_GUARD)
-    return _open(quota.permits, window_starts(quota), guard, quota.per, now, doubt_until)
+    return _open(quota.permits, window_starts(quota), now, guard=guard, per=quota.per, doubt_until=doubt_until)
 
 
 def open_budget(quota: Budget, now: float) -> CountedWindow:
     """The day or month that is on, of which nothing is used."""
-    return _open(quota.permits, budget_starts(quota), MOST_GUARD, None, now, -math.inf)
+    return _open(quota.permits, budget_starts(quota), now, guard=MOST_GUARD, per=None, doubt_until=-math.inf)
 
 
 def _open(
-    permits: int, next_start: NextStart, guard: float, per: float | None, now: float, doubt_until: float
+    permits: int, next_start: NextStart, now: float, *, guard: float, per: float | None, doubt_until: float
 ) -> CountedWindow:
     start = next_start(now)
     return CountedWindow(

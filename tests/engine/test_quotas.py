@@ -32,7 +32,7 @@ from ratesync.engine.quotas import QuotaTable
 from ratesync.errors import UnknownProvider
 from ratesync.memory import MemoryQueue
 from ratesync.model.batch import Reply
-from ratesync.model.feedback import Feedback, Reading
+from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading
 from ratesync.model.quota import Demand, Scope
 from ratesync.model.work import Settlement
 from ratesync.testing.fake_provider import FakeProvider
@@ -224,7 +224,7 @@ class Telling(FakeProvider):
     """Tells how its quota stands, and notes how many operations were in each call."""
 
     sizes: list[int] = field(factory=list[int])
-    told: Feedback = Feedback()
+    told: Feedback = NO_FEEDBACK
 
     @override
     async def execute(self, batch: Batch) -> Mapping[str, Outcome]:

@@ -15,6 +15,7 @@ from attrs import define, field
 from ratesync.model.feedback import Reading
 from ratesync.model.quota import Budget, FixedWindow
 from ratesync.rules.calendar import NextStart, budget_starts, starts_every, window_starts
+from ratesync.rules.window import TOLD_FOR
 
 GUARD = 0.02
 MOST_GUARD = 0.25
@@ -117,7 +118,7 @@ class CountedWindow:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether nothing is counted any more."""
-        return self.used(now) == 0
+        return self.used(now) == 0 and (self.limit == self.permits or self.read_at + TOLD_FOR <= now)
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""

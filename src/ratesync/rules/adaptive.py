@@ -121,23 +121,15 @@ class AdaptiveWindow:
         """A reading tells of a declared quota."""
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
-        """The call that was settled last was refused: it was not counted, and what was is measured."""
-        self._take_back(now)
+        """The call that was settled last was refused. It stays counted, as some providers count refused calls too."""
+        charged, self.charged = self.charged, 0
+        self.accepted -= charged
         self.has_proof = False
-        used = self.window.used(now)
-        refused = Refused(self.charged, granted_at, used, self.accepted, self.floor)
+        refused = Refused(charged, granted_at, self.window.used(now) - charged, self.accepted, self.floor)
         estimate = cut(self.estimate, refused, self.per, now)
         if estimate.cut_at > self.estimate.cut_at:
             self.accepted = self.trial = 0
         self._follow(estimate)
-
-    def _take_back(self, now: float) -> None:
-        self.accepted -= self.charged
-        window = self.window
-        if window.ends:
-            ended_at, charged = window.ends.pop()
-            window.spent -= self.charged
-            window.ends.append((ended_at, charged - self.charged))
 
     def used(self, now: float) -> int:
         """Permits in use now: of calls under way, and of those that were accepted within the window."""

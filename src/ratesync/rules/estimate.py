@@ -23,9 +23,11 @@ FIRST_WAIT = 2.0
 LONGEST_WAIT = 10.0
 """Seconds from a cut to the next probe. They double with each probe that fails."""
 
-FIRST_STEP = 0.01
+GROWTH = 3
+"""A probe begins with one permit above the target. Each step is so many times the one before that was accepted."""
+
 LARGEST_STEP = 0.5
-"""By which share of the target a probe goes above it: first, and at most."""
+"""But at most this share of the target."""
 
 FIRST_REST = 0.25
 """Share of the window between two calls while everything is refused. It doubles with each of them that is refused."""
@@ -58,6 +60,8 @@ class Estimate:
     """Instant of the last refusal that was a surprise: calls granted before it belong to it."""
     measured: int = 0
     """Permits that were accepted when it was cut, or under way and not refused since."""
+    was_probe: bool = False
+    """It was cut because a probe failed."""
     is_proven: bool = True
     """A call that was granted after the cut has been accepted."""
     resume_at: float = -math.inf
@@ -84,7 +88,7 @@ class Refused:
     cost: int
     granted_at: float
     used: int
-    """Permits used in this window, by accepted calls and those under way."""
+    """Permits used in this window by the other calls, those under way too."""
     accepted: int
     """Permits of all calls that were accepted since the last cut."""
     floor: int = 1
@@ -104,7 +108,7 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
     target, memory = measured, estimate.memory
     if estimate.target is not None and estimate.step and memory:
         target = min(target, estimate.target)
-    if estimate.locked_for > LONG * per and now < estimate.cut_at + 2 * estimate.locked_for:
+    if not estimate.step and estimate.locked_for > LONG * per and now < estimate.cut_at + 2 * estimate.locked_for:
         target = min(target, int(refused.accepted * per / (now - estimate.cut_at)))
         memory = max(memory, estimate.locked_for)
     wait = min(2 * estimate.wait, max(LONGEST_WAIT, estimate.wait)) if estimate.step else estimate.wait
@@ -116,6 +120,7 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
         wait=wait,
         cut_at=now,
         measured=measured,
+        was_probe=estimate.step > 0,
         is_proven=False,
         resume_at=-math.inf,
         locked_for=0.0,
@@ -128,8 +133,9 @@ def prove(estimate: Estimate, now: float) -> Estimate:
     if estimate.resume_at <= estimate.cut_at:
         return _next(estimate, is_proven=True, rest=estimate.rest / 2, wait=min(estimate.wait, LONGEST_WAIT))
     locked_for = now - estimate.cut_at
-    wait = max(estimate.wait, locked_for / LOCKED_OUT)
-    return _next(estimate, is_proven=True, locked_for=locked_for, wait=wait)
+    wait = max(estimate.wait, locked_for / LOCKED_OUT) if estimate.was_probe else estimate.wait
+    probe_at = now + (wait if estimate.was_probe else max(FIRST_WAIT, estimate.memory))
+    return _next(estimate, is_proven=True, locked_for=locked_for, wait=wait, probe_at=probe_at)
 
 
 def next_step(estimate: Estimate, cost: int) -> int:
@@ -137,8 +143,7 @@ def next_step(estimate: Estimate, cost: int) -> int:
     assert estimate.target is not None
     target = estimate.target + estimate.step
     most = max(1, int(target * LARGEST_STEP))
-    step = min(2 * estimate.step, most) if estimate.step else max(1, int(target * FIRST_STEP))
-    return max(step, cost)
+    return max(1, cost, min(GROWTH * estimate.step, most))
 
 
 def raise_(estimate: Estimate, cost: int, held_for: float, now: float) -> Estimate:

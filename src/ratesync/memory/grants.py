@@ -65,7 +65,7 @@ class Grants:
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
-                bucket.meter.refuse(now, is_sure=place == sure)
+                bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
         hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
         if hold_for > 0:
             for bucket in buckets:

@@ -104,7 +104,7 @@ class CountedWindow:
             self.guard = (narrowed[1] - narrowed[0]) / 2
             self.next_start = starts_every(per, narrowed[0] + self.guard)
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
         self._turn(now)
         if is_sure or now < self.doubt_until:

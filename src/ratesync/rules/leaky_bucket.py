@@ -68,7 +68,7 @@ class Bucket:
         self.missing = max(0.0, told - self.under_way, 0.0 if self.is_in_doubt else own)
         self.is_in_doubt = False
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure that this bucket was empty, it is."""
         if is_sure:
             self._missing(now)

@@ -144,7 +144,7 @@ class Window:
             self.others_until = now + reading.reset_after
             self.doubt_until = now + self.per
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""
         if now < self.doubt_until and now >= self.others_until:
             self.others = max(0, self.limit - self.under_way - self.spent)

@@ -17,7 +17,7 @@ from ratesync.errors import CostAboveLimit, QueueError
 from ratesync.model.event import LaneParked
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
-from ratesync.model.quota import Observation, Permit, QuotaScope, Refusal
+from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refusal
 from ratesync.protocols import Limiter, QueueBackend
 from ratesync.rules.circuit import Wait
 
@@ -48,6 +48,11 @@ class Pass:
     admitted_at: float
     size: int
     """Most operations in the call; fewer than asked for where no quota lets so many through at once."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the limiter finds the limit out by itself."""
+        return any(isinstance(demand.quota, Adaptive) for demand in self.permit.demands)
 
 
 @frozen

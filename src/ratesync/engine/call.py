@@ -221,7 +221,11 @@ class Call:
         if any(task.items[0].attempts == 0 for task, _, _ in judged):
             desk.health.earn_retry(self.lane)
         in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
-        ledger = Ledger(self.lane, affordable=not in_doubt or desk.health.afford_retry(self.lane))
+        ledger = Ledger(
+            self.lane,
+            affordable=not in_doubt or desk.health.afford_retry(self.lane),
+            is_measured=self._pass is not None and self._pass.is_measured,
+        )
         capabilities = desk.executor.providers[self.lane.provider].capabilities
         desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
         for task, operation, outcome in judged:

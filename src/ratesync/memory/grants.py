@@ -12,7 +12,7 @@ from ratesync.memory.bucket_table import BucketTable
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.quota import Countable, Demand, Observation, Penalty, Permit, QuotaState
 from ratesync.rules.hold import Holds
-from ratesync.rules.reading import match_cause, match_reading
+from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 
 
 class Grants:
@@ -65,7 +65,8 @@ class Grants:
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
-                bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
+                if place == sure or may_be_meant(feedback.cause, bucket.quota):
+                    bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
         hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
         if hold_for > 0:
             for bucket in buckets:

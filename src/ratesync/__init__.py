@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ratesync.engine import SyncEngine, Ticket
 from ratesync.errors import RateSyncError
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.feedback import Feedback, Reading, ThrottleCause
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
@@ -33,6 +34,7 @@ __all__ = [
     "CreateIdentity",
     "DeadLetter",
     "Durability",
+    "Feedback",
     "Fields",
     "Kind",
     "Lane",
@@ -51,8 +53,10 @@ __all__ = [
     "QuotaScope",
     "Rate",
     "RateSyncError",
+    "Reading",
     "Record",
     "Rejected",
+    "Reply",
     "RetryLater",
     "RetryPolicy",
     "Role",
@@ -60,6 +64,7 @@ __all__ = [
     "Settings",
     "StateStore",
     "SyncEngine",
+    "ThrottleCause",
     "Ticket",
     "Transformer",
     "Unknown",

@@ -45,6 +45,8 @@ def read_headers(headers: Mapping[str, str], status: int, now: float) -> Feedbac
 
 def join_feedback(earlier: Feedback, later: Feedback) -> Feedback:
     """What both tell, of one answer or of answers one after the other; of the same quota, what the later one tells."""
+    if earlier == NO_FEEDBACK:
+        return later
     charged = dict(earlier.charged)
     for unit, cost in later.charged.items():
         charged[unit] = charged.get(unit, 0) + cost

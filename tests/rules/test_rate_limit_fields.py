@@ -201,9 +201,14 @@ def test_the_common_three_fields_in_every_spelling(family: str, reset: str) -> N
             id="github",
         ),
         pytest.param(
-            {"x-ratelimit-limit": "30", "x-ratelimit-used": "31", "x-ratelimit-resource": "no such"},
-            [Reading(limit=30, remaining=0)],
+            {"x-ratelimit-limit": "30", "x-ratelimit-used": "31", "x-ratelimit-resource": "search"},
+            [Reading(limit=30, remaining=0, per=60.0)],
             id="what is used instead of what remains",
+        ),
+        pytest.param(
+            {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-resource": "dependency_snapshots"},
+            [],
+            id="a quota of github's that nobody declares",
         ),
         pytest.param(
             # discord.com/developers/docs/topics/rate-limits

@@ -34,11 +34,7 @@ def parse_reset(text: str | None, now: float) -> float | None:
     text = (text or "").strip()
     if len(text) > _LONGEST_VALUE:
         return None
-    if _NUMBER.fullmatch(text):
-        seconds = _from_number(float(text), now)
-    else:
-        at = _iso_instant(text)
-        seconds = _from_http_date(text, now) if at is None else at - now
+    seconds = _from_number(float(text), now) if _NUMBER.fullmatch(text) else _from_date(text, now)
     return None if seconds is None or seconds > MAX_RESET_AFTER else max(seconds, 0.0)
 
 
@@ -50,14 +46,10 @@ def _from_number(number: float, now: float) -> float:
     return number - now
 
 
-def _iso_instant(text: str) -> float | None:
+def _from_date(text: str, now: float) -> float | None:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return None
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
-
-
-def _from_http_date(text: str, now: float) -> float | None:
-    seconds = parse_retry_after(text, now)
-    return None if seconds == MAX_RETRY_AFTER else seconds  # a day "or more" is no moment
+        seconds = parse_retry_after(text, now)
+        return None if seconds == MAX_RETRY_AFTER else seconds  # a day "or more" is no moment
+    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH).total_seconds() - now

@@ -22,7 +22,8 @@ _WINDOWS = {
     "month": 30 * DAY,
 }
 _RESOURCES = {"core": 3600.0, "graphql": 3600.0, "search": 60.0, "code_search": 60.0}
-"""GitHub names the quota by its resource; the windows are in its documentation."""
+"""GitHub names the quota by its resource; the windows are in its documentation. Its other quotas are rare, and nobody
+declares them: they would be taken for the one of the hour."""
 
 _NAME = re.compile(r"(?P<family>(?:[a-z0-9]+-)*?rate-?limit)-(?P<part>.+)")
 _PARTS: dict[str, tuple[str, float | None]] = {
@@ -116,6 +117,9 @@ def _groups(fields: Mapping[str, str]) -> dict[tuple[str, float | None], dict[st
 
 def _read_group(parts: Mapping[str, str], per: float | None, policies: list[_Policy], now: float) -> Reading | None:
     """``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``, and what else comes with them."""
+    resource = parts.get("resource")
+    if resource is not None and resource not in _RESOURCES:
+        return None
     limit = _first_count(parts.get("limit"))
     remaining = _first_count(parts.get("remaining"))
     used = _first_count(parts.get("used"))
@@ -125,7 +129,7 @@ def _read_group(parts: Mapping[str, str], per: float | None, policies: list[_Pol
         limit=limit,
         remaining=remaining,
         reset_after=parse_reset(parts.get("reset-after") or parts.get("reset"), now),
-        per=per or _interval(parts) or _RESOURCES.get(parts.get("resource", "")) or _window_of(limit, policies),
+        per=per or _interval(parts) or _RESOURCES.get(resource or "") or _window_of(limit, policies),
     )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ratesync.engine import SyncEngine, Ticket
 from ratesync.errors import RateSyncError
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.feedback import Feedback, Reading, ThrottleCause
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
@@ -57,6 +58,7 @@ __all__ = [
     "CreateIdentity",
     "DeadLetter",
     "Durability",
+    "Feedback",
     "Fields",
     "FixedWindow",
     "Kind",
@@ -80,8 +82,10 @@ __all__ = [
     "QuotaState",
     "Rate",
     "RateSyncError",
+    "Reading",
     "Record",
     "Rejected",
+    "Reply",
     "RetryLater",
     "RetryPolicy",
     "Role",
@@ -89,6 +93,7 @@ __all__ = [
     "Settings",
     "StateStore",
     "SyncEngine",
+    "ThrottleCause",
     "Ticket",
     "Transformer",
     "Unknown",

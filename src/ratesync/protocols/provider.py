@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from ratesync.model.batch import Batch, Capabilities
+from ratesync.model.batch import Batch, Capabilities, Reply
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome
 
@@ -29,11 +29,11 @@ class ProviderClient(Protocol):
         """What the adapter can do. Read once, at the engine's start."""
         ...
 
-    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome] | Reply:
         """Carry the batch out in one call; outcomes by operation id.
 
-        Answer with a :class:`~ratesync.Reply`, which is such a mapping too, to pass on what the provider told of its
-        quotas.
+        Return a plain mapping, or a :class:`~ratesync.model.batch.Reply` to pass on what the answer told of the
+        provider's quotas (:func:`ratesync.http.read_feedback` reads it from an answer over HTTP).
 
         Match the provider's results to operations by id, never by position. An operation without an outcome counts as
         :class:`~ratesync.model.outcome.Unknown`. The engine bounds the call by its own total deadline and cancels it

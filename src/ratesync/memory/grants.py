@@ -18,7 +18,7 @@ from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 class Grants:
     """Takes permits and gives them back. The instants handed in must not go backwards."""
 
-    def __init__(self, alone_since: float) -> None:
+    def __init__(self, alone_since: float | None = None) -> None:
         self.table = BucketTable(alone_since)
         self._holds = Holds()
         self._granted: dict[int, tuple[Permit, Sequence[Claim]]] = {}

@@ -125,7 +125,10 @@ class AdaptiveWindow:
         charged, self.charged = self.charged, 0
         self.accepted -= charged
         self.has_proof = False
-        refused = Refused(charged, granted_at, self.window.used(now) - charged, self.accepted, self.floor)
+        used = self.window.used(now) - charged
+        if self.estimate.target is None and used <= 0:
+            return  # nothing was accepted yet, so there is nothing to measure
+        refused = Refused(charged, granted_at, used, self.accepted, self.floor)
         estimate = cut(self.estimate, refused, self.per, now)
         if estimate.cut_at > self.estimate.cut_at:
             self.accepted = self.trial = 0

@@ -107,6 +107,8 @@ class CountedWindow:
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
         self._turn(now)
+        if granted_at < self.began_at:
+            return  # it may have been for the window before
         if is_sure or now < self.doubt_until:
             self.others = max(0, self.limit - self.under_way - self.spent)
             self.doubt_until = -math.inf

@@ -172,4 +172,3 @@ class Settler:
         for done in dead:
             outcome = decode_outcome(done.result)
             self.notify(OperationDied(now, lane, done.id, "" if isinstance(outcome, Applied) else outcome.reason))
-

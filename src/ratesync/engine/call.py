@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import frozen
 
-from ratesync.clock import Clock, timeout_at
+from ratesync.clock import MINIMUM_DELAY, Clock, timeout_at
 from ratesync.engine.admission import Admission, Pass, Refused
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
@@ -16,14 +16,14 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.settlement import Ledger, Settler
 from ratesync.engine.work import Action, Task
 from ratesync.errors import LimiterError, QueueError
-from ratesync.model.event import BackendFailed, CallFinished, LanePaused, LeaseRefused
+from ratesync.model.event import BackendFailed, CallFinished, LaneParked, LanePaused, LeaseRefused
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.quota import Observation
 from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
-from ratesync.rules.verdict import is_failure, is_throttled
+from ratesync.rules.verdict import Hold, is_failure, is_throttled
 
 _GIVE_BACK_WITHIN = 2.0
 """Seconds that giving back may take a call that was broken off; then its leases lapse."""
@@ -216,11 +216,22 @@ class Call:
             if ledger.stop_reason is not None:
                 await desk.queue.pause(Selector(*self.lane))
                 desk.notify(LanePaused(desk.clock.now(), self.lane, ledger.stop_reason))
-            elif ledger.hold_for:
-                await desk.admission.hold(self.lane, ledger.hold_for)
+            elif ledger.hold is not None:
+                await self._hold(ledger.hold)
         except QueueError as error:
             # The lane stays open: its next call will meet the same answer and try again to close it.
             desk.notify(BackendFailed(desk.clock.now(), type(error).__name__, 0.0))
+
+    async def _hold(self, hold: Hold) -> None:
+        desk = self._desk
+        delay = max(hold.delay, MINIMUM_DELAY)
+        if hold.alarm is None:
+            await desk.admission.hold(self.lane, delay)
+            return
+        now = desk.clock.now()
+        desk.health.hold(self.lane, now + delay)
+        desk.notify(LaneParked(now, self.lane, now + delay, "untrusted", hold.alarm))
+        await desk.queue.park(self.lane, now + delay)
 
     async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
         """The provider answered, or did not, or was not asked: tell circuit and limiter."""

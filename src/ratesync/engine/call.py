@@ -56,7 +56,7 @@ class Call:
         self.size = len(tasks)
         """How many leases it is about."""
         self.is_given_back = tasks[0].action is Action.LEAVE
-        self.is_suspect = tasks[0].action is Action.SEND and tasks[0].is_suspect
+        self.is_suspect = tasks[0].is_suspect
         self.is_settled = False
         """Set when the queue has been told, or it was given up to tell it."""
         self._desk = desk
@@ -171,7 +171,7 @@ class Call:
         elif outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
             self._known = [Settlement(task.lease, unsent=tuple(item.id for item in task.items))]
-            await self._leave([Applied()], operation)
+            await self._leave([Applied()], [], operation)
         else:
             await self._conclude([(task, operation, outcome)], [outcome])
 
@@ -204,14 +204,17 @@ class Call:
         # The budget is counted in calls, as a batch is sent again as a batch.
         if any(task.items[0].attempts == 0 for task, _, _ in judged):
             desk.health.earn_retry(self.lane)
-        in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
+        troubles = [answer for answer in answers if not isinstance(answer, Applied)]
+        in_doubt = any(isinstance(answer, Unknown) for answer in troubles)
         ledger = Ledger(self.lane, affordable=not in_doubt or desk.health.afford_retry(self.lane))
         capabilities = desk.executor.providers[self.lane.provider].capabilities
-        desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
+        desk.health.note_throttling(
+            self.lane, throttled=any(map(is_throttled, troubles)), admitted_at=self._admitted_at
+        )
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
         self._known = ledger.settlements
-        await self._leave(answers, judged[0][1])
+        await self._leave(answers, troubles, judged[0][1])
         try:
             if ledger.stop_reason is not None:
                 await desk.queue.pause(Selector(*self.lane))
@@ -233,8 +236,11 @@ class Call:
         desk.notify(LaneParked(now, self.lane, now + delay, "untrusted", hold.alarm))
         await desk.queue.park(self.lane, now + delay)
 
-    async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
-        """The provider answered, or did not, or was not asked: tell circuit and limiter."""
+    async def _leave(self, answers: Sequence[Outcome], troubles: Sequence[Outcome], first: Operation) -> None:
+        """The provider answered, or did not, or was not asked: tell circuit and limiter.
+
+        ``troubles`` are the answers that are not ``Applied``.
+        """
         desk = self._desk
         entered, self._pass = self._pass, None
         if entered is None:
@@ -242,13 +248,13 @@ class Call:
         if not answers:
             await desk.admission.hand_back(entered, sent=False)
             return
-        throttled = [answer for answer in answers if isinstance(answer, RetryLater) and is_throttled(answer)]
+        throttled = [answer for answer in troubles if isinstance(answer, RetryLater) and is_throttled(answer)]
         longest = desk.settler.settings.retry.max_delay
         waits = [min(answer.retry_after, longest) for answer in throttled if answer.retry_after is not None]
         now = self._desk.clock.now()
         duration = now - entered.admitted_at
         # One bad record must not open the circuit for its neighbours: a batch failed if all of it failed.
-        ok = not all(is_failure(answer) for answer in answers)
+        ok = len(troubles) < len(answers) or not all(map(is_failure, troubles))
         if self._desk.notify.active:
             counts = Counter(type(answer).__name__ for answer in answers)
             self._desk.notify(

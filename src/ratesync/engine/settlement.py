@@ -103,7 +103,7 @@ class Settler:
         except InvalidPayload:
             state = OperationState.DEAD
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
-        return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
+        return Settlement(task.lease, tuple([Finished(item.id, state, result) for item in task.items]))
 
     async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
         """Hand the settlements of calls, each of one lane, to the queue in one piece.

@@ -59,8 +59,8 @@ class Store:
     def accept(self, items: Sequence[Item], now: float) -> list[Enqueued]:
         """Add those items that are new."""
         answers: list[Enqueued] = []
+        scores = {priority: score(now, priority, self._priority_step) for priority in {item.priority for item in items}}
         queue: LaneQueue | None = None
-        priority, rank = 0, score(now, 0, self._priority_step)
         for item in items:
             earlier = self.ledger.earlier(item)
             if earlier is not None:
@@ -68,9 +68,7 @@ class Store:
                 continue
             if queue is None or queue.lane != item.lane:
                 queue = self._touch(item.lane, now)
-            if item.priority != priority:
-                priority, rank = item.priority, score(now, item.priority, self._priority_step)
-            self._add(queue, item, rank, now)
+            self._add(queue, item, scores[item.priority], now)
             answers.append(Enqueued(item.id, False))
         return answers
 

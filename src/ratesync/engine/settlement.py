@@ -44,8 +44,8 @@ class Ledger:
     is_measured: bool = False
     """Whether the limiter finds the lane's limit out by itself."""
     settlements: list[Settlement] = field(factory=list[Settlement])
-    hold_for: float = 0.0
-    """Seconds for which the provider wants to be left alone; 0 for not at all."""
+    hold: Hold | None = None
+    """For how long, and why, the provider must be left alone, if it must."""
     stop_reason: str | None = None
     """Why the lane must be paused, if it must."""
 
@@ -101,8 +101,9 @@ class Settler:
                 ids = tuple(item.id for item in task.items)
                 resume_at = self.clock.now() + max(delay, MINIMUM_DELAY)
                 return Settlement(task.lease, attempted=ids, counted=counted, sent=sent, resume_at=resume_at)
-            case Hold(delay):
-                ledger.hold_for = max(ledger.hold_for, delay, MINIMUM_DELAY)
+            case Hold(delay, alarm):
+                known = ledger.hold or verdict
+                ledger.hold = Hold(max(delay, known.delay), known.alarm or alarm)
             case Stop(reason):
                 ledger.stop_reason = reason
         return Settlement(task.lease)
@@ -114,7 +115,7 @@ class Settler:
         except InvalidPayload:
             state = OperationState.DEAD
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
-        return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
+        return Settlement(task.lease, tuple([Finished(item.id, state, result) for item in task.items]))
 
     async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
         """Hand the settlements of calls, each of one lane, to the queue in one piece.

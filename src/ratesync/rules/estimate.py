@@ -20,8 +20,8 @@ import math
 from attrs import evolve, frozen
 
 FIRST_WAIT = 2.0
-LONGEST_WAIT = 10.0
-"""Seconds from a cut to the next probe. They double with each probe that fails."""
+WAIT = 10.0
+"""Seconds from a cut to the next probe: after a surprise, as its measure may be low, and after a probe that failed."""
 
 GROWTH = 3
 """A probe begins with one permit above the target. Each step is so many times the one before that was accepted."""
@@ -54,7 +54,7 @@ class Estimate:
     """Instant at which they were first let through."""
     probe_at: float = -math.inf
     """Instant from which the next step may be tried."""
-    wait: float = FIRST_WAIT
+    wait: float = WAIT
     """Seconds from a failed probe to the next one."""
     cut_at: float = -math.inf
     """Instant of the last refusal that was a surprise: calls granted before it belong to it."""
@@ -111,13 +111,11 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
     if not estimate.step and estimate.locked_for > LONG * per and now < estimate.cut_at + 2 * estimate.locked_for:
         target = min(target, int(refused.accepted * per / (now - estimate.cut_at)))
         memory = max(memory, estimate.locked_for)
-    wait = min(2 * estimate.wait, max(LONGEST_WAIT, estimate.wait)) if estimate.step else estimate.wait
     return _next(
         estimate,
         target=max(refused.floor, target),
         step=0,
-        probe_at=now + (wait if estimate.step else max(FIRST_WAIT, memory)),
-        wait=wait,
+        probe_at=now + (estimate.wait if estimate.step else max(FIRST_WAIT, memory)),
         cut_at=now,
         measured=measured,
         was_probe=estimate.step > 0,
@@ -131,7 +129,7 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
 def prove(estimate: Estimate, now: float) -> Estimate:
     """The estimate after a call that was granted after the cut came back accepted ``now``."""
     if estimate.resume_at <= estimate.cut_at:
-        return _next(estimate, is_proven=True, rest=estimate.rest / 2, wait=min(estimate.wait, LONGEST_WAIT))
+        return _next(estimate, is_proven=True, rest=estimate.rest / 2, wait=WAIT)
     locked_for = now - estimate.cut_at
     wait = max(estimate.wait, locked_for / LOCKED_OUT) if estimate.was_probe else estimate.wait
     probe_at = now + (wait if estimate.was_probe else max(FIRST_WAIT, estimate.memory))
@@ -146,7 +144,7 @@ def next_step(estimate: Estimate, cost: int) -> int:
     return max(1, cost, min(GROWTH * estimate.step, most))
 
 
-def raise_(estimate: Estimate, cost: int, held_for: float, now: float) -> Estimate:
+def probe(estimate: Estimate, cost: int, held_for: float, now: float) -> Estimate:
     """The estimate when a call of that cost is let through though the window is full, as a probe is due.
 
     All of the last step was accepted.
@@ -158,7 +156,6 @@ def raise_(estimate: Estimate, cost: int, held_for: float, now: float) -> Estima
         step=next_step(estimate, cost),
         raised_at=now,
         probe_at=now + max(held_for, estimate.memory),
-        wait=FIRST_WAIT if estimate.step else estimate.wait,
     )
 
 

@@ -68,8 +68,7 @@ class AdaptiveWindow:
     def take(self, cost: int, now: float, kept: int = 0) -> bool:
         """Take permits for a call that starts now."""
         window = self.window
-        if cost > self.floor:
-            self.floor = cost
+        self.floor = max(self.floor, cost)
         if window.under_way + window.spent + cost + kept <= self.at_once:
             window.under_way += cost
             return True

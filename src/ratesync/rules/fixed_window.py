@@ -121,9 +121,8 @@ class CountedWindow:
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""
-        if self.under_way and now < self.doubt_until:
-            return math.inf
-        return self._free_at(self.under_way, cost + kept, now)
+        free_at = self._free_at(self.under_way, cost + kept, now)
+        return max(free_at, self.doubt_until) if self.under_way else free_at
 
     def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Surely not before this instant, whatever calls under way do."""
@@ -136,7 +135,7 @@ class CountedWindow:
         next_at = self.ends_between[1]
         if under_way + self.carried + cost <= self.limit:
             return next_at
-        return math.inf if under_way else self._end_after(next_at)[1]
+        return self._end_after(next_at)[1] if under_way + cost <= self.limit else math.inf
 
     def _turn(self, now: float) -> None:
         """Begin the next window if this one has surely ended."""

@@ -12,11 +12,9 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.model.feedback import Reading
 from ratesync.model.quota import Rate
 from ratesync.rules.window import (
     CREDIT,
-    LONGEST_CALL,
     SLACK,
     SUB_WINDOWS,
     TRUSTED_ROUND_TRIPS,

@@ -123,7 +123,7 @@ def test_a_probe_waits_while_more_is_used_than_the_target_and_a_step() -> None:
     meter.settle(5, 5, START, START + 12)
     meter.refuse(START, START + 12, is_sure=False)
     assert (meter.limit, meter.used(START + 12)) == (10, 15)
-    assert START + 12 > meter.estimate.probe_at
+    assert meter.estimate.probe_at < START + 12
     assert not meter.take(1, START + 12)
     assert meter.free_at(1, START + 12) == START + 21
 

@@ -1,4 +1,4 @@
-"""A window of unknown limit against simulated providers: how much of what they allow is used, and how often they refuse."""
+"""A window of unknown limit against simulated providers: what share of the limit is used, and how often they refuse."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_a_window_longer_than_thought_is_used_without_many_refusals(
     limit: int, window: float, least: float, seed: int
 ) -> None:
     provider = Provider(((0.0, limit),), window=window)
-    simulate(provider, 600, WAN, seed=seed)
-    assert provider.share(60, 600, limit) >= least
-    assert provider.refusals(60, 600) < 10
+    simulate(provider, 360, WAN, seed=seed)
+    assert provider.share(120, 360, limit) >= least
+    assert provider.refusals(120, 360) < 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -72,9 +72,9 @@ def test_a_window_shorter_than_thought_is_not_exceeded_and_used_as_thought(seed:
 @pytest.mark.parametrize("prolongs", [False, True])
 def test_a_provider_that_locks_out_is_probed_seldom_and_used_fully(seed: int, *, prolongs: bool) -> None:
     provider = Provider(((0.0, 100),), penalty=30, prolongs=prolongs)
-    simulate(provider, 400, WAN, seed=seed)
-    assert provider.share(150, 400, 100) >= 0.6
-    assert provider.refusals(150, 400) < 3
+    simulate(provider, 300, WAN, seed=seed)
+    assert provider.share(150, 300, 100) >= 0.6
+    assert provider.refusals(150, 300) < 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)

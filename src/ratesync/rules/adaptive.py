@@ -68,11 +68,15 @@ class AdaptiveWindow:
     def take(self, cost: int, now: float, kept: int = 0) -> bool:
         """Take permits for a call that starts now."""
         window = self.window
-        self.floor = max(self.floor, cost)
+        if cost > self.floor:
+            self._lift_floor(cost)
         if window.under_way + window.spent + cost + kept <= self.at_once:
             window.under_way += cost
             return True
         return self._take(cost, now, kept)
+
+    def _lift_floor(self, cost: int) -> None:
+        self.floor = cost
 
     def _take(self, cost: int, now: float, kept: int) -> bool:
         self._conclude(now)
@@ -109,15 +113,16 @@ class AdaptiveWindow:
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """The call ended. It was accepted if no refusal follows."""
-        self.window.settle(cost, charged, granted_at, now)
+        window = self.window
+        window.settle(cost, charged, granted_at, now)
         self.accepted += charged
         self.charged = charged
-        if granted_at >= self.watched_from and granted_at <= self.filled_at:
+        if self.watched_from <= granted_at <= self.filled_at:
             self.trial = max(0, self.trial - cost)
             self.has_proof = True
-        if len(self.window.ends) > EXACT_PERMITS:
-            self.window.used(now)
-            self.window.grain = self.per / SUB_WINDOWS
+        if len(window.ends) > EXACT_PERMITS:
+            window.used(now)
+            window.grain = self.per / SUB_WINDOWS
 
     def learn(self, reading: Reading, granted_at: float, now: float) -> None:
         """A reading tells of a declared quota."""

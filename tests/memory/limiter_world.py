@@ -169,7 +169,7 @@ class World:
 
     async def watch(self) -> None:
         """Between any two instants: nobody waits who could have a permit."""
-        await anyio.sleep(self.to_tick(0.0) + TICK / 2)
+        await anyio.sleep(self.to_tick(0.0) + 0.4567 * TICK)  # an instant at which nothing else happens
         for _ in range(100):
             now = self.clock.now()
             waiting = sorted((visit for visit in self.visits if visit.waits_at(now)), key=lambda visit: visit.place)

@@ -193,7 +193,9 @@ class World:
             for earlier in self.visits if permit is not None else ():
                 if earlier.place < later.place and earlier.rivals(later) and earlier.came_at < permit.granted_at:
                     first_at = earlier.left_at if earlier.permit is None else earlier.permit.granted_at
-                    is_kept = earlier.priority <= 0 < later.priority and any(demand.quota.kept for demand in later.demands if isinstance(demand.quota, Countable))
+                    is_kept = earlier.priority <= 0 < later.priority and any(
+                        demand.quota.kept for demand in later.demands if isinstance(demand.quota, Countable)
+                    )
                     assert is_kept or first_at <= permit.granted_at, f"{later} was served before {earlier}"
 
     async def check_the_end(self, rest: float) -> None:

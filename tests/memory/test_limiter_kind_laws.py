@@ -51,9 +51,7 @@ def kinds(per: st.SearchStrategy[float]) -> st.SearchStrategy[Quota]:
 
 
 def demands_of(quotas: st.SearchStrategy[Quota]) -> st.SearchStrategy[list[Demand]]:
-    return st.lists(
-        st.builds(Demand, st.sampled_from(SCOPES), quotas, st.just(1)), min_size=1, max_size=3, unique=True
-    )
+    return st.lists(st.builds(Demand, st.sampled_from(SCOPES), quotas, st.just(1)), min_size=1, max_size=3, unique=True)
 
 
 class KindWorld(World):
@@ -153,7 +151,7 @@ def test_quotas_of_all_kinds_are_kept_and_everybody_is_served(
     AHEAD,
     BACKEND,
 )
-def test_after_a_restart_at_most_one_call_is_refused_under_each_window(
+def test_after_a_restart_at_most_one_call_is_refused_under_each_window(  # noqa: PLR0917  Hypothesis passes by name
     demands: list[Demand], before: list[Caller], after: list[Caller], ticks: int, ahead: float, backend: Backend
 ) -> None:
     provider = provider_of(demands, ahead)

@@ -274,7 +274,10 @@ def test_the_doubt_ends_with_the_window_at_the_latest() -> None:
     assert open_fixed_window(FixedWindow(5, per=100), START, doubt_until=START + 9).doubt_until == START + 9
 
 
-@given(st.floats(0, GAP) | st.floats(3, 97), st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1), st.integers(0, 1)), max_size=20))
+@given(
+    st.floats(0, GAP) | st.floats(3, 97),
+    st.lists(st.tuples(st.floats(0, 5), st.floats(0, 1), st.integers(0, 1)), max_size=20),
+)
 def test_what_is_told_in_whole_seconds_never_rules_the_true_end_out(
     phase: float, answers: list[tuple[float, float, int]]
 ) -> None:

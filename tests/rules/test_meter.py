@@ -71,7 +71,9 @@ def test_the_penalty_lasts_as_long_as_was_declared() -> None:
     assert meter.seconds == 5
 
 
-@pytest.mark.parametrize("quota", [Rate(5, per=2), FixedWindow(5, per=2), Rate(5, per=3_600), FixedWindow(5, per=3_600)])
+@pytest.mark.parametrize(
+    "quota", [Rate(5, per=2), FixedWindow(5, per=2), Rate(5, per=3_600), FixedWindow(5, per=3_600)]
+)
 def test_while_it_is_not_known_what_was_used_calls_go_one_at_a_time(quota: Rate | FixedWindow) -> None:
     opened_at = (START // 3_600) * 3_600 + 0.5
     meter = open_meter(quota, opened_at, opened_at)

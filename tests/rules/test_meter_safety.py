@@ -60,7 +60,7 @@ def on_its_way(call: Call, way: float) -> Call:
 
 @every_kind
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS)
-def test_alone_no_call_is_ever_refused(
+def test_alone_no_call_is_ever_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, tells: bool, calls: list[Call]
 ) -> None:
     it = begun(data.draw(QUOTAS[kind]), way, ahead, tells=tells)
@@ -72,7 +72,7 @@ def test_alone_no_call_is_ever_refused(
 
 @every_kind
 @given(st.data(), WAY, AHEAD, CALLS, st.lists(st.tuples(st.floats(0, 30), st.integers(1, 10)), max_size=4))
-def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_come(
+def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_come(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, calls: list[Call], others: list[tuple[float, int]]
 ) -> None:
     it = begun(data.draw(QUOTAS[kind]), way, ahead, tells=True)
@@ -87,7 +87,7 @@ def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_co
 
 @every_kind
 @given(st.data(), WAY, st.integers(2, 8), CALLS, st.floats(0, 30), st.integers(1, 10))
-def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_others_came(
+def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_others_came(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, most: int, calls: list[Call], after: float, cost: int
 ) -> None:
     """Those under way when the others came, and as many that started before an answer told of them."""
@@ -102,7 +102,7 @@ def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_other
 
 @every_kind
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS, CALLS, JITTER)
-def test_after_a_restart_at_most_one_call_is_refused(
+def test_after_a_restart_at_most_one_call_is_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str,
     data: st.DataObject,
     way: float,

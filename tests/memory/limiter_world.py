@@ -169,7 +169,7 @@ class World:
 
     async def watch(self) -> None:
         """Between any two instants: nobody waits who could have a permit."""
-        await anyio.sleep(self.to_tick(0.0) + TICK / 2)
+        await anyio.sleep(self.to_tick(0.0) + 0.4567 * TICK)  # an instant at which nothing else happens
         for _ in range(100):
             now = self.clock.now()
             waiting = sorted((visit for visit in self.visits if visit.waits_at(now)), key=lambda visit: visit.place)
@@ -189,14 +189,15 @@ class World:
     def check_order(self) -> None:
         """Nobody was served before somebody who came first, but for permits that were kept for it."""
         for later in self.visits:
-            permit = later.permit
-            for earlier in self.visits if permit is not None else ():
-                if earlier.place < later.place and earlier.rivals(later) and earlier.came_at < permit.granted_at:
+            if later.permit is None:
+                continue
+            granted_at = later.permit.granted_at
+            has_kept = any(demand.quota.kept for demand in later.demands if isinstance(demand.quota, Countable))
+            for earlier in self.visits:
+                if earlier.place < later.place and earlier.rivals(later) and earlier.came_at < granted_at:
                     first_at = earlier.left_at if earlier.permit is None else earlier.permit.granted_at
-                    is_kept = earlier.priority <= 0 < later.priority and any(
-                        demand.quota.kept for demand in later.demands if isinstance(demand.quota, Countable)
-                    )
-                    assert is_kept or first_at <= permit.granted_at, f"{later} was served before {earlier}"
+                    is_kept = has_kept and earlier.priority <= 0 < later.priority
+                    assert is_kept or first_at <= granted_at, f"{later} was served before {earlier}"
 
     async def check_the_end(self, rest: float) -> None:
         """No permit is lost: after a rest nothing is used, and everything can be had."""

@@ -154,6 +154,27 @@ def test_what_is_only_feared_goes_with_the_first_answer() -> None:
     assert bucket.used(START) == 1, "from now on only what is known counts"
 
 
+def test_an_answer_says_nothing_of_a_call_that_ended_while_it_was_on_its_way() -> None:
+    bucket = open_bucket(LeakyBucket(10, restore=1), START, START - 5)
+    bucket.take(1, START)
+    bucket.take(2, START)
+    bucket.settle(2, 2, START, START + 1)
+    bucket.settle(1, 1, START, START + 1)
+    bucket.learn(Reading(remaining=9), START, START + 1)
+    assert bucket.used(START + 1) == 7
+    spend(bucket, 1, START + 1)
+    bucket.learn(Reading(remaining=6), START + 1, START + 1)
+    assert bucket.used(START + 1) == 4
+
+
+def test_calls_under_way_may_not_be_part_of_the_first_answer() -> None:
+    bucket = open_bucket(LeakyBucket(10, restore=1), START, START - 5)
+    bucket.take(2, START)
+    spend(bucket, 1)
+    bucket.learn(Reading(remaining=6), START, START)
+    assert bucket.used(START) == 6
+
+
 def test_a_sure_refusal_empties_the_bucket() -> None:
     bucket = full()
     bucket.take(3, START)

@@ -53,6 +53,15 @@ def begun(quota: Rate | FixedWindow | LeakyBucket, way: float, ahead: float, *, 
     return it
 
 
+def others_come(it: MeterCourse, instant: float, cost: int) -> None:
+    """Let somebody else make a call then, if the provider lets it."""
+
+    def come() -> None:
+        it.provider.count(cost, it.now)
+
+    it.at(instant, come)
+
+
 def on_its_way(call: Call, way: float) -> Call:
     """The call, with the shortest time that each way takes."""
     return Call(call.cost, call.gap, way + call.there, way + call.back)
@@ -60,7 +69,7 @@ def on_its_way(call: Call, way: float) -> Call:
 
 @every_kind
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS)
-def test_alone_no_call_is_ever_refused(
+def test_alone_no_call_is_ever_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, tells: bool, calls: list[Call]
 ) -> None:
     it = begun(data.draw(QUOTAS[kind]), way, ahead, tells=tells)
@@ -72,13 +81,13 @@ def test_alone_no_call_is_ever_refused(
 
 @every_kind
 @given(st.data(), WAY, AHEAD, CALLS, st.lists(st.tuples(st.floats(0, 30), st.integers(1, 10)), max_size=4))
-def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_come(
+def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_come(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, calls: list[Call], others: list[tuple[float, int]]
 ) -> None:
     it = begun(data.draw(QUOTAS[kind]), way, ahead, tells=True)
     it.most = 1
     for after, cost in others:
-        it.at(it.now + after, lambda cost=cost: it.provider.count(cost, it.now))  # type: ignore[misc]
+        others_come(it, it.now + after, cost)
     for call in calls:
         it.start(on_its_way(call, way))
     it.finish()
@@ -87,13 +96,13 @@ def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_co
 
 @every_kind
 @given(st.data(), WAY, st.integers(2, 8), CALLS, st.floats(0, 30), st.integers(1, 10))
-def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_others_came(
+def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_others_came(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, most: int, calls: list[Call], after: float, cost: int
 ) -> None:
     """Those under way when the others came, and as many that started before an answer told of them."""
     it = begun(data.draw(QUOTAS[kind]), way, 0.0, tells=True)
     it.most = most
-    it.at(it.now + after, lambda: it.provider.count(cost, it.now))  # type: ignore[arg-type, return-value]
+    others_come(it, it.now + after, cost)
     for call in calls:
         it.start(Call(1, call.gap, way + 0.01 * call.there, way + 0.01 * call.back))
     it.finish()
@@ -102,7 +111,7 @@ def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_other
 
 @every_kind
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS, CALLS, JITTER)
-def test_after_a_restart_at_most_one_call_is_refused(
+def test_after_a_restart_at_most_one_call_is_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str,
     data: st.DataObject,
     way: float,

@@ -24,6 +24,7 @@ from ratesync.rules.verdict import (
     decide_claimed,
     decide_repeat,
     is_failure,
+    is_throttled,
     judge,
 )
 
@@ -323,3 +324,9 @@ def test_case_18_poison_is_dead_after_the_lapses_that_the_policy_allows(lapses: 
         assert "may or may not have been applied" in outcome.reason
     else:
         assert (outcome is None) is (deadline != 99.0)
+
+
+def test_only_a_refusal_because_of_a_quota_is_a_throttle() -> None:
+    assert is_throttled(RetryLater("later", Cause.THROTTLED))
+    assert not any(is_throttled(RetryLater("later", cause)) for cause in Cause if cause is not Cause.THROTTLED)
+    assert not is_throttled(Unknown("lost"))

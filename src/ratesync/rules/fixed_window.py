@@ -36,7 +36,7 @@ class CountedWindow:
     """Seconds by which the provider's clock may differ."""
     ends_between: tuple[float, float]
     """The earliest and the latest instant at which the window may end by the provider's clock."""
-    per: float | None
+    per: float | None = None
     """Seconds from one start to the next, where the provider may tell when; None: only the calendar tells."""
     doubt_until: float = -math.inf
     """Until this instant calls go one at a time, as somebody else may have used permits before."""
@@ -162,23 +162,18 @@ class CountedWindow:
 def open_fixed_window(quota: FixedWindow, now: float, *, doubt_until: float) -> CountedWindow:
     """The window that is on, in which nothing is used."""
     guard = min(GUARD * quota.per, MOST_GUARD)
-    return _open(quota.permits, window_starts(quota), now, guard=guard, per=quota.per, doubt_until=doubt_until)
+    window = _open(quota, window_starts(quota), guard, now)
+    window.per, window.doubt_until = quota.per, min(doubt_until, window.ends_between[1])
+    return window
 
 
 def open_budget(quota: Budget, now: float) -> CountedWindow:
     """The day or month that is on, of which nothing is used."""
-    return _open(quota.permits, budget_starts(quota), now, guard=MOST_GUARD, per=None, doubt_until=-math.inf)
+    return _open(quota, budget_starts(quota), MOST_GUARD, now)
 
 
-def _open(
-    permits: int, next_start: NextStart, now: float, *, guard: float, per: float | None, doubt_until: float
-) -> CountedWindow:
+def _open(quota: FixedWindow | Budget, next_start: NextStart, guard: float, now: float) -> CountedWindow:
     start = next_start(now)
     return CountedWindow(
-        permits=permits,
-        next_start=next_start,
-        guard=guard,
-        ends_between=(start - guard, start + guard),
-        per=per,
-        doubt_until=min(doubt_until, start + guard),
+        permits=quota.permits, next_start=next_start, guard=guard, ends_between=(start - guard, start + guard)
     )

@@ -83,9 +83,9 @@ async def run(options: ClientOptions) -> dict[str, Any]:
         (await loop.create_connection(Line, "127.0.0.1", options.port))[1] for _ in range(options.callers)
     ]
     rules = ServerOptions.from_json(options.server).rules
-    contestant = await CONTESTANTS[options.contestant](rules, options.redis)
     print("READY", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)
+    contestant = await CONTESTANTS[options.contestant](rules, options.redis)  # now: it does not know what was before
     tallies = [Tally() for _ in lines]
     cpu, until = time.process_time(), time.monotonic() + options.seconds
     tasks = [

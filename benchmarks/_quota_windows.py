@@ -160,14 +160,17 @@ class Verdict:
 
 
 def verdict(judge: Judge, seconds: float, marked_at: float = -math.inf) -> Verdict:
-    """Weigh the first ``seconds``; fixed windows are weighed from the first whole one on."""
+    """Weigh the first ``seconds``; fixed windows are weighed from the second whole one on.
+
+    The calls of a start just before a window begins may count in two windows, for who does not know its beginning.
+    """
     began_at = judge.began_at
     if began_at is None:
         return Verdict(0.0, 0.0, 0, 0, 0, 0)
     if judge.rules.kind == "fixed":
         per = judge.rules.limits[0][1]
-        began_at = math.ceil(began_at / per) * per
-        seconds = math.floor(seconds / per - 1) * per
+        began_at = (math.ceil(began_at / per) + 1) * per
+        seconds = math.floor(seconds / per - 2) * per
     ended_at = began_at + seconds
     accepted = [at for at in judge.accepted_at if began_at <= at < ended_at]
     refused = [at for at in judge.refused_at if at < ended_at]

@@ -50,12 +50,18 @@ class Executor:
             self.notify(SlowTransformer(now, first.lane, first.resource, now - started_at))
         return transformed
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> dict[str, Outcome]:
+    def limit(self) -> anyio.CancelScope:
+        """What ends a call: at its deadline, or when it is cancelled. For one call that begins now."""
+        return anyio.move_on_after(self.settings.call_timeout)
+
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], limit: anyio.CancelScope
+    ) -> dict[str, Outcome]:
         """Make one call; an outcome for every operation, by id."""
         first = operations[0]
         provider = self.providers[lane.provider]
         batch = Batch(lane, first.resource, first.kind, tuple(operations))
-        answer = await self._bounded(provider.execute(batch))
+        answer = await self._bounded(provider.execute(batch), limit)
         try:
             return self._read_all(lane, operations, answer)
         except (KeyboardInterrupt, GeneratorExit):
@@ -73,18 +79,17 @@ class Executor:
             self._report_unexpected(lane, answer, ids)
         return {operation.id or "": self._read(operation, answer) for operation in operations}
 
-    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+    async def lookup(self, lane: Lane, operation: Operation, limit: anyio.CancelScope) -> Outcome | None:
         """Find out whether an earlier create was applied; None if it surely was not."""
         provider = self.providers[lane.provider]
         if not isinstance(provider, LooksUp):
             return Unknown("the adapter cannot look operations up")
-        answer = await self._bounded(provider.lookup(operation))
+        answer = await self._bounded(provider.lookup(operation), limit)
         return None if answer is None else check_result(answer)
 
-    async def _bounded(self, call: Awaitable[T]) -> T | Outcome:
-        timeout = self.settings.call_timeout
+    async def _bounded(self, call: Awaitable[T], limit: anyio.CancelScope) -> T | Outcome:
         try:
-            with anyio.move_on_after(timeout):
+            with limit:
                 return await call
         except ProviderError as error:
             return outcome_for_error(error)
@@ -93,7 +98,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001  an adapter may raise anything, SystemExit too
             # The type only: the message may hold private data.
             return Unknown(f"the adapter raised {type(error).__name__}")
-        return Unknown(f"no answer within {timeout:g} s")
+        return Unknown(f"no answer within {self.settings.call_timeout:g} s")
 
     def _report_unexpected(self, lane: Lane, answer: Mapping[str, object], ids: Sequence[str]) -> None:
         extra = tuple(sorted(str(identity) for identity in answer if identity not in set(ids)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 
 import anyio
 from attrs import define, field
@@ -103,19 +104,35 @@ class Settler:
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
         return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
 
-    async def settle(self, lane: Lane, settlements: Sequence[Settlement]) -> None:
-        """Hand settlements to the queue; again and again while the backend fails, for ``patience`` seconds."""
-        give_up_at = self.clock.now() + self.patience
-        attempt = 1
+    async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
+        """Hand the settlements of calls, each of one lane, to the queue in one piece.
+
+        Again and again while the backend fails, for ``patience`` seconds.
+        """
+        settlements = [settlement for _, settled in calls for settlement in settled]
+        if not settlements:
+            return
         accepted = await self._try_to_settle(settlements)
-        while accepted is None:
+        if accepted is None:
+            accepted = await self._settle_again(settlements)
+        if accepted is None:
+            return  # the leases lapse, and the work comes back by itself
+        answers = iter(accepted)
+        for lane, settled in calls:
+            self._announce(lane, settled, list(islice(answers, len(settled))))
+
+    async def _settle_again(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
+        give_up_at = self.clock.now() + self.patience
+        attempt = 0
+        while True:
+            attempt += 1
             delay = max(MINIMUM_DELAY, backoff(self.settings.retry, attempt, self.random.random()))
             if self.clock.now() + delay > (give_up_at if self.closes_at is None else min(give_up_at, self.closes_at)):
-                return  # the leases lapse, and the work comes back by itself
+                return None
             await anyio.sleep(delay)
-            attempt += 1
             accepted = await self._try_to_settle(settlements)
-        self._announce(lane, settlements, accepted)
+            if accepted is not None:
+                return accepted
 
     async def _try_to_settle(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
         try:

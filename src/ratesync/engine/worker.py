@@ -85,9 +85,9 @@ class Worker:
         tasks.start_soon(self._claim, tasks, name="ratesync dispatcher")
         tasks.start_soon(self._heartbeat.run, name="ratesync heartbeat")
 
-    async def _claim(self, calls: TaskGroup) -> None:
+    async def _claim(self, tasks: TaskGroup) -> None:
         with self._claiming:
-            await self._dispatcher.run(calls)
+            await self._dispatcher.run(tasks)
 
     async def stop(self, grace: float) -> None:
         """Stop claiming and wait up to ``grace`` seconds for calls to finish.
@@ -101,6 +101,6 @@ class Worker:
                 await self._dispatcher.idle()
 
     async def give_back(self) -> None:
-        """Give back the leases of calls that were broken off before they began."""
+        """Give back the leases of calls that were not settled."""
         with anyio.CancelScope(shield=True):
             await self._dispatcher.give_back()

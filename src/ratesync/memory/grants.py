@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import count
 
 from ratesync.errors import LimiterError
-from ratesync.memory.bucket import Bucket, BucketTable, Claim
+from ratesync.memory.bucket import Bucket, Claim
+from ratesync.memory.bucket_table import BucketTable
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.quota import Countable, Demand, Observation, Penalty, Permit, QuotaState
 from ratesync.rules.hold import Holds

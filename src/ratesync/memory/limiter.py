@@ -10,9 +10,9 @@ import anyio
 
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import PermitTimeout
-from ratesync.memory.bucket import Bucket, Claim, merged, refused_cost
+from ratesync.memory.bucket import Bucket, Claim, Waiter, place_in_line
+from ratesync.memory.bucket_table import merged, refused_cost
 from ratesync.memory.grants import Grants
-from ratesync.memory.line import Waiter, place_in_line
 from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusal
 
 

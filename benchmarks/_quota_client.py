@@ -79,9 +79,7 @@ async def call_on(line: Line, contestant: Contestant, tally: Tally, until: float
 async def run(options: ClientOptions) -> dict[str, Any]:
     """Connect, wait for the word, call."""
     loop = asyncio.get_running_loop()
-    lines = [
-        (await loop.create_connection(Line, "127.0.0.1", options.port))[1] for _ in range(options.callers)
-    ]
+    lines = [(await loop.create_connection(Line, "127.0.0.1", options.port))[1] for _ in range(options.callers)]
     rules = ServerOptions.from_json(options.server).rules
     print("READY", flush=True)
     await loop.run_in_executor(None, sys.stdin.readline)

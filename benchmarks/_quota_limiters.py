@@ -13,7 +13,6 @@ from typing import Any, Protocol, cast
 from attrs import field, frozen
 
 from benchmarks._quota_windows import Rules
-
 from ratesync.memory import MemoryLimiter
 from ratesync.model.feedback import Feedback, Reading
 from ratesync.model.quota import Adaptive, Demand, FixedWindow, Observation, Penalty, Permit, Quota, Rate, Scope
@@ -35,7 +34,9 @@ class Reply:
         """Read the server's line."""
         verdict, wait, *limits = line.split()
         return cls(
-            verdict == b"A", None if wait == b"-" else float(wait), tuple(_reading(limit.split(b",")) for limit in limits)
+            verdict == b"A",
+            None if wait == b"-" else float(wait),
+            tuple(_reading(limit.split(b",")) for limit in limits),
         )
 
 
@@ -132,15 +133,15 @@ def has_redis_limiter() -> bool:
     return importlib.util.find_spec("ratesync.redis") is not None
 
 
-async def aiolimiter_burst(rules: Rules, redis: str | None) -> Contestant:
-    """aiolimiter as its documentation shows it: a bucket as large as the limit."""
+async def aiolimiter_burst(rules: Rules, _: str | None) -> Contestant:
+    """A leaky bucket as large as the limit, as the documentation of aiolimiter shows it."""
     from aiolimiter import AsyncLimiter
 
     return Peer(_all_of([AsyncLimiter(permits, per).acquire for permits, per in rules.limits]))
 
 
-async def aiolimiter_smooth(rules: Rules, redis: str | None) -> Contestant:
-    """aiolimiter with a bucket of one."""
+async def aiolimiter_smooth(rules: Rules, _: str | None) -> Contestant:
+    """A leaky bucket of one."""
     from aiolimiter import AsyncLimiter
 
     return Peer(_all_of([AsyncLimiter(1, per / permits).acquire for permits, per in rules.limits]))
@@ -262,7 +263,7 @@ CONTESTANTS: dict[str, Callable[[Rules, str | None], Awaitable[Contestant]]] = {
 "doubtful" hear nothing: the first knows that nobody used the quota before, the second does not."""
 
 TOLD = {"ratesync"}
-SHARED = {"ratesync", "ratesync untold", "pyrate-limiter", "limits moving", "throttled sliding", "throttled gcra"}
+SHARED = {"ratesync", "ratesync untold", "pyrate-limiter", "limits moving", "throttled gcra"}
 """Those that several processes can share on Redis."""
 
 

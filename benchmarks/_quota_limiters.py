@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-import anyio
+import anyio.lowlevel
 from attrs import field, frozen
 
 from benchmarks._quota_windows import Rules
@@ -126,7 +126,7 @@ async def _ratesync(redis: str | None, *, cold_start: bool) -> Limiter:
         module = importlib.import_module("ratesync.redis")
         limiter = module.RedisLimiter.from_url(redis, cold_start=cold_start)
     await limiter.open()
-    await anyio.sleep(0)  # or anyio would load its part for asyncio in the middle of the first window
+    await anyio.lowlevel.checkpoint()  # or anyio would load its part for asyncio in the middle of the first window
     return limiter
 
 

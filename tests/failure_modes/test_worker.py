@@ -321,15 +321,15 @@ class SlowLimiter(MemoryLimiter):
     """Takes longer than a lease to answer."""
 
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         await anyio.sleep(LEASE)
-        return await super().reserve(demands)
+        return await super().reserve(demands, priority=priority)
 
 
 async def test_case_07_a_call_that_lost_its_lease_before_it_began_is_not_made(
     make_engine: EngineFactory, backend: MemoryBackend, provider: NotingProvider, clock: VirtualClock
 ) -> None:
-    limiter = SlowLimiter(clock=clock)
+    limiter = SlowLimiter(clock=clock, cold_start=False)
     quota = Rate(10, per=1000)
     async with make_engine(
         queue=ForgetfulQueue(backend.queue, clock),
@@ -340,7 +340,7 @@ async def test_case_07_a_call_that_lost_its_lease_before_it_began_is_not_made(
         await engine.submit(upsert("1", n=1))
         await anyio.sleep(2 * LEASE)
     assert not provider.asked
-    (use,) = await limiter.usage([Demand(Scope("fake", "default"), quota)])
+    (use,) = await limiter.snapshot([Demand(Scope("fake", "default"), quota)])
     assert use.used == 0
 
 

@@ -9,14 +9,16 @@ import anyio
 from attrs import frozen
 
 from ratesync.clock import Clock, timeout_at
-from ratesync.engine.admission import Admission, Pass, Refused
+from ratesync.engine.admission import Admission, Entry, Pass, Refused
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.settlement import Ledger, Settler
 from ratesync.engine.work import Action, Task
-from ratesync.errors import LimiterError, QueueError
+from ratesync.errors import CostAboveLimit, LimiterError, QueueError
+from ratesync.model.batch import Reply
 from ratesync.model.event import BackendFailed, CallFinished, LanePaused, LeaseRefused
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
@@ -146,9 +148,16 @@ class Call:
             return self._desk.settler.finish(task, OperationState.COMPLETED, Applied())
         return self._desk.settler.finish(task, OperationState.DEAD, task.outcome)
 
-    async def _enter(self, resource: str) -> Pass | None:
+    async def _enter(self, first: Operation) -> Pass | None:
         """Ask for admission; when refused, the leases are given back."""
-        answer = await self._desk.admission.enter(self.lane, resource)
+        priority = max(task.operation.priority for task in self._tasks if task.operation is not None)
+        entry = Entry(self.lane, first.resource, first.kind, len(self._tasks), priority)
+        try:
+            answer = await self._desk.admission.enter(entry)
+        except CostAboveLimit as error:
+            refusal = Rejected(str(error), code="cost")
+            self._known = [self._desk.settler.finish(task, OperationState.DEAD, refusal) for task in self._tasks]
+            return None
         if isinstance(answer, Refused):
             self._known = [Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks]
             return None
@@ -161,7 +170,7 @@ class Call:
 
     async def _lookup(self, task: Task) -> None:
         operation = task.operation
-        if operation is None or await self._enter(operation.resource) is None:
+        if operation is None or await self._enter(operation) is None:
             return
         self._sending = frozenset({operation.id or ""})
         self._limit = self._desk.executor.limit()
@@ -177,11 +186,13 @@ class Call:
 
     async def _send(self) -> None:
         operations = [task.operation for task in self._tasks if task.operation is not None]
-        if await self._enter(operations[0].resource) is None:
+        entered = await self._enter(operations[0])
+        if entered is None:
             return
+        del operations[entered.size :]  # the rest of the leases goes back
         ready = self._desk.executor.transform(operations)
         sendable = [operation for operation in ready if isinstance(operation, Operation)]
-        answers: dict[str, Outcome] = {}
+        answers = Reply({})
         if sendable:
             self._sending = frozenset(operation.id or "" for operation in sendable)
             self._limit = self._desk.executor.limit()
@@ -191,11 +202,16 @@ class Call:
                 return
         judged = [
             (task, operation, result if isinstance(result, Rejected) else answers[operation.id or ""])
-            for task, operation, result in zip(self._tasks, operations, ready, strict=True)
+            for task, operation, result in zip(self._tasks[: entered.size], operations, ready, strict=True)
         ]
-        await self._conclude(judged, list(answers.values()))
+        await self._conclude(judged, list(answers.values()), answers.feedback)
 
-    async def _conclude(self, judged: Sequence[tuple[Task, Operation, Outcome]], answers: Sequence[Outcome]) -> None:
+    async def _conclude(
+        self,
+        judged: Sequence[tuple[Task, Operation, Outcome]],
+        answers: Sequence[Outcome],
+        feedback: Feedback = NO_FEEDBACK,
+    ) -> None:
         """Judge what was answered, and hold or stop the lane if the provider said so.
 
         What the outcomes mean is decided before the first await, so that a cancellation cannot lose it.
@@ -205,13 +221,17 @@ class Call:
         if any(task.items[0].attempts == 0 for task, _, _ in judged):
             desk.health.earn_retry(self.lane)
         in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
-        ledger = Ledger(self.lane, affordable=not in_doubt or desk.health.afford_retry(self.lane))
+        ledger = Ledger(
+            self.lane,
+            affordable=not in_doubt or desk.health.afford_retry(self.lane),
+            is_measured=self._pass is not None and self._pass.is_measured,
+        )
         capabilities = desk.executor.providers[self.lane.provider].capabilities
         desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
-        self._known = ledger.settlements
-        await self._leave(answers, judged[0][1])
+        self._known = [*ledger.settlements, *(Settlement(task.lease) for task in self._tasks[len(judged) :])]
+        await self._leave(answers, judged[0][1], feedback)
         try:
             if ledger.stop_reason is not None:
                 await desk.queue.pause(Selector(*self.lane))
@@ -222,7 +242,7 @@ class Call:
             # The lane stays open: its next call will meet the same answer and try again to close it.
             desk.notify(BackendFailed(desk.clock.now(), type(error).__name__, 0.0))
 
-    async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
+    async def _leave(self, answers: Sequence[Outcome], first: Operation, feedback: Feedback = NO_FEEDBACK) -> None:
         """The provider answered, or did not, or was not asked: tell circuit and limiter."""
         desk = self._desk
         entered, self._pass = self._pass, None
@@ -245,5 +265,5 @@ class Call:
                     now, self.lane, first.resource, first.kind, len(answers), duration, counts, bool(throttled)
                 )
             )
-        observation = Observation(throttled=bool(throttled), retry_after=max(waits, default=None))
+        observation = Observation(bool(throttled), max(waits, default=None), feedback)
         await self._desk.admission.close(entered, observation, ok=ok, duration=duration)

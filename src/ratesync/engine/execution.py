@@ -12,7 +12,7 @@ from ratesync.clock import Clock
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import ProviderError, RateSyncError
-from ratesync.model.batch import Batch
+from ratesync.model.batch import Batch, Reply
 from ratesync.model.event import SlowTransformer, UnexpectedResult
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
@@ -20,7 +20,7 @@ from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
 from ratesync.model.settings import Settings
 from ratesync.protocols import LooksUp, ProviderClient, Transformer
 from ratesync.rules.provider_errors import outcome_for_error
-from ratesync.rules.result import check_result
+from ratesync.rules.result import check_feedback, check_result
 
 T = TypeVar("T")
 
@@ -54,21 +54,19 @@ class Executor:
         """What ends a call: at its deadline, or when it is cancelled. For one call that begins now."""
         return anyio.move_on_after(self.settings.call_timeout)
 
-    async def execute(
-        self, lane: Lane, operations: Sequence[Operation], limit: anyio.CancelScope
-    ) -> dict[str, Outcome]:
-        """Make one call; an outcome for every operation, by id."""
+    async def execute(self, lane: Lane, operations: Sequence[Operation], limit: anyio.CancelScope) -> Reply:
+        """Make one call; an outcome for every operation, by id, and what the answer told of quotas."""
         first = operations[0]
         provider = self.providers[lane.provider]
         batch = Batch(lane, first.resource, first.kind, tuple(operations))
         answer = await self._bounded(provider.execute(batch), limit)
         try:
-            return self._read_all(lane, operations, answer)
+            return Reply(self._read_all(lane, operations, answer), check_feedback(answer))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  what an adapter answers may raise anything when looked at
             outcome = Unknown(f"the adapter's answer cannot be read ({type(error).__name__})")
-            return dict.fromkeys((operation.id or "" for operation in operations), outcome)
+            return Reply(dict.fromkeys((operation.id or "" for operation in operations), outcome))
 
     def _read_all(self, lane: Lane, operations: Sequence[Operation], answer: object) -> dict[str, Outcome]:
         ids = [operation.id or "" for operation in operations]

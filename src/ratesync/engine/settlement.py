@@ -20,12 +20,16 @@ from ratesync.model.batch import Capabilities
 from ratesync.model.event import BackendFailed, LeaseRefused, OperationDied, Settled
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation, OperationState
-from ratesync.model.outcome import Applied, Outcome, Unknown
+from ratesync.model.outcome import Applied, Outcome, RetryLater, Unknown
 from ratesync.model.settings import Settings
 from ratesync.model.work import Finished, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.retry import backoff
 from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_throttled, judge
+
+
+_MEASURING = 2
+"""Refusals in a row that a limiter may need to find a limit out; with more, the lane is held as well."""
 
 
 @define
@@ -35,6 +39,8 @@ class Ledger:
     lane: Lane
     affordable: bool = True
     """Whether the lane's retry budget can pay for sending the call's operations again."""
+    is_measured: bool = False
+    """Whether the limiter finds the lane's limit out by itself, so that it knows when to go on after a refusal."""
     settlements: list[Settlement] = field(factory=list[Settlement])
     hold_for: float = 0.0
     """Seconds for which the provider wants to be left alone; 0 for not at all."""
@@ -66,6 +72,10 @@ class Settler:
         if isinstance(outcome, Applied):  # the common case needs no decision
             ledger.settlements.append(self.finish(task, OperationState.COMPLETED, outcome))
             return
+        throttles = self.health.throttles(ledger.lane) if is_throttled(outcome) else 0
+        if ledger.is_measured and 0 < throttles <= _MEASURING and not _is_timed(outcome):
+            ledger.settlements.append(Settlement(task.lease))
+            return
         item = task.items[0]
         verdict = judge(
             outcome,
@@ -73,7 +83,7 @@ class Settler:
             capabilities,
             self.settings.retry,
             # A lane that is throttled again and again waits longer and longer, whichever operation meets it.
-            attempts=self.health.throttles(ledger.lane) - 1 if is_throttled(outcome) else item.attempts,
+            attempts=throttles - 1 if throttles else item.attempts,
             sent_before=item.sent_as != 0,
             circuit_closed=self.health.is_closed(ledger.lane),
             affordable=ledger.affordable,
@@ -160,3 +170,8 @@ class Settler:
         for done in dead:
             outcome = decode_outcome(done.result)
             self.notify(OperationDied(now, lane, done.id, "" if isinstance(outcome, Applied) else outcome.reason))
+
+
+def _is_timed(outcome: Outcome) -> bool:
+    """Whether the provider has told how long to wait."""
+    return isinstance(outcome, RetryLater) and bool(outcome.retry_after)

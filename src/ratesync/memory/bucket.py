@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import define, field
 
-from ratesync.model.quota import Countable, Demand, Permit, Quota, Scope
+from ratesync.model.quota import Countable, Demand, Permit, Quota, Scope, kept_of
 from ratesync.rules.meter import Meter
 from ratesync.rules.priority import PRIORITY_STEP, score
 
@@ -75,22 +75,28 @@ class Bucket:
     meter: Meter
     asked_at: float
     """Instant at which somebody last wanted permits."""
-    kept: int = field(init=False)
-    """Permits that are kept for higher priorities."""
+    reserve: float = field(init=False)
+    """Share of the permits that is kept for priorities above 0."""
     line: Line = field(factory=Line, init=False)
     """Who waits for it."""
 
     def __attrs_post_init__(self) -> None:
-        self.kept = self.quota.kept if isinstance(self.quota, Countable) else 0
+        self.reserve = self.quota.reserve if isinstance(self.quota, Countable) else 0.0
 
     def is_idle(self, now: float) -> bool:
         """Tell whether it may be dropped."""
         return self.asked_at + KEPT_FOR <= now and not self.line and self.meter.is_idle(now)
 
+    def kept_from(self, priority: int) -> int:
+        """Permits that are kept from a priority, for higher ones."""
+        if priority > 0 or not self.reserve:
+            return 0
+        return kept_of(self.meter.limit or 0, self.reserve)
+
     def most(self, priority: int) -> float:
         """The greatest cost that is ever granted to a priority, as things stand."""
         limit = self.meter.limit
-        return math.inf if limit is None else limit - (0 if priority > 0 else self.kept)
+        return math.inf if limit is None else limit - self.kept_from(priority)
 
 
 Claim = tuple[Bucket, int]

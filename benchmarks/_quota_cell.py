@@ -112,15 +112,22 @@ def _process(module: str, options: str) -> Generator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def _ready(options: ClientOptions, count: int) -> list[subprocess.Popen[str]]:
+@contextmanager
+def _clients(options: ClientOptions, count: int) -> Generator[list[subprocess.Popen[str]]]:
+    """Client processes that are connected and wait for the word. None outlives the context."""
     command = [sys.executable, "-m", "benchmarks._quota_client", options.as_json()]
     clients = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
-    for client in clients:
-        assert client.stdout is not None
-        assert client.stdout.readline() == "READY\n", "a client did not start; see above"
-    return clients
+    try:
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "READY\n", "a client did not start; see above"
+        yield clients
+    finally:
+        for client in clients:
+            client.kill()
+            client.communicate()
 
 
 def _go(clients: list[subprocess.Popen[str]]) -> None:
@@ -131,29 +138,31 @@ def _go(clients: list[subprocess.Popen[str]]) -> None:
 
 
 def _results(clients: list[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    return [json.loads(client.communicate()[0].splitlines()[-1]) for client in clients]
+    found: list[dict[str, Any]] = []
+    for client in clients:
+        assert client.stdout is not None
+        found.append(json.loads(client.stdout.readline()))
+    return found
 
 
 def _finished(options: ClientOptions, count: int) -> list[dict[str, Any]]:
-    clients = _ready(options, count)
-    _go(clients)
-    return _results(clients)
+    with _clients(options, count) as clients:
+        _go(clients)
+        return _results(clients)
 
 
 def _restarted(options: ClientOptions, cell: Cell, port: int) -> list[dict[str, Any]]:
     """Kill the first clients in the middle of a window; the next ones start at once. Theirs is the result."""
     assert cell.restart_at is not None
-    first = _ready(options, cell.processes)
-    later = _ready(evolve(options, seconds=options.seconds - cell.restart_at), cell.processes)
-    _go(first)
-    time.sleep(cell.restart_at)
-    for client in first:
-        client.kill()
-    _ask(port, b"mark\n")
-    _go(later)
-    for client in first:
-        client.communicate()
-    return _results(later)
+    later = evolve(options, seconds=options.seconds - cell.restart_at)
+    with _clients(options, cell.processes) as first, _clients(later, cell.processes) as second:
+        _go(first)
+        time.sleep(cell.restart_at)
+        for client in first:
+            client.kill()
+        _ask(port, b"mark\n")
+        _go(second)
+        return _results(second)
 
 
 def _ask(port: int, line: bytes) -> Any:

@@ -89,17 +89,21 @@ class CountedWindow:
         limit = self.permits if reading.limit is None else max(1, reading.limit)
         self.limit = min(self.permits, limit)
         if reading.reset_after is not None and self.per is not None:
-            self._narrow(granted_at + reading.reset_after - ROUNDING, now + reading.reset_after + ROUNDING, self.per)
+            told = granted_at + reading.reset_after - ROUNDING, now + reading.reset_after + ROUNDING
+            self._narrow(told, now, self.per)
         if reading.remaining is not None:
             self.others = max(0, limit - reading.remaining - self.under_way - self.spent)
             self.doubt_until = -math.inf
 
-    def _narrow(self, earliest: float, latest: float, per: float) -> None:
+    def _narrow(self, told: tuple[float, float], now: float, per: float) -> None:
         """The window ends between these instants, too."""
-        narrowed = max(earliest, self.ends_between[0]), min(latest, self.ends_between[1])
-        if narrowed[0] > narrowed[1]:  # a contradiction: the provider knows best
-            narrowed = earliest, latest
+        narrowed = max(told[0], self.ends_between[0]), min(told[1], self.ends_between[1])
+        is_contradiction = narrowed[0] > narrowed[1]
+        if is_contradiction:  # the provider knows best
+            narrowed = told
         if narrowed[1] - narrowed[0] < per / 2:
+            if is_contradiction:
+                self.carried = self.spent if now >= told[0] else 0
             self.ends_between = narrowed
             self.guard = (narrowed[1] - narrowed[0]) / 2
             self.next_start = starts_every(per, narrowed[0] + self.guard)
@@ -107,6 +111,8 @@ class CountedWindow:
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
         self._turn(now)
+        if granted_at < self.began_at:
+            return  # it may have been for the window before
         if is_sure or now < self.doubt_until:
             self.others = max(0, self.limit - self.under_way - self.spent)
             self.doubt_until = -math.inf
@@ -122,9 +128,8 @@ class CountedWindow:
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""
-        if self.under_way and now < self.doubt_until:
-            return math.inf
-        return self._free_at(self.under_way, cost + kept, now)
+        free_at = self._free_at(self.under_way, cost + kept, now)
+        return max(free_at, self.doubt_until) if self.under_way else free_at
 
     def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Surely not before this instant, whatever calls under way do."""
@@ -137,7 +142,7 @@ class CountedWindow:
         next_at = self.ends_between[1]
         if under_way + self.carried + cost <= self.limit:
             return next_at
-        return math.inf if under_way else self._end_after(next_at)[1]
+        return self._end_after(next_at)[1] if under_way + cost <= self.limit else math.inf
 
     def _turn(self, now: float) -> None:
         """Begin the next window if this one has surely ended."""

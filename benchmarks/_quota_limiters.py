@@ -124,7 +124,7 @@ async def _ratesync(redis: str | None, *, cold_start: bool) -> Limiter:
         limiter = MemoryLimiter(cold_start=cold_start)
     else:
         module = importlib.import_module("ratesync.redis")
-        limiter = module.RedisLimiter.from_url(redis, cold_start=cold_start)
+        limiter = module.RedisLimiter(redis, cold_start=cold_start)
     await limiter.open()
     await anyio.lowlevel.checkpoint()  # or anyio would load its part for asyncio in the middle of the first window
     return limiter

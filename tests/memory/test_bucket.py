@@ -17,14 +17,14 @@ def demand(number: int) -> Demand:
 
 
 def call(table: BucketTable, wanted: Demand, now: float) -> None:
-    for bucket, cost in table.claims([wanted], 0, now):
+    for bucket, cost in table.claims([wanted], now):
         assert bucket.meter.take(cost, now)
         bucket.meter.settle(cost, cost, now, now)
 
 
 def test_a_bucket_is_found_again() -> None:
     table = BucketTable(-math.inf)
-    ((bucket, cost),) = table.claims([demand(1)], 0, START)
+    ((bucket, cost),) = table.claims([demand(1)], START)
     assert (table.find(demand(1)), cost) == (bucket, 1)
     assert table.find(demand(2)) is None
 
@@ -49,21 +49,21 @@ def test_what_is_idle_goes_as_others_are_used() -> None:
 
 def test_a_sweep_that_finds_nothing_rests() -> None:
     table = BucketTable(-math.inf)
-    table.claims([demand(1)], 0, START)
-    table.claims([demand(1)], 0, START)  # for what was added
-    table.claims([demand(1)], 0, START)  # nothing is idle
+    table.claims([demand(1)], START)
+    table.claims([demand(1)], START)  # for what was added
+    table.claims([demand(1)], START)  # nothing is idle
     call(table, demand(2), START)
-    table.claims([demand(1)], 0, START + SWEEP_REST - 0.01)
-    table.claims([demand(1)], 0, START + SWEEP_REST - 0.01)
+    table.claims([demand(1)], START + SWEEP_REST - 0.01)
+    table.claims([demand(1)], START + SWEEP_REST - 0.01)
     assert len(table) == 2
 
 
 def test_a_bucket_is_kept_a_little_after_its_last_use() -> None:
     table, wanted = BucketTable(-math.inf), Demand(Scope("acme"), Concurrency(1))
-    table.claims([wanted], 0, START)
-    table.claims([], 0, START + KEPT_FOR - 0.01)
+    table.claims([wanted], START)
+    table.claims([], START + KEPT_FOR - 0.01)
     assert table.find(wanted) is not None
-    table.claims([], 0, START + KEPT_FOR + SWEEP_REST)
+    table.claims([], START + KEPT_FOR + SWEEP_REST)
     assert table.find(wanted) is None
 
 
@@ -79,7 +79,7 @@ def test_what_is_counted_is_never_dropped() -> None:
 
 def test_what_is_under_way_is_never_dropped() -> None:
     table, wanted = BucketTable(-math.inf), Demand(Scope("acme"), Concurrency(1))
-    ((bucket, _),) = table.claims([wanted], 0, START)
+    ((bucket, _),) = table.claims([wanted], START)
     assert bucket.meter.take(1, START)
     for number in range(1_000):
         call(table, demand(number), START + number)
@@ -89,7 +89,7 @@ def test_what_is_under_way_is_never_dropped() -> None:
 def test_one_bucket_named_twice_is_one_claim() -> None:
     table = BucketTable(-math.inf)
     demands = [demand(1), demand(2), demand(1)]
-    first, second, _ = claims = table.claims(demands, 0, START)
+    first, second, _ = claims = table.claims(demands, START)
     assert merged(claims, demands, 0) == [(first[0], 2), second]
 
 
@@ -97,4 +97,4 @@ def test_costs_that_add_up_to_too_much_are_an_error() -> None:
     table = BucketTable(-math.inf)
     demands = [Demand(Scope("acme"), Concurrency(3), 2)] * 2
     with pytest.raises(CostAboveLimit, match="acme: a cost of 4 is above"):
-        merged(table.claims(demands, 0, START), demands, 0)
+        merged(table.claims(demands, START), demands, 0)

@@ -99,7 +99,7 @@ class MeterCourse:
             if self.tells:
                 meter.learn(reading, granted_at, self.now)
             if not fits:
-                meter.refuse(self.now, is_sure=False)
+                meter.refuse(granted_at, self.now, is_sure=False)
 
         self.arrives_by = max(self.arrives_by, granted_at + call.there)
         self.at(granted_at + call.there, arrive)

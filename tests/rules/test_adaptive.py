@@ -131,8 +131,26 @@ def test_a_probe_waits_while_more_is_used_than_the_target_and_a_step() -> None:
 def test_a_call_that_costs_more_than_the_target_can_still_be_made() -> None:
     meter = AdaptiveWindow(1.0)
     call(meter, START, cost=7)
+    call(meter, START + 4.5)
     call(meter, START + 5, refused=True)
     assert meter.limit == 7
+
+
+def test_where_nothing_was_accepted_a_refusal_measures_nothing() -> None:
+    meter = AdaptiveWindow(1.0)
+    call(meter, START, refused=True)
+    call(meter, START + 0.1, refused=True)
+    assert meter.limit is None
+
+
+def test_a_cost_that_is_new_is_let_through_in_a_window_of_its_own() -> None:
+    meter = AdaptiveWindow(1.0)
+    call(meter, START)
+    call(meter, START + 0.5, refused=True)
+    assert meter.limit == 1
+    assert not meter.take(5, START + 0.6)
+    assert meter.limit == 5
+    assert meter.take(5, meter.free_at(5, START + 0.6))
 
 
 def test_an_estimate_is_remembered_for_a_while() -> None:
@@ -141,9 +159,10 @@ def test_an_estimate_is_remembered_for_a_while() -> None:
     call(meter, START)
     assert not meter.is_idle(START + 0.5)
     assert meter.is_idle(START + 1)
-    call(meter, START + 1, refused=True)
+    call(meter, START + 1)
+    call(meter, START + 1.5, refused=True)
     assert not meter.is_idle(START + KEPT_FOR)
-    assert meter.is_idle(START + 1 + KEPT_FOR)
+    assert meter.is_idle(START + 1.5 + KEPT_FOR)
 
 
 MOVE = st.tuples(

@@ -61,7 +61,7 @@ def test_what_is_told_of_windows_changes_nothing() -> None:
     places = Occupancy(2)
     places.take(1, NOW)
     places.learn(Reading(limit=1, remaining=0), NOW, NOW)
-    places.refuse(NOW, is_sure=True)
+    places.refuse(NOW, NOW, is_sure=True)
     assert places.used(NOW) == 1
     assert places.take(1, NOW)
 

@@ -245,7 +245,7 @@ def test_an_answer_that_tells_nothing_of_what_is_left_does_not_end_the_doubt() -
 def test_a_refusal_in_doubt_says_that_the_window_is_used_up() -> None:
     window = opened(doubt_until=START + 60)
     spend(window, 1, START)
-    window.refuse(START, is_sure=False)
+    window.refuse(START, START, is_sure=False)
     assert window.used(START) == 5
     assert window.free_at(1, START) == END + GAP
 
@@ -253,9 +253,9 @@ def test_a_refusal_in_doubt_says_that_the_window_is_used_up() -> None:
 def test_a_sure_refusal_says_that_the_window_is_used_up_and_another_does_not() -> None:
     window = opened()
     window.take(1, START)
-    window.refuse(START, is_sure=False)
+    window.refuse(START, START, is_sure=False)
     assert window.used(START) == 1
-    window.refuse(START, is_sure=True)
+    window.refuse(START, START, is_sure=True)
     assert window.used(START) == 5
     assert window.used(END + GAP) == 1
 

@@ -178,7 +178,7 @@ def test_calls_under_way_may_not_be_part_of_the_first_answer() -> None:
 def test_a_sure_refusal_empties_the_bucket() -> None:
     bucket = full()
     bucket.take(3, START)
-    bucket.refuse(START, is_sure=True)
+    bucket.refuse(START, START, is_sure=True)
     assert bucket.used(START) == 10
     bucket.refund(3)
     assert bucket.used(START) == 7
@@ -188,7 +188,7 @@ def test_a_sure_refusal_empties_the_bucket() -> None:
 def test_a_refusal_in_doubt_changes_nothing() -> None:
     bucket = full()
     spend(bucket, 3)
-    bucket.refuse(START, is_sure=False)
+    bucket.refuse(START, START, is_sure=False)
     assert bucket.used(START) == 3
 
 

@@ -150,7 +150,7 @@ class Course:
         if step.does == "learn":
             self.meter.learn(step.reading, granted_at, self.now)
         elif step.does == "refuse":
-            self.meter.refuse(self.now, is_sure=step.is_sure)
+            self.meter.refuse(self.now, self.now, is_sure=step.is_sure)
 
     def go(self, step: Step) -> None:
         self.now += step.wait

@@ -17,7 +17,7 @@ def test_nothing_is_held_before_a_refusal() -> None:
 
 def test_a_refusal_holds_everything_until_its_seconds_have_passed() -> None:
     box = PenaltyBox(30)
-    box.refuse(NOW, is_sure=False)
+    box.refuse(NOW, NOW, is_sure=False)
     assert not box.take(1, NOW + 29.999)
     assert not box.is_idle(NOW + 29.999)
     assert box.free_at(1, NOW + 10) == box.earliest_at(1, NOW + 10) == NOW + 30
@@ -27,14 +27,14 @@ def test_a_refusal_holds_everything_until_its_seconds_have_passed() -> None:
 
 def test_another_refusal_begins_it_again() -> None:
     box = PenaltyBox(30)
-    box.refuse(NOW, is_sure=True)
-    box.refuse(NOW + 20, is_sure=True)
+    box.refuse(NOW, NOW, is_sure=True)
+    box.refuse(NOW + 20, NOW + 20, is_sure=True)
     assert box.free_at(1, NOW + 40) == NOW + 50
 
 
 def test_calls_and_readings_change_nothing() -> None:
     box = PenaltyBox(30)
-    box.refuse(NOW, is_sure=True)
+    box.refuse(NOW, NOW, is_sure=True)
     box.settle(1, 1, NOW, NOW + 1)
     box.refund(1)
     box.learn(Reading(limit=10, remaining=10, reset_after=0), NOW, NOW + 1)

@@ -17,8 +17,8 @@ from ratesync.rules.window import (
     CREDIT,
     SLACK,
     SUB_WINDOWS,
+    TRUSTED_AFTER,
     TRUSTED_ROUND_TRIPS,
-    TRUSTED_WINDOWS,
     Window,
     open_window,
 )
@@ -110,7 +110,7 @@ def test_the_way_of_the_shortest_round_trip_is_credited_once_enough_were_seen() 
         window.settle(1, 1, START, START + 0.1 + call / 100)
     window.settle(1, 1, START, START + 1)
     assert window.counted_for == 10, "so far all round trips are of one window"
-    later = START + 0.1 + TRUSTED_WINDOWS * 10
+    later = START + 0.1 + 10
     window.take(1, later)
     window.settle(1, 1, later, later + 2)
     credit = CREDIT * 0.1 - SLACK
@@ -186,7 +186,7 @@ class PlainCount:
         started_at, cost = self.under_way.pop(number % len(self.under_way))
         self.trips.append(now - started_at)
         self.first_at = min(self.first_at, now)
-        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + TRUSTED_WINDOWS * self.per
+        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + min(2 * self.per, max(TRUSTED_AFTER, self.per))
         if self.trusted or is_enough:
             self.credit = max(0.0, CREDIT * min(self.trips) - SLACK)
         self.ended.append((now, cost))

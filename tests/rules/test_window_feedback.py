@@ -157,7 +157,7 @@ def test_the_first_answer_ends_the_doubt() -> None:
 def test_a_refusal_in_doubt_says_that_the_window_is_used_up() -> None:
     window = opened(doubt_until=START + 10)
     spend(window, 1, START + 2)
-    window.refuse(START + 2, is_sure=False)
+    window.refuse(START + 2, START + 2, is_sure=False)
     assert window.used(START + 2) == 10
     assert window.free_at(1, START + 2) == START + 10
     assert window.used(START + 10) == 1
@@ -177,18 +177,18 @@ def trusted(shortest: float) -> Window:
 def test_a_refusal_doubles_the_slack_once_in_a_window() -> None:
     window = trusted(0.1)
     for now, times in ((START + 1, 2), (START + 10, 2), (START + 12, 4), (START + 23, 8)):
-        window.refuse(now, is_sure=False)
+        window.refuse(now, now, is_sure=False)
         assert window.slack == times * SLACK
         assert window.counted_for == pytest.approx(10 - (CREDIT * 0.1 - times * SLACK))
     for window_number in range(4, 9):
-        window.refuse(START + window_number * 11, is_sure=True)
+        window.refuse(START + window_number * 11, START + window_number * 11, is_sure=True)
     assert window.counted_for == 10, "the slack has eaten all of the credit"
 
 
 def test_before_there_is_credit_a_refusal_earns_none() -> None:
     window = opened()
     spend(window, 1, START)
-    window.refuse(START, is_sure=False)
+    window.refuse(START, START, is_sure=False)
     assert window.slack == 2 * SLACK
     assert window.counted_for == 10
 
@@ -196,5 +196,5 @@ def test_before_there_is_credit_a_refusal_earns_none() -> None:
 def test_a_refusal_that_others_explain_leaves_the_slack() -> None:
     window = opened()
     spend(window, 1, START, Reading(remaining=0))
-    window.refuse(START, is_sure=False)
+    window.refuse(START, START, is_sure=False)
     assert window.slack == SLACK

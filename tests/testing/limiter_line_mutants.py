@@ -42,17 +42,6 @@ class PriorityIgnored(Mutant):
         return await super().acquire(demands, deadline=deadline)
 
 
-class PriorityWithoutAgeing(Mutant):
-    class Line(Line):
-        @override
-        def head(self) -> Waiter:
-            return max(self.waiters(), key=lambda waiter: waiter.priority)
-
-        @override
-        def heads(self) -> list[Waiter]:
-            return [self.head()]
-
-
 class KeptPermitsHoldUpThoseWhoMayHaveThem(Mutant):
     class Line(Line):
         @override
@@ -174,7 +163,7 @@ class ReservePassesTheLine(Mutant):
     @override
     async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, priority, now)
+        claims = self._grants.table.claims(demands, now)
         return self._grants.grant(demands, claims, priority, now) or await super().reserve(demands)
 
 

@@ -181,7 +181,7 @@ class EndsTwice(Mutant):
 
     class Grants(Grants):
         @override
-        def settle(self, permit: Permit, observation: Observation, now: float) -> Sequence[Claim]:
+        def settle(self, permit: Permit, observation: Observation, now: float) -> tuple[Sequence[Claim], bool]:
             kept = self._granted.get(permit.id) or self._ended[permit.id]
             self._granted[permit.id] = self._ended[permit.id] = kept
             return super().settle(permit, observation, now)

@@ -27,7 +27,6 @@ from ratesync.protocols import QueueBackend
 from ratesync.rules.retry import backoff
 from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_throttled, judge
 
-
 _MEASURING = 2
 _MEASURED = 0.1
 """Where the limiter finds the limit out by itself, the lane is held for this share of the usual time only, at so many

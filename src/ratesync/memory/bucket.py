@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import define, field
 
-from ratesync.model.quota import Countable, Demand, Permit, Quota, Scope, kept_of
+from ratesync.model.quota import Adaptive, Countable, Demand, Permit, Quota, Scope, kept_of
 from ratesync.rules.meter import Meter
 from ratesync.rules.priority import PRIORITY_STEP, score
 
@@ -96,7 +96,9 @@ class Bucket:
     def most(self, priority: int) -> float:
         """The greatest cost that is ever granted to a priority, as things stand."""
         limit = self.meter.limit
-        return math.inf if limit is None else limit - self.kept_from(priority)
+        # What a measured limit is too low for is let through all the same, in a window of its own.
+        is_free = limit is None or isinstance(self.quota, Adaptive)
+        return math.inf if is_free else limit - self.kept_from(priority)
 
 
 Claim = tuple[Bucket, int]

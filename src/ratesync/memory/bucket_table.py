@@ -46,12 +46,11 @@ class BucketTable:
         """The bucket of a demand, if it is in use."""
         return self._buckets.get((demand.scope, demand.quota))
 
-    def claims(self, demands: Sequence[Demand], priority: int, now: float) -> list[Claim]:
+    def claims(self, demands: Sequence[Demand], now: float) -> list[Claim]:
         """What a call with these demands takes, each bucket as often as it is named.
 
         Use it before other tasks run: buckets of which nothing is used can be dropped later.
 
-        :raises CostAboveLimit: a cost is above what is ever granted to that priority.
         :raises ValueError: a cost is below 1.
         """
         if self._added or now >= self._sweep_at:
@@ -62,8 +61,8 @@ class BucketTable:
         for demand in demands:
             scope, quota, cost = demand
             bucket = self._buckets.get((scope, quota)) or self._add(scope, quota, now)
-            if not 0 < cost <= bucket.most(priority):
-                raise refused_cost(demand, cost)
+            if cost < 1:
+                raise ValueError(f"{scope}: a cost of {cost} permits; ask for at least 1")
             bucket.asked_at = now
             claims.append((bucket, cost))
         return claims
@@ -95,10 +94,8 @@ class BucketTable:
         return found
 
 
-def refused_cost(demand: Demand, cost: int) -> Exception:
+def refused_cost(demand: Demand, cost: int) -> CostAboveLimit:
     """The error for a cost that no wait makes grantable."""
-    if cost < 1:
-        return ValueError(f"{demand.scope}: a cost of {cost} permits; ask for at least 1")
     return CostAboveLimit(
         f"{demand.scope}: a cost of {cost} is above what {demand.quota} ever grants at once. Lower the cost."
     )

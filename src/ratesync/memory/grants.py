@@ -29,7 +29,7 @@ class Grants:
         if self._holds.exist(now) and any(self._holds.free_at(bucket.scope, now) > now for bucket, _ in claims):
             return None
         for position, (bucket, cost) in enumerate(claims):
-            if not bucket.meter.take(cost, now, bucket.kept_from(priority)):
+            if not bucket.meter.take(cost, now, bucket.kept_from(priority) if bucket.reserve else 0):
                 for taken, taken_cost in claims[:position]:
                     taken.meter.refund(taken_cost)
                 return None
@@ -44,33 +44,34 @@ class Grants:
             bucket.meter.refund(cost)
         return claims
 
-    def settle(self, permit: Permit, observation: Observation, now: float) -> Sequence[Claim]:
-        """The call ended. Returns what it used."""
+    def settle(self, permit: Permit, observation: Observation, now: float) -> tuple[Sequence[Claim], bool]:
+        """The call ended. What it used, and whether its answer changed what others wait for."""
         claims = self._take_out(permit)
         feedback = observation.feedback
         for bucket, cost in claims:
             bucket.meter.settle(cost, _charged(bucket, cost, feedback), permit.granted_at, now)
-        if feedback is not NO_FEEDBACK or observation.throttled:
-            self._learn(claims, permit, observation, now)
-        return claims
+        if feedback is NO_FEEDBACK and not observation.throttled:
+            return claims, False
+        return claims, self._learn(claims, permit, observation, now)
 
-    def _learn(self, claims: Sequence[Claim], permit: Permit, observation: Observation, now: float) -> None:
+    def _learn(self, claims: Sequence[Claim], permit: Permit, observation: Observation, now: float) -> bool:
         feedback = observation.feedback
         buckets = list(dict.fromkeys(bucket for bucket, _ in claims))
         quotas = [bucket.quota for bucket in buckets]
+        is_changed = observation.throttled or observation.hold_for > 0
         for reading in feedback.readings:
             place = match_reading(reading, quotas)
-            if place is not None:
-                buckets[place].meter.learn(reading, permit.granted_at, now)
+            if place is not None and buckets[place].meter.learn(reading, permit.granted_at, now):
+                is_changed = True
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
                 if place == sure or may_be_meant(feedback.cause, bucket.quota):
                     bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
-        hold_for = observation.hold_for
-        if hold_for > 0:
+        if observation.hold_for > 0:
             for bucket in buckets:
-                self._holds.hold(bucket.scope, now + hold_for, now)
+                self._holds.hold(bucket.scope, now + observation.hold_for, now)
+        return is_changed
 
     def is_reserved(self, claims: Sequence[Claim], now: float) -> bool:
         """Whether only permits that are kept for higher priorities are left of some, and enough of all."""

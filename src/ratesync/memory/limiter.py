@@ -51,14 +51,14 @@ class MemoryLimiter:
         With others waiting, the answer says when all of them could be served, as far as that is known.
         """
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, priority, now)
+        claims = self._grants.table.claims(demands, now)
         permit = self._grant_in_turn(demands, claims, priority, now)
         return permit or self._refusal(demands, claims, priority, now)
 
     async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
         """Wait for a permit; see :meth:`ratesync.protocols.Limiter.acquire`."""
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, priority, now)
+        claims = self._grants.table.claims(demands, now)
         if deadline is not None and deadline < now:
             raise self._too_late(claims, priority, now)
         permit = self._grant_in_turn(demands, claims, priority, now)
@@ -74,8 +74,8 @@ class MemoryLimiter:
         :raises LimiterError: the permit was given back before, or is another limiter's. Nothing changed.
         """
         now = self._clock.now()
-        claims = self._grants.settle(permit, observation, now)
-        if observation.throttled or observation.feedback.readings:
+        claims, is_changed = self._grants.settle(permit, observation, now)
+        if is_changed:
             rouse(claims)
         self._serve(claims, now)
 

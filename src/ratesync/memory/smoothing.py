@@ -16,7 +16,6 @@ from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota
 from ratesync.model.quota import LeakyBucket as LeakyBucketQuota
 from ratesync.rules.hold import Holds, connection_of
 
-
 Pour = tuple[LeakyBucket, Demand, int]
 """A number of permits that go into a bucket, and the demand that they are for."""
 

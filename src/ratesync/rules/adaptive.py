@@ -124,8 +124,9 @@ class AdaptiveWindow:
             window.used(now)
             window.grain = self.per / SUB_WINDOWS
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """A reading tells of a declared quota."""
+        return False
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """The call that was settled last was refused. It stays counted, as some providers count refused calls too."""

@@ -36,8 +36,9 @@ class Occupancy:
         """The call ended: its permits are free at once."""
         self.under_way -= cost
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """Providers tell of windows and buckets, not of calls under way."""
+        return False
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Others' calls come free at a time that nobody knows."""

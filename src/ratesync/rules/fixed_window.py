@@ -80,11 +80,16 @@ class CountedWindow:
         if now >= self.ends_between[0]:
             self.carried += charged
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """What the provider counts more than we do, others used. It also knows when its window ends."""
         self._turn(now)
         if granted_at < max(self.read_at, self.began_at):
-            return
+            return False
+        before = self.limit, self.others, self.doubt_until, self.ends_between
+        self._take_in(reading, granted_at, now)
+        return before != (self.limit, self.others, self.doubt_until, self.ends_between)
+
+    def _take_in(self, reading: Reading, granted_at: float, now: float) -> None:
         self.read_at = granted_at
         limit = self.permits if reading.limit is None else max(1, reading.limit)
         self.limit = min(self.permits, limit)

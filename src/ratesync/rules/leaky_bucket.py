@@ -57,10 +57,15 @@ class Bucket:
         self.under_way -= cost
         self.ended_at = self.ended_at[1], now
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """What the provider finds missing beyond our own calls, others took."""
         if granted_at < self.read_at:
-            return
+            return False
+        before = self.limit, self._missing(now), self.is_in_doubt
+        self._take_in(reading, granted_at, now)
+        return before != (self.limit, self.missing, self.is_in_doubt)
+
+    def _take_in(self, reading: Reading, granted_at: float, now: float) -> None:
         self.read_at = granted_at
         limit = self.permits if reading.limit is None else max(1, reading.limit)
         self.limit = min(self.permits, limit)

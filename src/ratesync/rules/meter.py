@@ -45,8 +45,11 @@ class Meter(Protocol):
         """The call that took ``cost`` at ``granted_at`` ended now, and the provider charged ``charged``."""
         ...
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
-        """The answer of a call that was granted at ``granted_at`` and ended now told how the quota stands."""
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
+        """The answer of a call that was granted at ``granted_at`` and ended now told how the quota stands.
+
+        Tell whether that changes what can be had, or when.
+        """
         ...
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:

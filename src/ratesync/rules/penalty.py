@@ -31,8 +31,9 @@ class PenaltyBox:
     def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """Nothing was taken."""
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """A reading says nothing of penalties."""
+        return False
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """The penalty begins, or begins again."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import takewhile
 
 from attrs import define, field
 
@@ -26,9 +27,9 @@ SLACK = 0.005
 """Seconds taken off the credit. It doubles with a refusal, at most once in a window."""
 
 TRUSTED_ROUND_TRIPS = 20
-TRUSTED_WINDOWS = 2
-"""No credit before so many round trips were seen, over so many windows. The first ones build connections, and those of
-one bunch are slow together."""
+TRUSTED_AFTER = 2.0
+"""No credit before so many round trips were seen, over so many seconds and a whole window (or over two shorter ones).
+The first ones build connections, and those of one bunch are slow together."""
 
 EXACT_PERMITS = 2_000
 """Up to this limit each end of a call is kept by itself."""
@@ -116,7 +117,7 @@ class Window:
 
     def _learn_round_trip(self, round_trip: float, now: float) -> None:
         if self.round_trips == 0:
-            self.trusted_at = now + TRUSTED_WINDOWS * self.per
+            self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
         self.round_trips += 1
         self.shortest = min(self.shortest, round_trip)
         if self.round_trips >= TRUSTED_ROUND_TRIPS and now >= self.trusted_at:
@@ -125,17 +126,22 @@ class Window:
     def _give_credit(self) -> None:
         self.counted_for = self.per - max(0.0, CREDIT * self.shortest - self.slack)
 
-    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+    def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """What the provider counts more than we do, others use; a limit below the declared one is kept."""
         if granted_at < self.read_at:
-            return  # an answer that came later told of a later time
+            return False  # an answer that came later told of a later time
+        before = self.limit, self.others, self.doubt_until
+        self._take_in(reading, granted_at, now)
+        return before != (self.limit, self.others, self.doubt_until)
+
+    def _take_in(self, reading: Reading, granted_at: float, now: float) -> None:
         self.read_at = granted_at
         limit = self.permits if reading.limit is None else max(1, reading.limit)
         self.limit = min(self.permits, limit)
         if reading.remaining is None:
             return
         self._forget(now)
-        own = self.under_way + self.spent + sum(cost for freed_at, cost in self.gone if freed_at >= granted_at)
+        own = self.under_way + self.spent + self._freed_since(granted_at)
         self.others = max(0, limit - reading.remaining - own)
         self.others_until = now + self.per
         self.doubt_until = -math.inf
@@ -143,6 +149,10 @@ class Window:
             # Some of it comes free then; how much, the next answer tells.
             self.others_until = now + reading.reset_after
             self.doubt_until = now + self.per
+
+    def _freed_since(self, at: float) -> int:
+        # What came free at that very instant, the provider had forgotten when the next call arrived.
+        return sum(cost for _, cost in takewhile(lambda freed: freed[0] > at, reversed(self.gone)))
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""

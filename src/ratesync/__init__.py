@@ -8,24 +8,49 @@ from __future__ import annotations
 
 from ratesync.engine import SyncEngine, Ticket
 from ratesync.errors import RateSyncError
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.feedback import Feedback, Reading, ThrottleCause
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
-from ratesync.model.quota import Concurrency, Quota, QuotaScope, Rate
+from ratesync.model.quota import (
+    Adaptive,
+    Budget,
+    Concurrency,
+    FixedWindow,
+    LeakyBucket,
+    Penalty,
+    Period,
+    Quota,
+    QuotaScope,
+    QuotaState,
+    Rate,
+)
 from ratesync.model.record import Record
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, Durability, QueueStats
-from ratesync.protocols import Limiter, LooksUp, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.protocols import (
+    Charges,
+    Limiter,
+    LooksUp,
+    Observer,
+    ProviderClient,
+    QueueBackend,
+    StateStore,
+    Transformer,
+)
 
 __all__ = [
+    "Adaptive",
     "Applied",
     "Batch",
+    "Budget",
     "CancelResult",
     "Capabilities",
     "Cause",
+    "Charges",
     "CircuitPolicy",
     "Concurrency",
     "ConditionalWrite",
@@ -33,9 +58,12 @@ __all__ = [
     "CreateIdentity",
     "DeadLetter",
     "Durability",
+    "Feedback",
     "Fields",
+    "FixedWindow",
     "Kind",
     "Lane",
+    "LeakyBucket",
     "Limiter",
     "LooksUp",
     "Observer",
@@ -44,15 +72,20 @@ __all__ = [
     "OperationStatus",
     "Outcome",
     "PayloadLimits",
+    "Penalty",
+    "Period",
     "ProviderClient",
     "QueueBackend",
     "QueueStats",
     "Quota",
     "QuotaScope",
+    "QuotaState",
     "Rate",
     "RateSyncError",
+    "Reading",
     "Record",
     "Rejected",
+    "Reply",
     "RetryLater",
     "RetryPolicy",
     "Role",
@@ -60,6 +93,7 @@ __all__ = [
     "Settings",
     "StateStore",
     "SyncEngine",
+    "ThrottleCause",
     "Ticket",
     "Transformer",
     "Unknown",

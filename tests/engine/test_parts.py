@@ -33,7 +33,7 @@ def test_a_backend_gives_every_part(backend: MemoryBackend) -> None:
 def test_a_part_given_by_itself_replaces_the_backends(name: str, backend: MemoryBackend, clock: Clock) -> None:
     others: dict[str, Any] = {
         "queue": MemoryQueue(clock=clock),
-        "limiter": MemoryLimiter(clock=clock),
+        "limiter": MemoryLimiter(clock=clock, cold_start=False),
         "state": MemoryStateStore(),
     }
     given = {part: own if part == name else None for part, own in others.items()}

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import anyio
 import pytest
-from attrs import define
+from attrs import define, field
 from typing_extensions import override
 
-from ratesync import Capabilities, Concurrency, Lane, Operation, Quota, QuotaScope, Rate
+from ratesync import (
+    Adaptive,
+    Applied,
+    Batch,
+    Budget,
+    Capabilities,
+    Concurrency,
+    FixedWindow,
+    Kind,
+    Lane,
+    LeakyBucket,
+    Operation,
+    Outcome,
+    Penalty,
+    Quota,
+    QuotaScope,
+    Rate,
+    Rejected,
+)
 from ratesync.engine.quotas import QuotaTable
+from ratesync.errors import UnknownProvider
 from ratesync.memory import MemoryQueue
+from ratesync.model.batch import Reply
+from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading
 from ratesync.model.quota import Demand, Scope
 from ratesync.model.work import Settlement
 from ratesync.testing.fake_provider import FakeProvider
@@ -92,13 +114,52 @@ def test_the_adapters_concurrency_applies_to_each_connection() -> None:
 
 
 def test_the_default_concurrency_applies_where_the_adapter_names_none() -> None:
-    assert table(unbounded=False).demands(BERLIN, "contacts") == (
+    assert table(ACCOUNT, unbounded=False).demands(BERLIN, "contacts") == (
+        Demand(Scope("acme", "berlin"), ACCOUNT),
         Demand(Scope("acme", "berlin"), Concurrency(Capabilities().concurrency or 0)),
     )
 
 
-def test_without_quotas_and_bound_a_call_demands_nothing() -> None:
-    assert table(ACCOUNT).demands(Lane("globex"), "contacts") == ()
+def test_without_a_declared_limit_it_is_found_out() -> None:
+    globex = Scope("globex", "default")
+    assert table(ACCOUNT).demands(Lane("globex"), "contacts") == (Demand(globex, Adaptive()),)
+    assert table(Concurrency(3), CONTACTS_ONLY).demands(BERLIN, "deals")[-1].quota == Adaptive()
+    assert all(demand.quota != Adaptive() for demand in table(WHOLE_APP).demands(BERLIN, "contacts"))
+
+
+class Points:
+    """Knows what a call costs."""
+
+    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+        if kind is Kind.READ:
+            return {"points": size}
+        return {"points": 10 + size, "calls": 2}
+
+
+def test_each_quota_is_charged_in_its_own_unit() -> None:
+    quotas = QuotaTable(
+        {
+            "acme": [
+                Rate(500, per=1, unit="points"),
+                Rate(50, per=1, unit="operations"),
+                FixedWindow(20, per=60),
+                Concurrency(5),
+                Budget(9, unit="exports"),
+            ]
+        },
+        {"acme": Capabilities(concurrency=None)},
+        {"acme": Points()},
+    )
+    costs = {demand.quota: demand.cost for demand in quotas.demands(BERLIN, "contacts", Kind.UPDATE, 30)}
+    assert list(costs.values()) == [40, 30, 2, 1]  # nothing of a unit that the adapter does not name
+    reads = {demand.quota: demand.cost for demand in quotas.demands(BERLIN, "contacts", Kind.READ, 30)}
+    assert list(reads.values()) == [30, 30, 1, 1]
+
+
+@pytest.mark.parametrize(("size", "fitting"), [(1, 1), (37, 37), (50, 40), (100, 40)])
+def test_no_more_operations_go_into_a_call_than_a_quota_ever_lets_through(size: int, fitting: int) -> None:
+    quotas = table(Rate(50, per=1, unit="operations", reserve=0.2))
+    assert quotas.fitting(BERLIN, "contacts", Kind.UPDATE, size) == fitting
 
 
 @define
@@ -156,3 +217,97 @@ async def test_the_work_for_an_operation_does_not_grow_with_the_queue(
     _, few = await carry_out(make_engine, clock, quota, 50)
     _, many = await carry_out(make_engine, clock, quota, 400)
     assert many <= 1.5 * few
+
+
+@define
+class Telling(FakeProvider):
+    """Tells how its quota stands, and notes how many operations were in each call."""
+
+    sizes: list[int] = field(factory=list[int])
+    told: Feedback = NO_FEEDBACK
+
+    @override
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        self.sizes.append(len(batch.operations))
+        return Reply(await super().execute(batch), self.told)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("quota", [Rate(10, per=1.0, scope=QuotaScope.PROVIDER)], ids=repr)
+async def test_a_quota_of_many_lanes_is_used_to_the_full_and_costs_each_of_them_little(
+    make_engine: EngineFactory, clock: VirtualClock, quota: Quota
+) -> None:
+    provider = FakeProvider(capabilities=Capabilities(batch_max=1), clock=clock, latency=(0.1, 0.1))
+    queue = CountingQueue(MemoryQueue(clock=clock), clock)
+    started_at = clock.now()
+    own = Rate(5, per=1.0)
+    async with make_engine(queue=queue, providers=[provider], quotas={"fake": [quota, own]}) as engine:
+        work = [Operation.upsert("fake", "contacts", str(n), {}, connection=f"c{n % 50}") for n in range(400)]
+        await engine.submit_many(work)
+        assert await engine.drain(timeout=100_000)
+    assert clock.now() - started_at <= 1.01 * 400 * 0.1 * 1.1 + 2
+    assert queue.settlements / 400 < 8
+
+
+@pytest.mark.anyio
+async def test_a_call_is_made_smaller_where_the_provider_allows_less_than_declared(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    told = Feedback(readings=(Reading(limit=6, remaining=5),))
+    provider = Telling(capabilities=Capabilities(batch_max=20), clock=clock, told=told)
+    quotas = {"fake": [Rate(100, per=1.0, unit="operations")]}
+    async with make_engine(providers=[provider], quotas=quotas) as engine:
+        await engine.submit(Operation.upsert("fake", "contacts", "first", {}))
+        await anyio.sleep(0.5)
+        await engine.submit_many([Operation.upsert("fake", "contacts", str(n), {}) for n in range(40)])
+        assert await engine.drain(timeout=1000)
+        (state, *_) = await engine.quotas("fake")
+        assert state.limit == 6
+    assert len(provider.records) == 41
+    assert max(provider.sizes) <= 6
+
+
+@pytest.mark.anyio
+async def test_an_operation_that_costs_too_much_for_ever_becomes_a_dead_letter(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    @define
+    class Dear(FakeProvider):
+        def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+            return {"points": 1 if resource == "cheap" else 1_000}
+
+    provider = Dear(clock=clock)
+    async with make_engine(providers=[provider], quotas={"fake": [Rate(100, per=1.0, unit="points")]}) as engine:
+        dear = await engine.submit(Operation.upsert("fake", "dear", "1", {}))
+        cheap = await engine.submit(Operation.upsert("fake", "cheap", "1", {}))
+        assert isinstance(await cheap.outcome(timeout=10), Applied)
+        outcome = await dear.outcome(timeout=10)
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == "cost"
+
+
+@pytest.mark.anyio
+async def test_what_is_kept_for_higher_priorities_is_theirs_even_in_the_same_lane(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    provider = FakeProvider(capabilities=Capabilities(batch_max=1), clock=clock, latency=(0.01, 0.01))
+    async with make_engine(providers=[provider], quotas={"fake": [Rate(10, per=60.0, reserve=0.2)]}) as engine:
+        await engine.submit_many([Operation.upsert("fake", "contacts", str(n), {}) for n in range(30)])
+        await anyio.sleep(1)
+        assert len(provider.records) == 8
+        urgent = await engine.submit(Operation.upsert("fake", "contacts", "urgent", {}, priority=1))
+        assert isinstance(await urgent.outcome(timeout=1), Applied)
+
+
+@pytest.mark.anyio
+async def test_an_engine_tells_how_quotas_stand(make_engine: EngineFactory, clock: VirtualClock) -> None:
+    provider = FakeProvider(clock=clock)
+    everything = [FixedWindow(5, per=60), Budget(9), LeakyBucket(40, restore=2), Penalty(30), Adaptive()]
+    async with make_engine(providers=[provider], quotas={"fake": [*everything, CONTACTS_ONLY]}) as engine:
+        assert isinstance(await (await engine.submit(Operation.upsert("fake", "deals", "1", {}))).outcome(9), Applied)
+        states = {state.demand.quota: state for state in await engine.quotas("fake")}
+        assert set(states) == {*everything, Concurrency(10)}
+        assert states[FixedWindow(5, per=60)].used == 1
+        assert CONTACTS_ONLY in {state.demand.quota for state in await engine.quotas("fake", resource="contacts")}
+        with pytest.raises(UnknownProvider):
+            await engine.quotas("other")

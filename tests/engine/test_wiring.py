@@ -198,7 +198,7 @@ def test_quotas_by_provider_and_by_connection_are_accepted() -> None:
 @pytest.mark.parametrize("key", ["globex", ("globex", "berlin")], ids=str)
 def test_quotas_of_an_unknown_provider_are_named(key: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        check_quotas({key: [Rate(1, per=1.0)]}, ["acme"])
+        check_quotas({key: [Rate(1, per=1.0)]}, {"acme": Acme()})
     assert f"quotas[{key!r}]" in str(caught.value)
     assert "registered are ['acme']" in str(caught.value)
 
@@ -207,35 +207,35 @@ def test_quotas_of_an_unknown_provider_are_named(key: Any) -> None:
 def test_a_quota_key_of_another_form_is_named(key: Any) -> None:
     """It would never apply to any call, and the provider's quota would be exceeded."""
     with pytest.raises(ConfigurationError, match="quotas"):
-        check_quotas({key: [Rate(1, per=1.0)]}, ["acme"])
+        check_quotas({key: [Rate(1, per=1.0)]}, {"acme": Acme()})
 
 
 @pytest.mark.parametrize("value", [10, "10/s", None], ids=repr)
 def test_what_is_no_quota_is_named(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"quotas\['acme'\].*neither a Rate nor a Concurrency"):
-        check_quotas({"acme": [Rate(1, per=1.0), value]}, ["acme"])
+    with pytest.raises(ConfigurationError, match=r"quotas\['acme'\].*is no quota"):
+        check_quotas({"acme": [Rate(1, per=1.0), value]}, {"acme": Acme()})
 
 
 @pytest.mark.parametrize("values", [Rate(1, per=1.0), 5, None], ids=["rate", "number", "none"])
 def test_a_quota_that_does_not_stand_in_a_list_is_named(values: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"quotas\['acme'\]"):
-        check_quotas({"acme": values}, ["acme"])
+        check_quotas({"acme": values}, {"acme": Acme()})
 
 
 def test_transformers_of_known_providers_are_accepted() -> None:
-    check_transformers({("acme", "contacts"): Upper()}, ["acme"])
+    check_transformers({("acme", "contacts"): Upper()}, {"acme": Acme()})
 
 
 @pytest.mark.parametrize("key", ["acme", "ac", ("acme",), ("acme", "contacts", "x"), 5], ids=repr)
 def test_a_transformer_key_of_another_form_is_named(key: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        check_transformers({key: Upper()}, ["acme"])
+        check_transformers({key: Upper()}, {"acme": Acme()})
     assert f"transformers[{key!r}]: the key must be (provider, resource)" in str(caught.value)
 
 
 def test_a_transformer_of_an_unknown_provider_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"\('globex', 'contacts'\).*registered are \['acme'\]"):
-        check_transformers({("globex", "contacts"): Upper()}, ["acme"])
+        check_transformers({("globex", "contacts"): Upper()}, {"acme": Acme()})
 
 
 def test_what_is_no_transformer_is_named() -> None:

@@ -192,6 +192,8 @@ def make_process(make_engine: EngineFactory, backend: MemoryBackend, clock: Cloc
     """Workers on the queue of ``backend``; each counts its permits by itself, as processes without a common limiter."""
 
     def make() -> Process:
-        return Process(FatefulQueue(backend.queue, clock), make_engine, {"limiter": MemoryLimiter(clock=clock)})
+        return Process(
+            FatefulQueue(backend.queue, clock), make_engine, {"limiter": MemoryLimiter(clock=clock, cold_start=False)}
+        )
 
     return make

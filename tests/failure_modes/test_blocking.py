@@ -24,7 +24,7 @@ from ratesync.clock import SystemClock
 from ratesync.errors import QueueError
 from ratesync.memory import MemoryLimiter, MemoryQueue
 from ratesync.model.event import Event, LeaseRefused, LoopBlocked, SlowTransformer
-from ratesync.model.work import ClaimRequest, Settlement
+from ratesync.model.work import ClaimRequest, Lease, Settlement
 from ratesync.testing.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
@@ -70,9 +70,8 @@ class WatchedQueue(MemoryQueue):
         return self.signs >= number
 
     @override
-    async def extend(self, worker: str) -> None:
-        if not self.deaf:
-            await super().extend(worker)
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        return [True] * len(leases) if self.deaf else await super().extend(worker, leases)
 
     @override
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
@@ -139,7 +138,7 @@ class Stage:
         self.events: list[Event] = []
         self.engine = SyncEngine(
             queue=self.queue,
-            limiter=MemoryLimiter(clock=self.clock),
+            limiter=MemoryLimiter(clock=self.clock, cold_start=False),
             providers=[self.provider],
             transformers={("fake", "contacts"): Blocking(lambda: block(self))},
             observers=[self.note],

@@ -6,22 +6,29 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
-from attrs import define, evolve
+from attrs import define, evolve, field
 from typing_extensions import override
 
 from ratesync import (
     Applied,
+    Batch,
     Capabilities,
     CreateIdentity,
     Operation,
     OperationState,
+    Outcome,
+    Rate,
+    Settings,
     SyncEngine,
     Unknown,
 )
 from ratesync.errors import EnqueueUncertain
-from ratesync.memory import MemoryBackend
-from ratesync.model.event import LeaseRefused
-from ratesync.model.work import Enqueued, Item
+from ratesync.memory import MemoryBackend, MemoryLimiter
+from ratesync.model.event import Event, LeaseRefused
+from ratesync.model.lane import Selector
+from ratesync.model.quota import Demand, Permit, Refusal, Scope
+from ratesync.model.work import Enqueued, Item, Lease
+from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.mortal_queue import MortalQueue
 from ratesync.testing.virtual_time import VirtualClock
 from tests.failure_modes.conftest import (
@@ -232,3 +239,126 @@ async def test_case_07_a_zombie_cannot_settle(
         zombie.stop()
         other.stop()
     assert dict(provider.records["default", "contacts", "1"].fields) == {"n": 2}
+
+
+async def test_case_07_the_call_of_a_lost_lease_is_broken_off(
+    make_engine: EngineFactory, make_process: ProcessFactory, backend: MemoryBackend, clock: VirtualClock
+) -> None:
+    """Stopped for 20 s in a long call: what it does from then on could only do harm, so it is not waited for."""
+    provider = LongProvider(clock=clock, capabilities=Capabilities(concurrency=1))
+    zombie, other = make_process(), make_process()
+    for process in (zombie, other):
+        process.options |= {"providers": [provider], "settings": Settings(call_timeout=300)}
+    async with make_engine(role="submit") as host, anyio.create_task_group() as tasks:
+        ticket = await host.submit(upsert("1", n=1))
+        started_at = clock.now()
+        tasks.start_soon(zombie.run)
+        await anyio.sleep(1)
+        zombie.queue.freeze(started_at + 20)
+        tasks.start_soon(other.run)
+        assert await ticket.outcome(timeout=30) == Applied("1", "1")
+        await anyio.sleep(started_at + 30 - clock.now())
+        (broken_off_at,) = provider.broken_off
+        assert 20 <= broken_off_at - started_at <= 20 + LEASE / 3
+        assert [event.key for event in zombie.events if isinstance(event, LeaseRefused)] == ["contacts\0001"]
+        assert zombie.queue.refused == 0
+        # The broken off call gave its permit back, so that the zombie, the only worker left, can make the next one.
+        other.stop()
+        assert await (await host.submit(upsert("1", n=2))).outcome(timeout=5) == Applied("1", "2")
+        zombie.stop()
+    assert (await backend.queue.stats(Selector())).pending == 0
+
+
+@define
+class LongProvider(NotingProvider):
+    """The first call takes for ever. Notes when a call is broken off."""
+
+    broken_off: list[float] = field(factory=list[float])
+
+    @override
+    async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        if not self.asked:
+            self.asked.append((self.clock.now(), batch))
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                self.broken_off.append(self.clock.now())
+                raise
+        return await super().execute(batch)
+
+    @override
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        await self.execute(Batch(operation.lane, operation.resource, operation.kind, (operation,)))
+        return None
+
+
+@define
+class ForgetfulQueue(MortalQueue):
+    """Says after a while that all leases are lost, or all but the first."""
+
+    spared: int = 0
+
+    @override
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        await super().extend(worker)
+        return [position < self.spared for position in range(len(leases))]
+
+
+@pytest.mark.parametrize(("spared", "broken_off"), [(0, 1), (1, 0)])
+async def test_case_07_a_call_that_has_a_lease_left_goes_on(
+    make_engine: EngineFactory, backend: MemoryBackend, clock: VirtualClock, *, spared: int, broken_off: int
+) -> None:
+    provider = LongProvider(clock=clock, capabilities=Capabilities(batch_max=2))
+    queue = ForgetfulQueue(backend.queue, clock, spared=spared)
+    async with make_engine(queue=queue, providers=[provider], settings=Settings(grace=0)) as engine:
+        await engine.submit_many([upsert("1", n=1), upsert("2", n=2)])
+        await anyio.sleep(LEASE)
+        assert len(provider.asked[0][1].operations) == 2
+        assert len(provider.broken_off) == broken_off
+
+
+class SlowLimiter(MemoryLimiter):
+    """Takes longer than a lease to answer."""
+
+    @override
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        await anyio.sleep(LEASE)
+        return await super().reserve(demands, priority=priority)
+
+
+async def test_case_07_a_call_that_lost_its_lease_before_it_began_is_not_made(
+    make_engine: EngineFactory, backend: MemoryBackend, provider: NotingProvider, clock: VirtualClock
+) -> None:
+    limiter = SlowLimiter(clock=clock, cold_start=False)
+    quota = Rate(10, per=1000)
+    async with make_engine(
+        queue=ForgetfulQueue(backend.queue, clock),
+        limiter=limiter,
+        quotas={"fake": [quota]},
+        settings=Settings(grace=0),
+    ) as engine:
+        await engine.submit(upsert("1", n=1))
+        await anyio.sleep(2 * LEASE)
+    assert not provider.asked
+    (use,) = await limiter.snapshot([Demand(Scope("fake", "default"), quota)])
+    assert use.used == 0
+
+
+async def test_case_07_a_lookup_of_a_lost_lease_is_broken_off(
+    make_engine: EngineFactory, make_process: ProcessFactory, backend: MemoryBackend, clock: VirtualClock
+) -> None:
+    provider = LongProvider(clock=clock, capabilities=Capabilities(create_identity=CreateIdentity.LOOKUP))
+    first = make_process()
+    first.options["providers"] = [FakeProvider(clock=clock, capabilities=provider.capabilities, latency=SLOW)]
+    events: list[Event] = []
+    async with make_engine(role="submit") as host, anyio.create_task_group() as tasks:
+        await host.submit(create(None, n=1))
+        tasks.start_soon(first.run)
+        await anyio.sleep(1)
+        first.kill()
+    queue = ForgetfulQueue(backend.queue, clock)
+    settings = Settings(grace=0, call_timeout=300)
+    async with make_engine(queue=queue, providers=[provider], settings=settings, observers=[events.append]):
+        await anyio.sleep(2 * LEASE)
+        assert len(provider.broken_off) == 1
+        assert sum(isinstance(event, LeaseRefused) for event in events) == 1

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from ratesync.http import Headers, Response, read_outcome
+from ratesync.http import Headers, Response, ThrottleReader, read_answer, read_outcome
+from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading, ThrottleCause
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 
@@ -64,3 +65,63 @@ def test_case_62_a_date_to_wait_for_counts_from_the_provider_s_own_clock(
     outcome = read_outcome(answer(429, headers), Kind.READ, now=NOON)
     assert isinstance(outcome, RetryLater)
     assert outcome.retry_after == retry_after
+
+
+def saying(feedback: Feedback | None) -> ThrottleReader:
+    return lambda _: feedback
+
+
+RATE = Feedback(cause=ThrottleCause.RATE)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 429, 500])
+def test_what_a_reader_calls_throttled_is_retried_whatever_the_status(status: int) -> None:
+    response = answer(status, {"retry-after": "7", "content-type": "application/json"}, b'{"message": "slow down"}')
+    outcome, feedback = read_answer(response, Kind.UPDATE, now=NOON, throttle=saying(RATE))
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.cause, outcome.retry_after) == (Cause.THROTTLED, 7.0)
+    assert outcome.reason.endswith("slow down")
+    assert feedback == RATE
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_what_a_reader_calls_not_throttled_is_retried_plainly(status: int) -> None:
+    outcome, feedback = read_answer(answer(status), Kind.UPDATE, now=NOON, throttle=saying(NO_FEEDBACK))
+    assert isinstance(outcome, RetryLater)
+    assert outcome.cause is Cause.UNAVAILABLE
+    assert feedback.cause is None
+
+
+@pytest.mark.parametrize("seen", [None, NO_FEEDBACK])
+@pytest.mark.parametrize("status", [200, 403, 404, 409, 503])
+def test_a_reader_that_saw_no_throttling_changes_nothing(status: int, seen: Feedback | None) -> None:
+    response = answer(status, {"etag": "1"})
+    with_reader = read_outcome(response, Kind.UPDATE, now=NOON, throttle=saying(seen))
+    assert with_reader == read_outcome(response, Kind.UPDATE, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seen", "retry_after"),
+    [
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}, None, 20.0),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20", "retry-after": "3"}, None, 3.0),
+        (429, {"x-ratelimit-remaining": "5", "x-ratelimit-reset": "20"}, None, None),
+        (429, {"backoff": "9"}, None, 9.0),
+        (503, {"backoff": "9"}, None, 9.0),
+        (503, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "20"}, None, None),
+        (401, {"backoff": "9"}, None, None),
+        (200, {}, Feedback(cause=ThrottleCause.RATE, hold_for=4.0), 4.0),
+    ],
+)
+def test_without_retry_after_the_wait_follows_from_what_the_quotas_tell(
+    status: int, headers: dict[str, str], seen: Feedback | None, retry_after: float | None
+) -> None:
+    outcome = read_outcome(answer(status, headers), Kind.UPDATE, now=NOON, throttle=saying(seen))
+    assert isinstance(outcome, RetryLater)
+    assert outcome.retry_after == retry_after
+
+
+def test_an_answer_comes_with_its_feedback() -> None:
+    response = answer(200, {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99"})
+    reading = Reading(limit=100, remaining=99)
+    assert read_answer(response, Kind.UPDATE, now=NOON) == (Applied(), Feedback(readings=(reading,)))

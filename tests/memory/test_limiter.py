@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import gc
 import random
-import weakref
 from collections.abc import Callable
 
 import anyio
@@ -38,7 +36,7 @@ class TestMemoryLimiter(LimiterSuite):
 
     @pytest.fixture
     def limiter(self, clock: Clock) -> MemoryLimiter:
-        return MemoryLimiter(clock=clock)
+        return MemoryLimiter(clock=clock, cold_start=False)
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def limiter(clock: VirtualClock) -> MemoryLimiter:
-    return MemoryLimiter(clock=clock)
+    return MemoryLimiter(clock=clock, cold_start=False)
 
 
 def rate(permits: int, cost: int = 1, *, scope: Scope = ADA) -> Demand:
@@ -83,16 +81,14 @@ async def test_ending_a_permit_twice_is_an_error(limiter: MemoryLimiter) -> None
 @pytest.mark.anyio
 async def test_an_ended_permit_is_forgotten(limiter: MemoryLimiter) -> None:
     permit = await granted(limiter, CALL)
-    reference = weakref.ref(permit)
+    assert len(limiter._grants._granted) == 1
     limiter.done(permit, Observation())
-    del permit
-    gc.collect()
-    assert reference() is None
+    assert not limiter._grants._granted
 
 
 @pytest.mark.anyio
 async def test_a_permit_of_another_limiter_is_an_error(limiter: MemoryLimiter, clock: VirtualClock) -> None:
-    foreign = await granted(MemoryLimiter(clock=clock), CALL)
+    foreign = await granted(MemoryLimiter(clock=clock, cold_start=False), CALL)
     await granted(limiter, CALL)
     with pytest.raises(LimiterError, match="Permit 1 is not in use"):
         limiter.refund(foreign)
@@ -168,7 +164,7 @@ class LeapingClock(VirtualClock):
 @pytest.mark.anyio
 async def test_reserve_serves_those_whose_timer_is_late() -> None:
     clock = LeapingClock()
-    limiter = MemoryLimiter(clock=clock)
+    limiter = MemoryLimiter(clock=clock, cold_start=False)
     await spend(limiter, rate(2, 2))
     async with calling(limiter, clock, 2**-10) as callers:
         await callers.line_up("ada", rate(2))
@@ -204,7 +200,7 @@ def test_a_quota_is_used_up_and_never_exceeded(
 ) -> None:
     """Two hundred callers against a strict sliding window; those above 2,000 permits are counted in sub-windows."""
     clock, provider, source = VirtualClock(), StrictProvider(), random.Random(7)
-    limiter = MemoryLimiter(clock=clock)
+    limiter = MemoryLimiter(clock=clock, cold_start=False)
     demands = [Demand(ADA, quota), Demand(ADA, Concurrency(200))]
     counted = 0
 
@@ -251,7 +247,7 @@ def test_a_cancellation_at_any_checkpoint_gives_everything_back(moment: Moment, 
                 tasks.start_soon(call, number)
 
     async def run(at: int) -> bool:
-        limiter, held = MemoryLimiter(clock=VirtualClock()), list[Permit]()
+        limiter, held = MemoryLimiter(clock=VirtualClock(), cold_start=False), list[Permit]()
         reached = await run_with_cancellation_at(at, program, limiter, held, moment=moment)
         for permit in held:
             limiter.refund(permit)

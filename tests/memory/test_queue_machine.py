@@ -193,6 +193,16 @@ class QueueMachine(RuleBasedStateMachine):
             self.queue.keep_alive(worker)
         self.model.alive[worker] = self.clock.at
 
+    @precondition(lambda self: self.leases)
+    @rule(worker=workers)
+    def look_after_leases(self, worker: str) -> None:
+        """Of all leases that ever were, a worker holds those that it could settle."""
+        leases = [lease for _, lease in self.leases]
+        answers = self.run(self.queue.extend(worker, leases))
+        self.model.alive[worker] = self.clock.at
+        held = {(holding.worker, holding.token) for holding in self.model.held.values()}
+        assert answers == [(worker, lease.token) in held for lease in leases]
+
     @rule(crashes=st.integers(1, 3))
     def holder_crashes(self, crashes: int) -> None:
         """Whoever claims everything dies, several times in a row."""

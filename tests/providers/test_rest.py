@@ -11,7 +11,9 @@ import httpx2
 import pytest
 
 from ratesync.errors import ConfigurationError
+from ratesync.http import salesforce_throttle
 from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading, ThrottleCause
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
@@ -273,6 +275,45 @@ async def test_operations_of_one_batch_do_not_suffer_from_each_other(fault_serve
         "o3": Unknown,
         "o4": Applied,
     }
+
+
+def quota(remaining: int) -> dict[str, str]:
+    return {"x-ratelimit-limit": "100", "x-ratelimit-remaining": str(remaining)}
+
+
+async def test_a_reply_tells_how_the_quotas_stand_after_its_last_call(fault_server: FaultServer) -> None:
+    fault_server.script("/contacts/1", answer(204, headers=quota(99)))
+    fault_server.script("/contacts/2", answer(204, headers=quota(98) | {"backoff": "5"}))
+    fault_server.script("/contacts/3", BROKEN_ON_THE_WIRE["reset before the answer"])
+    async with RestProvider("acme", fault_server.url) as acme:
+        operations = [Operation.update("acme", "contacts", str(n), FIELDS, id=f"o{n}") for n in range(1, 4)]
+        reply = await acme.execute(batch(*operations))
+    assert reply.feedback == Feedback(readings=(Reading(limit=100, remaining=98),), hold_for=5.0)
+
+
+async def test_feedback_is_told_even_if_the_record_cannot_be_read(fault_server: FaultServer) -> None:
+    fault_server.script("/contacts/42", json_answer([], 200, quota(7)), answer(204))
+    async with RestProvider("acme", fault_server.url) as acme:
+        reply = await acme.execute(batch(READ))
+        silent = await acme.execute(batch(UPDATE))
+    assert isinstance(reply["o2"], Unknown)
+    assert reply.feedback.readings == (Reading(limit=100, remaining=7),)
+    assert silent.feedback == NO_FEEDBACK
+
+
+async def test_throttling_in_a_body_is_told_by_a_reader(fault_server: FaultServer) -> None:
+    refusal = [{"message": "TotalRequests Limit exceeded.", "errorCode": "REQUEST_LIMIT_EXCEEDED"}]
+    fault_server.script("/contacts/42", json_answer(refusal, 403), json_answer(refusal, 403))
+    async with RestProvider("acme", fault_server.url) as acme:
+        outcome = await carry_out(acme, UPDATE)
+    assert isinstance(outcome, RetryLater)
+    assert outcome.cause is Cause.UNAUTHORISED
+    async with RestProvider("acme", fault_server.url, throttle=salesforce_throttle) as acme:
+        reply = await acme.execute(batch(UPDATE))
+    assert reply.outcomes == {
+        "o3": RetryLater("HTTP 403 Forbidden: TotalRequests Limit exceeded.", Cause.THROTTLED),
+    }
+    assert reply.feedback.cause is ThrottleCause.BUDGET
 
 
 @pytest.mark.parametrize("package", [httpx, httpx2], ids=lambda package: package.__name__)

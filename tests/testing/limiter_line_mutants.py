@@ -5,31 +5,59 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import anyio
-from attrs import define
 from typing_extensions import override
 
 from ratesync.clock import Clock
-from ratesync.memory.bucket import Bucket as WholeBucket
-from ratesync.memory.bucket import Claim, Waiter
+from ratesync.memory.bucket import Claim, Line, Waiter
 from ratesync.memory.grants import Grants
 from ratesync.model.quota import Demand, Permit, Refusal
 from tests.testing.limiter_mutants import Mutant, mutants_in
 
 
 class LastComeFirstServed(Mutant):
-    class Bucket(WholeBucket):
-        @property
+    class Line(Line):
         @override
         def head(self) -> Waiter:
-            return next(reversed(self.waiters))
+            return self.waiters()[-1]
+
+        @override
+        def heads(self) -> list[Waiter]:
+            return [self.head()]
 
 
 class SmallCostsFirst(Mutant):
-    class Bucket(WholeBucket):
-        @property
+    class Line(Line):
         @override
         def head(self) -> Waiter:
-            return min(self.waiters, key=lambda waiter: self.waiters[waiter])
+            return min(self.waiters(), key=lambda waiter: sum(cost for _, cost in waiter.claims))
+
+        @override
+        def heads(self) -> list[Waiter]:
+            return [self.head()]
+
+
+class PriorityIgnored(Mutant):
+    @override
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
+        return await super().acquire(demands, deadline=deadline)
+
+
+class PriorityWithoutAgeing(Mutant):
+    class Line(Line):
+        @override
+        def head(self) -> Waiter:
+            return max(self.waiters(), key=lambda waiter: waiter.priority)
+
+        @override
+        def heads(self) -> list[Waiter]:
+            return [self.head()]
+
+
+class KeptPermitsHoldUpThoseWhoMayHaveThem(Mutant):
+    class Line(Line):
+        @override
+        def heads(self) -> list[Waiter]:
+            return [self.head()]
 
 
 class OneLineForAll(Mutant):
@@ -40,23 +68,15 @@ class OneLineForAll(Mutant):
         self._lock = anyio.Lock()
 
     @override
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
         async with self._lock:
-            return await super().acquire(demands, deadline=deadline)
+            return await super().acquire(demands, priority=priority, deadline=deadline)
 
 
 class FirstInOneLineIsEnough(Mutant):
     @override
-    async def _wait(self, waiter: Waiter) -> Permit:
-        return await super()._wait(Impatient(waiter.demands, waiter.claims, waiter.deadline))
-
-
-@define(eq=False)
-class Impatient(Waiter):
-    @property
-    @override
-    def is_next(self) -> bool:
-        return any(bucket.head is self for bucket, _ in self.claims)
+    def _is_next(self, waiter: Waiter, now: float) -> bool:
+        return any(bucket.line.head() is waiter for bucket, _ in waiter.claims)
 
 
 class TakesWhileWaiting(Mutant):
@@ -70,8 +90,8 @@ class TakesWhileWaiting(Mutant):
             return permit
 
     @override
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
-        parts = [await super(TakesWhileWaiting, self).acquire([demand], deadline=deadline) for demand in demands]
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
+        parts = [await super(TakesWhileWaiting, self).acquire([demand], priority=priority) for demand in demands]
         assert isinstance(self._grants, TakesWhileWaiting.Grants)
         return self._grants.joined(demands, parts, self._clock.now())
 
@@ -114,20 +134,22 @@ class PermitLost(GivingUp):
 
 class DeadlineIgnored(Mutant):
     @override
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
-        return await super().acquire(demands)
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
+        return await super().acquire(demands, priority=priority)
 
 
 class PassedDeadlineIgnored(Mutant):
     @override
-    async def acquire(self, demands: Sequence[Demand], *, deadline: float | None = None) -> Permit:
-        return await super().acquire(demands, deadline=None if deadline is None else max(deadline, self._clock.now()))
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
+        return await super().acquire(
+            demands, priority=priority, deadline=None if deadline is None else max(deadline, self._clock.now())
+        )
 
 
 class HopelessWaitersWait(Mutant):
     class Grants(Grants):
         @override
-        def earliest_at(self, claims: Sequence[Claim], now: float) -> float:
+        def earliest_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
             return now
 
 
@@ -136,24 +158,24 @@ class GivesUpBeforeCallsEnd(Mutant):
 
     class Grants(Grants):
         @override
-        def earliest_at(self, claims: Sequence[Claim], now: float) -> float:
-            return self.free_at(claims, now)
+        def earliest_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
+            return self.free_at(claims, priority, now)
 
 
 class WakesLate(Mutant):
     class Grants(Grants):
         @override
-        def free_at(self, claims: Sequence[Claim], now: float) -> float:
-            free_at = super().free_at(claims, now)
+        def free_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
+            free_at = super().free_at(claims, priority, now)
             return free_at if free_at == now else free_at + 0.1
 
 
 class ReservePassesTheLine(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         now = self._clock.now()
-        claims = self._grants.table.claims(demands, now)
-        return self._grants.grant(demands, claims, now) or await super().reserve(demands)
+        claims = self._grants.table.claims(demands, priority, now)
+        return self._grants.grant(demands, claims, priority, now) or await super().reserve(demands)
 
 
 MUTANTS = [mutant for mutant in mutants_in(globals()) if mutant is not GivingUp]

@@ -12,7 +12,8 @@ from typing_extensions import override
 
 from ratesync.clock import Clock
 from ratesync.errors import CostAboveLimit
-from ratesync.memory.bucket import Bucket, BucketTable, Claim
+from ratesync.memory.bucket import Bucket, Claim, Line
+from ratesync.memory.bucket_table import BucketTable
 from ratesync.memory.grants import Grants
 from ratesync.memory.limiter import MemoryLimiter
 from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota, QuotaState, Refusal, Scope
@@ -31,32 +32,35 @@ class Mutant(MemoryLimiter):
     Bucket: ClassVar[type[Bucket]] = Bucket
     Window: ClassVar[type[Window]] = Window
     Occupancy: ClassVar[type[Occupancy]] = Occupancy
+    Line: ClassVar[type[Line]] = Line
 
     def __init__(self, *, clock: Clock) -> None:
-        super().__init__(clock=clock)
+        super().__init__(clock=clock, cold_start=False)
         self._grants = self.new_grants()
         self._grants.table = Table(self)
 
     def new_grants(self) -> AnyGrants:
-        return self.Grants()
+        return self.Grants(-math.inf)
 
     def bucket(self, bucket: AnyBucket) -> AnyBucket:
         meter = bucket.meter
         if isinstance(meter, Window):
             meter = self.Window(permits=meter.permits, per=meter.per, grain=meter.grain)
         else:
-            meter = self.Occupancy(meter.permits)
-        return self.Bucket(bucket.scope, bucket.quota, meter, bucket.asked_at)
+            meter = self.Occupancy(bucket.quota.permits) if isinstance(bucket.quota, Concurrency) else meter
+        mutated = self.Bucket(bucket.scope, bucket.quota, meter, bucket.asked_at)
+        mutated.line = self.Line()
+        return mutated
 
 
 class Table(BucketTable):
     def __init__(self, mutant: Mutant) -> None:
-        super().__init__()
+        super().__init__(-math.inf)
         self._mutant = mutant
 
     @override
-    def _add(self, scope: Scope, quota: Quota) -> Bucket:
-        super()._add(scope, quota)
+    def _add(self, scope: Scope, quota: Quota, now: float) -> Bucket:
+        super()._add(scope, quota, now)
         self._round.pop()
         bucket = self._buckets[scope, quota] = self._mutant.bucket(self._buckets[scope, quota])
         self._round.append(bucket)
@@ -66,14 +70,14 @@ class Table(BucketTable):
 class CountsFromTheStart(Mutant):
     class Window(Window):
         @override
-        def settle(self, cost: int, started_at: float, now: float) -> None:
-            super().settle(cost, started_at, started_at)
+        def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
+            super().settle(cost, charged, granted_at, granted_at)
 
 
 class ForgetsAtTheEnd(Mutant):
     class Window(Window):
         @override
-        def settle(self, cost: int, started_at: float, now: float) -> None:
+        def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
             self.refund(cost)
 
 
@@ -82,22 +86,22 @@ class ForgetsWhatIsUnderWay(Mutant):
 
     class Window(Window):
         @override
-        def take(self, cost: int, now: float) -> bool:
-            taken = super().take(cost, now)
+        def take(self, cost: int, now: float, kept: int = 0) -> bool:
+            taken = super().take(cost, now, kept)
             if taken:
-                super().settle(cost, now, now)
+                super().settle(cost, cost, now, now)
             return taken
 
         @override
-        def settle(self, cost: int, started_at: float, now: float) -> None:
+        def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
             pass
 
 
 class OneTooMany(Mutant):
     class Window(Window):
         @override
-        def take(self, cost: int, now: float) -> bool:
-            return super().take(cost, now) or (cost == 1 and self.used(now) == self.permits and self._take_one())
+        def take(self, cost: int, now: float, kept: int = 0) -> bool:
+            return super().take(cost, now, kept) or (cost == 1 and self.used(now) == self.permits and self._take_one())
 
         def _take_one(self) -> bool:
             self.under_way += 1
@@ -107,8 +111,8 @@ class OneTooMany(Mutant):
 class OneTooFew(Mutant):
     class Window(Window):
         @override
-        def take(self, cost: int, now: float) -> bool:
-            return self.used(now) + cost < max(self.permits, 2) and super().take(cost, now)
+        def take(self, cost: int, now: float, kept: int = 0) -> bool:
+            return self.used(now) + cost < max(self.permits, 2) and super().take(cost, now, kept)
 
 
 class WindowTooShort(Mutant):
@@ -148,7 +152,7 @@ class DoneWakesNobody(Mutant):
 class ConcurrencyIgnored(Mutant):
     class Occupancy(Occupancy):
         @override
-        def take(self, cost: int, now: float) -> bool:
+        def take(self, cost: int, now: float, kept: int = 0) -> bool:
             self.under_way += cost
             return True
 
@@ -156,8 +160,8 @@ class ConcurrencyIgnored(Mutant):
 class OnlyTheFirstDemand(Mutant):
     class Grants(Grants):
         @override
-        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], now: float) -> Permit | None:
-            return super().grant(demands, claims[:1], now)
+        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Permit | None:
+            return super().grant(demands, claims[:1], priority, now)
 
 
 class HoldForgotten(Mutant):
@@ -182,15 +186,15 @@ class EndsTwice(Mutant):
             self._granted[permit.id] = self._ended[permit.id] = kept
             return super().settle(permit, observation, now)
 
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, alone_since: float) -> None:
+            super().__init__(alone_since)
             self._ended: dict[int, tuple[Permit, Sequence[Claim]]] = {}
 
 
 class WaitInWholeUnits(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
-        answer = await super().reserve(demands)
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        answer = await super().reserve(demands, priority=priority)
         if isinstance(answer, Refusal) and answer.retry_after is not None:
             return evolve(answer, retry_after=math.floor(answer.retry_after))
         return answer
@@ -198,15 +202,15 @@ class WaitInWholeUnits(Mutant):
 
 class WaitNeverTold(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
-        answer = await super().reserve(demands)
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        answer = await super().reserve(demands, priority=priority)
         return evolve(answer, retry_after=None) if isinstance(answer, Refusal) else answer
 
 
 class ReserveWaits(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
-        answer = await super().reserve(demands)
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        answer = await super().reserve(demands, priority=priority)
         if isinstance(answer, Refusal):
             await anyio.sleep(0.1)
         return answer
@@ -214,9 +218,9 @@ class ReserveWaits(Mutant):
 
 class CostAboveLimitWaits(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
         try:
-            return await super().reserve(demands)
+            return await super().reserve(demands, priority=priority)
         except CostAboveLimit:
             return Refusal(demands[0], None)
 
@@ -231,22 +235,22 @@ class UsageTakes(Mutant):
 class EachCallCostsOne(Mutant):
     class Window(Window):
         @override
-        def take(self, cost: int, now: float) -> bool:
-            return super().take(1, now)
+        def take(self, cost: int, now: float, kept: int = 0) -> bool:
+            return super().take(1, now, kept)
 
         @override
         def refund(self, cost: int) -> None:
             super().refund(1)
 
         @override
-        def settle(self, cost: int, started_at: float, now: float) -> None:
-            super().settle(1, started_at, now)
+        def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
+            super().settle(1, 1, granted_at, now)
 
 
 class ConcurrencyNeverEnds(Mutant):
     class Occupancy(Occupancy):
         @override
-        def settle(self, cost: int, started_at: float, now: float) -> None:
+        def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
             pass
 
 
@@ -255,8 +259,8 @@ class PartOfTheDemands(Mutant):
 
     class Grants(Grants):
         @override
-        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], now: float) -> Permit | None:
-            permit = super().grant(demands, claims, now)
+        def grant(self, demands: Sequence[Demand], claims: Sequence[Claim], priority: int, now: float) -> Permit | None:
+            permit = super().grant(demands, claims, priority, now)
             if permit is None:
                 all(bucket.meter.take(cost, now) for bucket, cost in claims)
             return permit
@@ -277,8 +281,8 @@ class UsageAlwaysFree(Mutant):
 
 class WaitOfTheFirstDemand(Mutant):
     @override
-    async def reserve(self, demands: Sequence[Demand]) -> Permit | Refusal:
-        answer = await super().reserve(demands)
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        answer = await super().reserve(demands, priority=priority)
         if isinstance(answer, Permit):
             return answer
         (use,) = await self.snapshot(demands[:1])
@@ -292,7 +296,7 @@ class OtherHolds(Mutant):
 
     class Grants(Grants):
         def __init__(self, holds: Holds) -> None:
-            super().__init__()
+            super().__init__(-math.inf)
             self._holds = holds
 
     @override

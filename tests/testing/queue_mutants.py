@@ -59,6 +59,34 @@ class TokenIgnored(MemoryQueue):
         self._leases = self._store.leases = TokenIgnored.Leases(seconds=self._leases.seconds)
 
 
+class LossNotTold(MemoryQueue):
+    """A worker is told that it holds whatever it asks for."""
+
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        await super().extend(worker)
+        return [True] * len(leases)
+
+
+class LossToldInBulk(MemoryQueue):
+    """A worker that has lost one lease is told that it has lost all."""
+
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        held = await super().extend(worker, leases)
+        return [all(held)] * len(held)
+
+
+class HeldByAnybody(MemoryQueue):
+    """A worker is told that it holds what another one does."""
+
+    class Leases(Leases):
+        def is_held(self, worker: str, lease: Lease) -> bool:
+            return any(super(HeldByAnybody.Leases, self).is_held(name, lease) for name in (worker, *self._workers))
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._leases = self._store.leases = HeldByAnybody.Leases(seconds=self._leases.seconds)
+
+
 class LeaseNeverEnds(MemoryQueue):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -381,6 +409,9 @@ class EntryIncomplete(MemoryQueue):
 
 MUTANTS: tuple[type[MemoryQueue], ...] = (
     TokenIgnored,
+    LossNotTold,
+    LossToldInBulk,
+    HeldByAnybody,
     LeaseNeverEnds,
     AttemptNotCounted,
     AlwaysSent,

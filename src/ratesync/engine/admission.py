@@ -11,19 +11,31 @@ from attrs import frozen
 from ratesync.clock import Clock
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.places import Places
 from ratesync.engine.quotas import QuotaTable
-from ratesync.errors import QueueError
+from ratesync.errors import CostAboveLimit, QueueError
 from ratesync.model.event import LaneParked
 from ratesync.model.lane import Lane
-from ratesync.model.quota import Demand, Observation, Permit, QuotaScope, Rate
+from ratesync.model.operation import Kind
+from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refusal
 from ratesync.protocols import Limiter, QueueBackend
 from ratesync.rules.circuit import Wait
 
 _LOOK_AGAIN = 5.0
 """Seconds after which a lane that waits for somebody's call to end is tried again, should the wake-up be elsewhere."""
 
-_MOST_PLACES = 1000
-"""Quotas of single resources whose latest place is remembered before the outdated ones are forgotten."""
+
+@frozen
+class Entry:
+    """Who wants to make a call."""
+
+    lane: Lane
+    resource: str
+    kind: Kind
+    size: int
+    """Operations in the call."""
+    priority: int
+    """The highest priority among them."""
 
 
 @frozen
@@ -34,6 +46,13 @@ class Pass:
     permit: Permit
     probe: bool
     admitted_at: float
+    size: int
+    """Most operations in the call; fewer than asked for where no quota lets so many through at once."""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the limiter finds the limit out by itself."""
+        return any(isinstance(demand.quota, Adaptive) for demand in self.permit.demands)
 
 
 @frozen
@@ -63,10 +82,14 @@ class Admission:
         self._clock = clock
         self._notify = notify
         self._blocked: dict[Hashable, deque[Lane]] = {}
-        self._places: dict[Demand, float] = {}
+        self._places = Places()
 
-    async def enter(self, lane: Lane, resource: str) -> Pass | Refused:
-        """Ask for one call. When refused, the lane is parked until it makes sense to ask again."""
+    async def enter(self, entry: Entry) -> Pass | Refused:
+        """Ask for one call. When refused, the lane is parked until it makes sense to ask again.
+
+        :raises CostAboveLimit: not even one operation could ever be let through.
+        """
+        lane = entry.lane
         held_until = self._health.held_until(lane)
         if held_until > self._clock.now():
             await self.park(lane, held_until, "throttled")
@@ -77,34 +100,47 @@ class Admission:
             return Refused()
         entered = False
         try:
-            answer = await self._limiter.reserve(self._quotas.demands(lane, resource))
+            size, answer = await self._reserve(entry)
             entered = isinstance(answer, Permit)
         finally:
             if not entered:
                 self._health.abandon(lane, probe=admitted.probe)
         if isinstance(answer, Permit):
-            return Pass(lane, answer, admitted.probe, self._clock.now())
-        return await self._refuse(lane, answer.demand, answer.retry_after)
+            return Pass(lane, answer, admitted.probe, self._clock.now(), size)
+        return await self._refuse(lane, answer)
 
-    async def _refuse(self, lane: Lane, demand: Demand, retry_after: float | None) -> Refused:
+    async def _reserve(self, entry: Entry) -> tuple[int, Permit | Refusal]:
+        """Ask for permits, for fewer operations if so many are never let through at once; how many it is about."""
+        lane, resource, kind = entry.lane, entry.resource, entry.kind
+        size = self._quotas.fitting(lane, resource, kind, entry.size)
+        while True:
+            demands = self._quotas.demands(lane, resource, kind, size)
+            try:
+                return size, await self._limiter.reserve(demands, priority=entry.priority)
+            except CostAboveLimit:  # the provider allows less than was declared
+                if size == 1:
+                    raise
+                size //= 2
+
+    async def _refuse(self, lane: Lane, refusal: Refusal) -> Refused:
+        demand, retry_after = refusal.demand, refusal.retry_after
         now = self._clock.now()
         quota = demand.quota
+        if retry_after is None:
+            if refusal.is_reserved:
+                return Refused(now + _LOOK_AGAIN)
+            await self._park(lane, None, "quota", demand.scope)
+            return Refused()
         one_resource = quota.resource is not None or quota.scope is QuotaScope.ENDPOINT
-        if one_resource and isinstance(quota, Rate) and retry_after is not None:
-            # Other resources of the lane may still be called: only these mailboxes wait, each for a place of its own.
-            return Refused(self._place(demand, now, now + retry_after))
-        await self._park(lane, None if retry_after is None else now + retry_after, "quota", demand.scope)
+        if one_resource or refusal.is_reserved:
+            # The lane's other resources, or priorities, may still be called: only these mailboxes wait.
+            return Refused(self._places.take(demand, now, now + retry_after))
+        if demand.scope.connection:
+            await self._park(lane, now + retry_after, "quota", demand.scope)
+        else:
+            # Many lanes share this quota: each comes back for a place of its own, or all would come for one permit.
+            await self._park(lane, self._places.take_for(lane, demand, now, now + retry_after), "quota", demand.scope)
         return Refused()
-
-    def _place(self, demand: Demand, now: float, free_at: float) -> float:
-        """The instant at which one more call will fit, behind all those that were sent away before."""
-        quota = demand.quota
-        spacing = quota.per / quota.permits if isinstance(quota, Rate) else 0.0
-        if len(self._places) > _MOST_PLACES:
-            self._places = {other: at for other, at in self._places.items() if at > now}
-        place = max(free_at, self._places.get(demand, 0.0) + spacing)
-        self._places[demand] = place
-        return place
 
     async def _park(self, lane: Lane, until: float | None, reason: str, waits_for: Hashable) -> None:
         if until is not None:

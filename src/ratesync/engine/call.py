@@ -1,4 +1,4 @@
-"""One call to a provider, from the leases to their settlement."""
+"""One call to a provider, from the leases to what they come to."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import anyio
 from attrs import frozen
 
 from ratesync.clock import Clock, timeout_at
-from ratesync.engine.admission import Admission, Pass, Refused
+from ratesync.engine.admission import Admission, Entry, Pass, Refused
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.settlement import Ledger, Settler
 from ratesync.engine.work import Action, Task
-from ratesync.errors import LimiterError, QueueError
-from ratesync.model.event import BackendFailed, CallFinished, LanePaused
+from ratesync.errors import CostAboveLimit, LimiterError, QueueError
+from ratesync.model.batch import Reply
+from ratesync.model.event import BackendFailed, CallFinished, LanePaused, LeaseRefused
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.quota import Observation
-from ratesync.model.work import Settlement
+from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.verdict import is_failure, is_throttled
 
@@ -45,57 +47,95 @@ class Desk:
 
 
 class Call:
-    """Carries one group of tasks through admission, provider and settlement.
+    """Carries one group of tasks through admission and provider, and decides what its leases come to.
 
-    Whatever happens to it, its leases are settled: normally as judged, else given back; where the provider may have
-    been reached, the items are marked as possibly sent.
+    Whatever happens to it, its leases are settled: normally by whom :meth:`run` is awaited, as judged; else by
+    :meth:`give_back`, where the items are marked as possibly sent if the provider may have been reached.
     """
 
     def __init__(self, desk: Desk, lane: Lane, tasks: Sequence[Task]) -> None:
-        self._desk = desk
-        self._lane = lane
-        self._tasks = tasks
+        self.lane = lane
+        self.size = len(tasks)
+        """How many leases it is about."""
         self.is_given_back = tasks[0].action is Action.LEAVE
         self.is_suspect = tasks[0].action is Action.SEND and tasks[0].is_suspect
+        self.is_settled = False
+        """Set when the queue has been told, or it was given up to tell it."""
+        self._desk = desk
+        self._tasks = tasks
         self._sending: frozenset[str] = frozenset()
         self._pass: Pass | None = None
-        self._settled = False
         self._resume_at: float | None = None
         self._known: Sequence[Settlement] = ()
         self._admitted_at = 0.0
+        self._limit: anyio.CancelScope | None = None
+        self._is_lost = False
 
     async def run(self) -> None:
-        """Make the call and settle its leases. Failures of queue and limiter are reported, not raised."""
+        """Make the call; then ``settlements`` are final. Failures of queue and limiter are reported, not raised.
+
+        A call that is broken off gives everything back before the exception goes on.
+        """
         try:
-            match self._tasks[0].action:
-                case Action.SEND:
-                    await self._send()
-                case Action.LOOKUP:
-                    await self._lookup(self._tasks[0])
-                case _:
-                    await self._settle([self._without_call(task) for task in self._tasks])
+            await self._carry_out()
         except (QueueError, LimiterError) as error:
             now = self._desk.clock.now()
             self._resume_at = now + _AFTER_FAILURE
             self._desk.notify(BackendFailed(now, type(error).__name__, _AFTER_FAILURE))
-        finally:
-            if not self._settled:
-                await self.give_back()
+            await self._hand_back()
+        except BaseException:
+            await self.give_back()
+            raise
+
+    async def _carry_out(self) -> None:
+        match self._tasks[0].action:
+            case Action.SEND:
+                await self._send()
+            case Action.LOOKUP:
+                await self._lookup(self._tasks[0])
+            case _:
+                self._known = [self._without_call(task) for task in self._tasks]
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The leases that it is about."""
+        return [task.lease for task in self._tasks]
+
+    def lose(self) -> None:
+        """All its leases are lost: break it off, with nothing to settle. Another worker may be at it by now.
+
+        Once it is known what to settle, that is left to the queue, which refuses it.
+        """
+        if self._known or self._is_lost:
+            return
+        self._is_lost = True
+        if self._limit is not None:
+            self._limit.cancel()
+        for lease in self.leases:
+            self._desk.notify(LeaseRefused(self._desk.clock.now(), self.lane, lease.key))
+
+    @property
+    def settlements(self) -> Sequence[Settlement]:
+        """What its leases come to as far as is known by now; what is not known goes back to the queue."""
+        if self._is_lost:
+            return ()
+        return self._known or [self._returned(task) for task in self._tasks]
 
     async def give_back(self) -> None:
-        """Let go of everything; for a call that was broken off or never began. Harmless when all is settled.
-
-        What is known of the outcomes by then is settled, the rest goes back to the queue.
-        """
-        if self._settled:
+        """Let go of everything; for a call that was broken off or never began. Harmless when all is settled."""
+        if self.is_settled:
             return
         desk = self._desk
         closes_at = desk.settler.closes_at or desk.clock.now() + _GIVE_BACK_WITHIN
         with anyio.CancelScope(shield=True), timeout_at(desk.clock, closes_at):
-            if self._pass is not None:
-                entered, self._pass = self._pass, None
-                await desk.admission.hand_back(entered, sent=bool(self._sending))
-            await self._settle(self._known or [self._returned(task) for task in self._tasks])
+            await self._hand_back()
+            await desk.settler.settle([(self.lane, self.settlements)])
+            self.is_settled = True
+
+    async def _hand_back(self) -> None:
+        if self._pass is not None:
+            entered, self._pass = self._pass, None
+            await self._desk.admission.hand_back(entered, sent=bool(self._sending))
 
     def _returned(self, task: Task) -> Settlement:
         ids = tuple(item.id for item in task.items) if task.items[0].id in self._sending else ()
@@ -108,81 +148,101 @@ class Call:
             return self._desk.settler.finish(task, OperationState.COMPLETED, Applied())
         return self._desk.settler.finish(task, OperationState.DEAD, task.outcome)
 
-    async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        await self._desk.settler.settle(self._lane, settlements)
-        self._settled = True
-
-    async def _enter(self, resource: str) -> Pass | None:
+    async def _enter(self, first: Operation) -> Pass | None:
         """Ask for admission; when refused, the leases are given back."""
-        answer = await self._desk.admission.enter(self._lane, resource)
+        priority = max(task.operation.priority for task in self._tasks if task.operation is not None)
+        entry = Entry(self.lane, first.resource, first.kind, len(self._tasks), priority)
+        try:
+            answer = await self._desk.admission.enter(entry)
+        except CostAboveLimit as error:
+            refusal = Rejected(str(error), code="cost")
+            self._known = [self._desk.settler.finish(task, OperationState.DEAD, refusal) for task in self._tasks]
+            return None
         if isinstance(answer, Refused):
-            await self._settle([Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks])
+            self._known = [Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks]
             return None
         self._pass = answer
         self._admitted_at = answer.admitted_at
+        if self._is_lost:
+            await self._hand_back()
+            return None
         return answer
 
     async def _lookup(self, task: Task) -> None:
         operation = task.operation
-        if operation is None or await self._enter(operation.resource) is None:
+        if operation is None or await self._enter(operation) is None:
             return
         self._sending = frozenset({operation.id or ""})
-        outcome = await self._desk.executor.lookup(self._lane, operation)
-        if outcome is None:
+        self._limit = self._desk.executor.limit()
+        outcome = await self._desk.executor.lookup(self.lane, operation, self._limit)
+        if self._is_lost:
+            await self._hand_back()
+        elif outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
             self._known = [Settlement(task.lease, unsent=tuple(item.id for item in task.items))]
             await self._leave([Applied()], operation)
-            await self._settle(self._known)
         else:
             await self._conclude([(task, operation, outcome)], [outcome])
 
     async def _send(self) -> None:
         operations = [task.operation for task in self._tasks if task.operation is not None]
-        if await self._enter(operations[0].resource) is None:
+        entered = await self._enter(operations[0])
+        if entered is None:
             return
+        del operations[entered.size :]  # the rest of the leases goes back
         ready = self._desk.executor.transform(operations)
         sendable = [operation for operation in ready if isinstance(operation, Operation)]
-        answers: dict[str, Outcome] = {}
+        answers = Reply({})
         if sendable:
             self._sending = frozenset(operation.id or "" for operation in sendable)
-            answers = await self._desk.executor.execute(self._lane, sendable)
+            self._limit = self._desk.executor.limit()
+            answers = await self._desk.executor.execute(self.lane, sendable, self._limit)
+            if self._is_lost:
+                await self._hand_back()
+                return
         judged = [
             (task, operation, result if isinstance(result, Rejected) else answers[operation.id or ""])
-            for task, operation, result in zip(self._tasks, operations, ready, strict=True)
+            for task, operation, result in zip(self._tasks[: entered.size], operations, ready, strict=True)
         ]
-        await self._conclude(judged, list(answers.values()))
+        await self._conclude(judged, list(answers.values()), answers.feedback)
 
-    async def _conclude(self, judged: Sequence[tuple[Task, Operation, Outcome]], answers: Sequence[Outcome]) -> None:
-        """Settle what was answered, and hold or stop the lane if the provider said so.
+    async def _conclude(
+        self,
+        judged: Sequence[tuple[Task, Operation, Outcome]],
+        answers: Sequence[Outcome],
+        feedback: Feedback = NO_FEEDBACK,
+    ) -> None:
+        """Judge what was answered, and hold or stop the lane if the provider said so.
 
         What the outcomes mean is decided before the first await, so that a cancellation cannot lose it.
         """
         desk = self._desk
         # The budget is counted in calls, as a batch is sent again as a batch.
         if any(task.items[0].attempts == 0 for task, _, _ in judged):
-            desk.health.earn_retry(self._lane)
+            desk.health.earn_retry(self.lane)
         in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
-        ledger = Ledger(self._lane, affordable=not in_doubt or desk.health.afford_retry(self._lane))
-        capabilities = desk.executor.providers[self._lane.provider].capabilities
-        desk.health.note_throttling(
-            self._lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at
+        ledger = Ledger(
+            self.lane,
+            affordable=not in_doubt or desk.health.afford_retry(self.lane),
+            is_measured=self._pass is not None and self._pass.is_measured,
         )
+        capabilities = desk.executor.providers[self.lane.provider].capabilities
+        desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
-        self._known = ledger.settlements
-        await self._leave(answers, judged[0][1])
+        self._known = [*ledger.settlements, *(Settlement(task.lease) for task in self._tasks[len(judged) :])]
+        await self._leave(answers, judged[0][1], feedback)
         try:
             if ledger.stop_reason is not None:
-                await desk.queue.pause(Selector(*self._lane))
-                desk.notify(LanePaused(desk.clock.now(), self._lane, ledger.stop_reason))
+                await desk.queue.pause(Selector(*self.lane))
+                desk.notify(LanePaused(desk.clock.now(), self.lane, ledger.stop_reason))
             elif ledger.hold_for:
-                await desk.admission.hold(self._lane, ledger.hold_for)
+                await desk.admission.hold(self.lane, ledger.hold_for)
         except QueueError as error:
             # The lane stays open: its next call will meet the same answer and try again to close it.
             desk.notify(BackendFailed(desk.clock.now(), type(error).__name__, 0.0))
-        await self._settle(ledger.settlements)
 
-    async def _leave(self, answers: Sequence[Outcome], first: Operation) -> None:
+    async def _leave(self, answers: Sequence[Outcome], first: Operation, feedback: Feedback = NO_FEEDBACK) -> None:
         """The provider answered, or did not, or was not asked: tell circuit and limiter."""
         desk = self._desk
         entered, self._pass = self._pass, None
@@ -202,8 +262,8 @@ class Call:
             counts = Counter(type(answer).__name__ for answer in answers)
             self._desk.notify(
                 CallFinished(
-                    now, self._lane, first.resource, first.kind, len(answers), duration, counts, bool(throttled)
+                    now, self.lane, first.resource, first.kind, len(answers), duration, counts, bool(throttled)
                 )
             )
-        observation = Observation(throttled=bool(throttled), retry_after=max(waits, default=None))
+        observation = Observation(bool(throttled), max(waits, default=None), feedback)
         await self._desk.admission.close(entered, observation, ok=ok, duration=duration)

@@ -15,18 +15,18 @@ from ratesync.engine.dead_letters import DeadLetterBox
 from ratesync.engine.intake import Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
-from ratesync.engine.quotas import QuotaKey, Quotas
+from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
 from ratesync.engine.worker import Worker
-from ratesync.errors import ConfigurationError, EngineClosed
+from ratesync.errors import ConfigurationError, EngineClosed, UnknownProvider
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation
-from ratesync.model.quota import Quota
+from ratesync.model.quota import Quota, QuotaState
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, QueueStats
-from ratesync.protocols import Limiter, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.protocols import Charges, Limiter, Observer, ProviderClient, QueueBackend, StateStore, Transformer
 from ratesync.randomness import system_random
 
 
@@ -72,10 +72,10 @@ class SyncEngine(AsyncContextManagerMixin):
         """
         self._parts = Parts.of(backend, queue=queue, limiter=limiter, state=state)
         self._providers = check_providers(providers)
-        self._quotas: dict[QuotaKey, Sequence[Quota]] = {}
-        self._quotas.update((quotas or {}).items())
+        declared: dict[QuotaKey, Sequence[Quota]] = {}
+        declared.update((quotas or {}).items())
         self._transformers = dict(transformers or {})
-        check_quotas(self._quotas, self._providers)
+        check_quotas(declared, self._providers)
         check_transformers(self._transformers, self._providers)
         check_observers(observers)
         try:
@@ -87,6 +87,8 @@ class SyncEngine(AsyncContextManagerMixin):
         self._random = random or system_random()
         self._notify = Notifier(observers)
         self._capabilities = {name: provider.capabilities for name, provider in self._providers.items()}
+        charges = {name: provider for name, provider in self._providers.items() if isinstance(provider, Charges)}
+        self._quotas = QuotaTable(declared, self._capabilities, charges)
         self._tickets = TicketDesk(self._parts.queue, self._clock)
         self._intake = Intake(
             self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify
@@ -206,6 +208,19 @@ class SyncEngine(AsyncContextManagerMixin):
     async def stats(self, provider: str | None = None, connection: str | None = None) -> QueueStats:
         """Count what is selected, by state."""
         return await self._parts.queue.stats(self._select(provider, connection))
+
+    async def quotas(
+        self, provider: str, connection: str = "default", resource: str | None = None
+    ) -> Sequence[QuotaState]:
+        """How the quotas stand that apply to calls of a connection: used, limit, next free instant, holds, waiting.
+
+        :param resource: with those that apply to this resource only. None: only those that apply to every resource.
+        :raises UnknownProvider: there is no adapter of that name.
+        """
+        self._check_open()
+        if provider not in self._providers:
+            raise UnknownProvider(f"there is no provider {provider!r}", path="provider")
+        return await self._parts.limiter.snapshot(self._quotas.demands(Lane(provider, connection), resource or ""))
 
     async def set_weight(self, provider: str, connection: str, weight: float) -> None:
         """Give a lane ``weight`` times the share of work of an ordinary lane when there is more than can be done."""

@@ -12,7 +12,7 @@ from ratesync.clock import Clock
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import ProviderError, RateSyncError
-from ratesync.model.batch import Batch
+from ratesync.model.batch import Batch, Reply
 from ratesync.model.event import SlowTransformer, UnexpectedResult
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
@@ -20,7 +20,7 @@ from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
 from ratesync.model.settings import Settings
 from ratesync.protocols import LooksUp, ProviderClient, Transformer
 from ratesync.rules.provider_errors import outcome_for_error
-from ratesync.rules.result import check_result
+from ratesync.rules.result import check_feedback, check_result
 
 T = TypeVar("T")
 
@@ -50,19 +50,23 @@ class Executor:
             self.notify(SlowTransformer(now, first.lane, first.resource, now - started_at))
         return transformed
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> dict[str, Outcome]:
-        """Make one call; an outcome for every operation, by id."""
+    def limit(self) -> anyio.CancelScope:
+        """What ends a call: at its deadline, or when it is cancelled. For one call that begins now."""
+        return anyio.move_on_after(self.settings.call_timeout)
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation], limit: anyio.CancelScope) -> Reply:
+        """Make one call; an outcome for every operation, by id, and what the answer told of quotas."""
         first = operations[0]
         provider = self.providers[lane.provider]
         batch = Batch(lane, first.resource, first.kind, tuple(operations))
-        answer = await self._bounded(provider.execute(batch))
+        answer = await self._bounded(provider.execute(batch), limit)
         try:
-            return self._read_all(lane, operations, answer)
+            return Reply(self._read_all(lane, operations, answer), check_feedback(answer))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  what an adapter answers may raise anything when looked at
             outcome = Unknown(f"the adapter's answer cannot be read ({type(error).__name__})")
-            return dict.fromkeys((operation.id or "" for operation in operations), outcome)
+            return Reply(dict.fromkeys((operation.id or "" for operation in operations), outcome))
 
     def _read_all(self, lane: Lane, operations: Sequence[Operation], answer: object) -> dict[str, Outcome]:
         ids = [operation.id or "" for operation in operations]
@@ -73,18 +77,17 @@ class Executor:
             self._report_unexpected(lane, answer, ids)
         return {operation.id or "": self._read(operation, answer) for operation in operations}
 
-    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+    async def lookup(self, lane: Lane, operation: Operation, limit: anyio.CancelScope) -> Outcome | None:
         """Find out whether an earlier create was applied; None if it surely was not."""
         provider = self.providers[lane.provider]
         if not isinstance(provider, LooksUp):
             return Unknown("the adapter cannot look operations up")
-        answer = await self._bounded(provider.lookup(operation))
+        answer = await self._bounded(provider.lookup(operation), limit)
         return None if answer is None else check_result(answer)
 
-    async def _bounded(self, call: Awaitable[T]) -> T | Outcome:
-        timeout = self.settings.call_timeout
+    async def _bounded(self, call: Awaitable[T], limit: anyio.CancelScope) -> T | Outcome:
         try:
-            with anyio.move_on_after(timeout):
+            with limit:
                 return await call
         except ProviderError as error:
             return outcome_for_error(error)
@@ -93,7 +96,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001  an adapter may raise anything, SystemExit too
             # The type only: the message may hold private data.
             return Unknown(f"the adapter raised {type(error).__name__}")
-        return Unknown(f"no answer within {timeout:g} s")
+        return Unknown(f"no answer within {self.settings.call_timeout:g} s")
 
     def _report_unexpected(self, lane: Lane, answer: Mapping[str, object], ids: Sequence[str]) -> None:
         extra = tuple(sorted(str(identity) for identity in answer if identity not in set(ids)))

@@ -1,10 +1,14 @@
-"""Signs of life: a task that extends the worker's leases, and a thread that takes over while the loop is blocked."""
+"""Signs of life: a task that extends the worker's leases, and a thread that takes over while the loop is blocked.
+
+Calls whose leases are lost all the same are broken off.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
 import traceback
+from itertools import islice
 
 import anyio
 
@@ -66,10 +70,16 @@ class Heartbeat:
             await anyio.sleep(tick)
 
     async def _extend(self) -> None:
+        # A lease that is younger than the lease time cannot be lost: the claim was a sign of life.
+        calls = self._dispatcher.under_way_since(self._clock.now() - self._every)
         try:
-            await self._queue.extend(self._worker)
+            held = iter(await self._queue.extend(self._worker, [lease for call in calls for lease in call.leases]))
         except QueueError as error:
             self._notify(BackendFailed(self._clock.now(), type(error).__name__, self._every))
+            return
+        for call in calls:
+            if not any(list(islice(held, call.size))):
+                call.lose()
 
     def _start_watchdog(self) -> threading.Thread:
         thread = threading.Thread(

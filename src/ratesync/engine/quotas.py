@@ -1,14 +1,31 @@
-"""Which quotas apply to a call."""
+"""Which quotas apply to a call, and what it costs under each."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import define, field
 
 from ratesync.model.batch import Capabilities
 from ratesync.model.lane import Lane
-from ratesync.model.quota import Concurrency, Demand, Quota, QuotaScope, Scope
+from ratesync.model.operation import Kind
+from ratesync.model.quota import (
+    CALLS,
+    OPERATIONS,
+    Adaptive,
+    Budget,
+    Concurrency,
+    Countable,
+    Demand,
+    FixedWindow,
+    LeakyBucket,
+    Quota,
+    QuotaScope,
+    Rate,
+    Scope,
+)
+from ratesync.protocols import Charges
 
 QuotaKey = str | tuple[str, str]
 """A provider's name, or a lane as (provider, connection)."""
@@ -16,20 +33,60 @@ QuotaKey = str | tuple[str, str]
 Quotas = Mapping[str, Sequence[Quota]] | Mapping[tuple[str, str], Sequence[Quota]] | Mapping[QuotaKey, Sequence[Quota]]
 """Quotas by provider or lane. Spelt out, as type checkers take a mapping's keys to the letter."""
 
+_MOST_REMEMBERED = 10_000
+"""Lanes and resources whose quotas are remembered, so that they need not be looked up for each call."""
 
-@frozen
+_LIMITS = (Rate, FixedWindow, LeakyBucket, Budget)
+"""Where one of these is declared, no limit need be found out."""
+
+
+@define
 class QuotaTable:
     """Quotas by provider, some replaced for single connections.
 
     Quotas given for a connection replace the provider's quotas of scope ``connection`` and ``endpoint``; those of scope
-    ``provider`` are shared by all connections and stay.
+    ``provider`` are shared by all connections and stay. A lane without any declared limit gets an ``Adaptive`` one.
     """
 
     quotas: Mapping[QuotaKey, Sequence[Quota]]
     capabilities: Mapping[str, Capabilities]
+    charges: Mapping[str, Charges] = field(factory=dict[str, Charges])
+    """The adapters that know what a call costs, by provider."""
+    _known: dict[tuple[Lane, str], tuple[Demand, ...]] = field(
+        factory=dict[tuple[Lane, str], tuple[Demand, ...]], init=False
+    )
 
-    def demands(self, lane: Lane, resource: str) -> tuple[Demand, ...]:
-        """One demand for each different quota that a call on ``resource`` needs a permit of."""
+    def demands(self, lane: Lane, resource: str, kind: Kind = Kind.UPDATE, size: int = 1) -> tuple[Demand, ...]:
+        """One demand for each different quota that a call with ``size`` operations on ``resource`` needs permits of."""
+        demands = self._known.get((lane, resource)) or self._remember(lane, resource)
+        charge = self.charges.get(lane.provider)
+        if charge is None and all(demand.quota.unit == CALLS for demand in demands if _is_unit(demand.quota)):
+            return demands
+        costs = {CALLS: 1, OPERATIONS: size, **(charge.charge(resource, kind, size) if charge else {})}
+        priced = [Demand(scope, quota, _cost(quota, costs)) for scope, quota, _ in demands]
+        return tuple(demand for demand in priced if demand.cost > 0)
+
+    def fitting(self, lane: Lane, resource: str, kind: Kind, size: int) -> int:
+        """The most operations, up to ``size`` and at least 1, that every quota can ever let through in one call."""
+        if size == 1 or self._fits(lane, resource, kind, size):
+            return size
+        too_many = range(2, size + 1)
+        return 1 + bisect_right(too_many, 0, key=lambda most: not self._fits(lane, resource, kind, most))
+
+    def _fits(self, lane: Lane, resource: str, kind: Kind, size: int) -> bool:
+        return all(
+            demand.cost <= demand.quota.permits - demand.quota.kept
+            for demand in self.demands(lane, resource, kind, size)
+            if isinstance(demand.quota, Countable)
+        )
+
+    def _remember(self, lane: Lane, resource: str) -> tuple[Demand, ...]:
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        demands = self._known[lane, resource] = self._find(lane, resource)
+        return demands
+
+    def _find(self, lane: Lane, resource: str) -> tuple[Demand, ...]:
         found = [
             Demand(_scope(quota, lane, resource), quota)
             for quota in self._applying(lane)
@@ -44,8 +101,22 @@ class QuotaTable:
         shared = self.quotas.get(lane.provider, ())
         own = self.quotas.get((lane.provider, lane.connection))
         if own is None:
-            return list(shared)
-        return [quota for quota in shared if quota.scope is QuotaScope.PROVIDER] + list(own)
+            applying = list(shared)
+        else:
+            applying = [quota for quota in shared if quota.scope is QuotaScope.PROVIDER] + list(own)
+        is_limited = any(isinstance(quota, (*_LIMITS, Adaptive)) and quota.resource is None for quota in applying)
+        return applying if is_limited else [*applying, Adaptive()]
+
+
+def _is_unit(quota: Quota) -> bool:
+    return isinstance(quota, (Countable, Adaptive))
+
+
+def _cost(quota: Quota, costs: Mapping[str, int]) -> int:
+    """What a call costs under a quota; under one that has no permits, it is merely named."""
+    if isinstance(quota, Concurrency) and quota.unit == CALLS:
+        return 1
+    return costs.get(quota.unit, 0) if isinstance(quota, Countable | Adaptive) else 1
 
 
 def _scope(quota: Quota, lane: Lane, resource: str) -> Scope:

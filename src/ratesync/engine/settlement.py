@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 
 import anyio
 from attrs import define, field
@@ -19,12 +20,16 @@ from ratesync.model.batch import Capabilities
 from ratesync.model.event import BackendFailed, LeaseRefused, OperationDied, Settled
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation, OperationState
-from ratesync.model.outcome import Applied, Outcome, Unknown
+from ratesync.model.outcome import Applied, Outcome, RetryLater, Unknown
 from ratesync.model.settings import Settings
 from ratesync.model.work import Finished, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.retry import backoff
 from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_throttled, judge
+
+
+_MEASURING = 2
+"""Refusals in a row that a limiter may need to find a limit out; with more, the lane is held as well."""
 
 
 @define
@@ -34,6 +39,8 @@ class Ledger:
     lane: Lane
     affordable: bool = True
     """Whether the lane's retry budget can pay for sending the call's operations again."""
+    is_measured: bool = False
+    """Whether the limiter finds the lane's limit out by itself, so that it knows when to go on after a refusal."""
     settlements: list[Settlement] = field(factory=list[Settlement])
     hold_for: float = 0.0
     """Seconds for which the provider wants to be left alone; 0 for not at all."""
@@ -65,6 +72,10 @@ class Settler:
         if isinstance(outcome, Applied):  # the common case needs no decision
             ledger.settlements.append(self.finish(task, OperationState.COMPLETED, outcome))
             return
+        throttles = self.health.throttles(ledger.lane) if is_throttled(outcome) else 0
+        if ledger.is_measured and 0 < throttles <= _MEASURING and not _is_timed(outcome):
+            ledger.settlements.append(Settlement(task.lease))
+            return
         item = task.items[0]
         verdict = judge(
             outcome,
@@ -72,7 +83,7 @@ class Settler:
             capabilities,
             self.settings.retry,
             # A lane that is throttled again and again waits longer and longer, whichever operation meets it.
-            attempts=self.health.throttles(ledger.lane) - 1 if is_throttled(outcome) else item.attempts,
+            attempts=throttles - 1 if throttles else item.attempts,
             sent_before=item.sent_as != 0,
             circuit_closed=self.health.is_closed(ledger.lane),
             affordable=ledger.affordable,
@@ -103,19 +114,35 @@ class Settler:
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
         return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
 
-    async def settle(self, lane: Lane, settlements: Sequence[Settlement]) -> None:
-        """Hand settlements to the queue; again and again while the backend fails, for ``patience`` seconds."""
-        give_up_at = self.clock.now() + self.patience
-        attempt = 1
+    async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
+        """Hand the settlements of calls, each of one lane, to the queue in one piece.
+
+        Again and again while the backend fails, for ``patience`` seconds.
+        """
+        settlements = [settlement for _, settled in calls for settlement in settled]
+        if not settlements:
+            return
         accepted = await self._try_to_settle(settlements)
-        while accepted is None:
+        if accepted is None:
+            accepted = await self._settle_again(settlements)
+        if accepted is None:
+            return  # the leases lapse, and the work comes back by itself
+        answers = iter(accepted)
+        for lane, settled in calls:
+            self._announce(lane, settled, list(islice(answers, len(settled))))
+
+    async def _settle_again(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
+        give_up_at = self.clock.now() + self.patience
+        attempt = 0
+        while True:
+            attempt += 1
             delay = max(MINIMUM_DELAY, backoff(self.settings.retry, attempt, self.random.random()))
             if self.clock.now() + delay > (give_up_at if self.closes_at is None else min(give_up_at, self.closes_at)):
-                return  # the leases lapse, and the work comes back by itself
+                return None
             await anyio.sleep(delay)
-            attempt += 1
             accepted = await self._try_to_settle(settlements)
-        self._announce(lane, settlements, accepted)
+            if accepted is not None:
+                return accepted
 
     async def _try_to_settle(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
         try:
@@ -143,3 +170,8 @@ class Settler:
         for done in dead:
             outcome = decode_outcome(done.result)
             self.notify(OperationDied(now, lane, done.id, "" if isinstance(outcome, Applied) else outcome.reason))
+
+
+def _is_timed(outcome: Outcome) -> bool:
+    """Whether the provider has told how long to wait."""
+    return isinstance(outcome, RetryLater) and bool(outcome.retry_after)

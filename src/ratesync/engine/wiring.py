@@ -9,8 +9,8 @@ from typing import Any
 from ratesync.engine.quotas import QuotaKey
 from ratesync.errors import ConfigurationError
 from ratesync.model.batch import Capabilities, CreateIdentity
-from ratesync.model.quota import Concurrency, Rate
-from ratesync.protocols import LooksUp, Observer, ProviderClient, Transformer
+from ratesync.model.quota import CALLS, OPERATIONS, Adaptive, Countable, Penalty
+from ratesync.protocols import Charges, LooksUp, Observer, ProviderClient, Transformer
 
 TransformerKey = tuple[str, str]
 """(provider, resource)."""
@@ -81,12 +81,12 @@ def check_providers(providers: Iterable[ProviderClient]) -> dict[str, ProviderCl
     return found
 
 
-def check_quotas(quotas: Mapping[QuotaKey, Iterable[object]], names: Iterable[str]) -> None:
-    """Make sure that quotas are quotas, of providers that exist.
+def check_quotas(quotas: Mapping[QuotaKey, Iterable[object]], providers: Mapping[str, ProviderClient]) -> None:
+    """Make sure that quotas are quotas, of providers that exist and can tell what a call costs.
 
     :raises ConfigurationError: names the quota.
     """
-    known = sorted(names)
+    known = sorted(providers)
     for key, values in quotas.items():
         provider = _provider_of(key)
         if provider not in known:
@@ -94,8 +94,13 @@ def check_quotas(quotas: Mapping[QuotaKey, Iterable[object]], names: Iterable[st
         if not isinstance(values, Sequence):
             raise ConfigurationError(f"quotas[{key!r}]: must be a list of quotas, not a {type(values).__name__}")
         for value in values:
-            if not isinstance(value, Rate | Concurrency):
-                raise ConfigurationError(f"quotas[{key!r}]: {value!r} is neither a Rate nor a Concurrency")
+            if not isinstance(value, Countable | Penalty | Adaptive):
+                raise ConfigurationError(
+                    f"quotas[{key!r}]: {value!r} is no quota: give a Rate, Concurrency or the like"
+                )
+            if isinstance(value, Countable | Adaptive) and value.unit not in {CALLS, OPERATIONS}:
+                owner = f"quotas[{key!r}] counts {value.unit!r}, so that provider {provider!r} must tell the cost, but"
+                check_plugin(providers[provider], Charges, owner)
 
 
 def _provider_of(key: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,13 +17,12 @@ from ratesync.engine.health import HealthBoard
 from ratesync.engine.heartbeat import Heartbeat
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Parts
-from ratesync.engine.quotas import QuotaKey, QuotaTable
+from ratesync.engine.quotas import QuotaTable
 from ratesync.engine.settlement import Settler
 from ratesync.engine.ticket import TicketDesk
 from ratesync.engine.wiring import TransformerKey
 from ratesync.engine.work import Planner
 from ratesync.model.batch import Capabilities
-from ratesync.model.quota import Quota
 from ratesync.model.settings import Settings
 from ratesync.protocols import ProviderClient, Transformer
 from ratesync.randomness import operation_id
@@ -44,7 +43,7 @@ class Worker:
         parts: Parts,
         providers: Mapping[str, ProviderClient],
         capabilities: Mapping[str, Capabilities],
-        quotas: Mapping[QuotaKey, Sequence[Quota]],
+        quotas: QuotaTable,
         transformers: Mapping[TransformerKey, Transformer],
         tickets: TicketDesk,
         settings: Settings,
@@ -55,9 +54,8 @@ class Worker:
         queue = parts.queue
         name = f"worker-{operation_id(clock.now(), source)}"
         health = HealthBoard(settings, clock, notify)
-        table = QuotaTable(quotas, capabilities)
         admission = Admission(
-            queue=queue, limiter=parts.limiter, quotas=table, health=health, clock=clock, notify=notify
+            queue=queue, limiter=parts.limiter, quotas=quotas, health=health, clock=clock, notify=notify
         )
         self._settler = Settler(
             queue=queue,
@@ -85,9 +83,9 @@ class Worker:
         tasks.start_soon(self._claim, tasks, name="ratesync dispatcher")
         tasks.start_soon(self._heartbeat.run, name="ratesync heartbeat")
 
-    async def _claim(self, calls: TaskGroup) -> None:
+    async def _claim(self, tasks: TaskGroup) -> None:
         with self._claiming:
-            await self._dispatcher.run(calls)
+            await self._dispatcher.run(tasks)
 
     async def stop(self, grace: float) -> None:
         """Stop claiming and wait up to ``grace`` seconds for calls to finish.
@@ -101,6 +99,6 @@ class Worker:
                 await self._dispatcher.idle()
 
     async def give_back(self) -> None:
-        """Give back the leases of calls that were broken off before they began."""
+        """Give back the leases of calls that were not settled."""
         with anyio.CancelScope(shield=True):
             await self._dispatcher.give_back()

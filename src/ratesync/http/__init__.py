@@ -5,8 +5,31 @@ from __future__ import annotations
 from ratesync.http.caller import HttpCaller
 from ratesync.http.exchange import HttpClient
 from ratesync.http.fast import fast_transport
+from ratesync.http.feedback import ThrottleReader, read_feedback
 from ratesync.http.headers import Headers
-from ratesync.http.outcome import read_outcome
+from ratesync.http.outcome import read_answer, read_outcome
 from ratesync.http.response import Response
+from ratesync.http.throttle_readers import (
+    github_throttle,
+    hubspot_throttle,
+    salesforce_throttle,
+    shopify_throttle,
+    stripe_throttle,
+)
 
-__all__ = ["Headers", "HttpCaller", "HttpClient", "Response", "fast_transport", "read_outcome"]
+__all__ = [
+    "Headers",
+    "HttpCaller",
+    "HttpClient",
+    "Response",
+    "ThrottleReader",
+    "fast_transport",
+    "github_throttle",
+    "hubspot_throttle",
+    "read_answer",
+    "read_feedback",
+    "read_outcome",
+    "salesforce_throttle",
+    "shopify_throttle",
+    "stripe_throttle",
+]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from email.utils import parsedate_to_datetime
 
 from attrs import evolve
 
+from ratesync.http.feedback import ThrottleReader, join_seen, server_time
 from ratesync.http.reason import code_of, reason_of
 from ratesync.http.response import Response
+from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Outcome, Rejected
+from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.rules.feedback import wait_told
 from ratesync.rules.http_status import outcome_for_status
 from ratesync.rules.retry_after import parse_retry_after
 
 
-def read_outcome(response: Response, kind: Kind, *, now: float, secrets: Iterable[str] = ()) -> Outcome:
+def read_outcome(
+    response: Response,
+    kind: Kind,
+    *,
+    now: float,
+    secrets: Iterable[str] = (),
+    throttle: ThrottleReader | None = None,
+) -> Outcome:
     """What status and headers say about an operation of ``kind``.
 
     ``Applied`` comes with the ETag as the record's version; ids and records are in the body, which the adapter reads. A
@@ -24,24 +33,44 @@ def read_outcome(response: Response, kind: Kind, *, now: float, secrets: Iterabl
     :param now: the instant in seconds since the epoch. A Retry-After date counts from the answer's own Date, so that a
         provider's wrong clock does no harm; ``now`` stands in where there is none.
     :param secrets: what must not be repeated in a reason: the values of the credential headers sent.
+    :param throttle: tells throttling where the status does not. What it says is throttled comes to ``RetryLater``
+        whatever the status; a 429 or 529 that it says is not throttled is retried as if the provider was unavailable.
     """
-    outcome = outcome_for_status(
-        response.status,
-        kind=kind,
-        reason="" if response.is_success else reason_of(response, secrets),
-        retry_after=parse_retry_after(response.headers.get("retry-after"), _server_time(response, now)),
-    )
+    return read_answer(response, kind, now=now, secrets=secrets, throttle=throttle)[0]
+
+
+def read_answer(
+    response: Response,
+    kind: Kind,
+    *,
+    now: float,
+    secrets: Iterable[str] = (),
+    throttle: ThrottleReader | None = None,
+) -> tuple[Outcome, Feedback]:
+    """What :func:`read_outcome` and :func:`~ratesync.http.read_feedback` say, asking ``throttle`` once."""
+    seen = None if throttle is None else throttle(response)
+    feedback = join_seen(response, now, seen)
+    reason = "" if response.is_success else reason_of(response, secrets)
+    outcome = outcome_for_status(response.status, kind=kind, reason=reason, retry_after=None)
+    if seen is not None and seen.cause is not None:
+        outcome = RetryLater(reason or reason_of(response, secrets), Cause.THROTTLED)
+    elif seen is not None and isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
+        outcome = evolve(outcome, cause=Cause.UNAVAILABLE)
     match outcome:
         case Applied():
-            return evolve(outcome, version=response.headers.get("etag"))
+            outcome = evolve(outcome, version=response.headers.get("etag"))
         case Rejected():
-            return evolve(outcome, code=code_of(response) or outcome.code)
+            outcome = evolve(outcome, code=code_of(response) or outcome.code)
+        case RetryLater():
+            outcome = evolve(outcome, retry_after=_retry_after(response, now, outcome, feedback))
         case _:
-            return outcome
+            pass
+    return outcome, feedback
 
 
-def _server_time(response: Response, now: float) -> float:
-    try:
-        return parsedate_to_datetime(response.headers["date"]).timestamp()
-    except (KeyError, ValueError, OverflowError, OSError):
-        return now
+def _retry_after(response: Response, now: float, outcome: RetryLater, feedback: Feedback) -> float | None:
+    """The wait that the provider asks for, or else the one that follows from what it told of its quotas."""
+    asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))
+    if asked is not None or outcome.cause is Cause.UNAUTHORISED:
+        return asked
+    return wait_told(feedback) if outcome.cause is Cause.THROTTLED else feedback.hold_for

@@ -24,11 +24,13 @@ class MemoryBackend:
     clock: Clock = field(factory=SystemClock, kw_only=True)
     capacity: int = field(default=100_000, kw_only=True)
     """Most pending operations. Default 100,000."""
+    cold_start: bool = field(default=True, kw_only=True)
+    """Somebody may have used the quotas shortly before; see :class:`MemoryLimiter`. Default True."""
     queue: MemoryQueue = field(init=False)
     limiter: MemoryLimiter = field(init=False)
     state: MemoryStateStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "queue", MemoryQueue(clock=self.clock, capacity=self.capacity))
-        object.__setattr__(self, "limiter", MemoryLimiter(clock=self.clock))
+        object.__setattr__(self, "limiter", MemoryLimiter(clock=self.clock, cold_start=self.cold_start))
         object.__setattr__(self, "state", MemoryStateStore())

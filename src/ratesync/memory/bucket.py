@@ -1,32 +1,69 @@
-"""Quotas in use: for each quota at each scope, how much of it is used and who waits for it."""
+"""One quota in use at one scope, and those who wait for its permits."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Sequence
 
+import anyio
 from attrs import define, field
 
-from ratesync.errors import CostAboveLimit
-from ratesync.memory.line import Line
-from ratesync.model.quota import Countable, Demand, Quota, Scope
-from ratesync.rules.meter import Meter, open_meter
+from ratesync.model.quota import Countable, Demand, Permit, Quota, Scope, kept_of
+from ratesync.rules.meter import Meter
+from ratesync.rules.priority import PRIORITY_STEP, score
 
 KEPT_FOR = 1.0
 """Seconds for which a bucket is kept although nothing of it is used, as it may well be used again."""
 
-LOOKS = 2
-"""Buckets looked at for each new one: more than one, so that what is idle goes faster than new ones come."""
 
-SWEEP = 100
-"""Buckets looked at in one sweep: some tens of microseconds."""
+@define(eq=False)
+class Line:
+    """Who waits for one bucket. Within a priority, who came first is first; between priorities the score decides."""
 
-SWEEP_AGAIN_AFTER = 0.01
-"""Least seconds between two sweeps while they find something to drop."""
+    _by_priority: dict[int, OrderedDict[Waiter, None]] = field(
+        factory=dict[int, OrderedDict["Waiter", None]], init=False
+    )
+    wanted: int = field(default=0, init=False)
+    """Permits that all of them want together."""
 
-SWEEP_REST = 1.0
-"""Seconds between two sweeps that find nothing."""
+    def __bool__(self) -> bool:
+        return bool(self._by_priority)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_priority.values()))
+
+    def add(self, waiter: Waiter, cost: int) -> None:
+        """Let somebody stand in line."""
+        alike = self._by_priority.get(waiter.priority)
+        if alike is None:
+            alike = self._by_priority[waiter.priority] = OrderedDict()
+        alike[waiter] = None
+        self.wanted += cost
+
+    def remove(self, waiter: Waiter, cost: int) -> None:
+        """Let somebody go."""
+        alike = self._by_priority[waiter.priority]
+        del alike[waiter]
+        if not alike:
+            del self._by_priority[waiter.priority]
+        self.wanted -= cost
+
+    def head(self) -> Waiter:
+        """Who is first."""
+        return min((next(iter(alike)) for alike in self._by_priority.values()), key=_place)
+
+    def heads(self) -> list[Waiter]:
+        """Who is first, and who is first of those that may have kept permits, if that is somebody else."""
+        first = self.head()
+        if first.is_privileged:
+            return [first]
+        privileged = [next(iter(alike)) for priority, alike in self._by_priority.items() if priority > 0]
+        return [first, min(privileged, key=_place)] if privileged else [first]
+
+    def waiters(self) -> list[Waiter]:
+        """Everybody in it."""
+        return [waiter for alike in self._by_priority.values() for waiter in alike]
 
 
 @define(eq=False)
@@ -38,22 +75,28 @@ class Bucket:
     meter: Meter
     asked_at: float
     """Instant at which somebody last wanted permits."""
-    kept: int = field(init=False)
-    """Permits that are kept for higher priorities."""
+    reserve: float = field(init=False)
+    """Share of the permits that is kept for priorities above 0."""
     line: Line = field(factory=Line, init=False)
     """Who waits for it."""
 
     def __attrs_post_init__(self) -> None:
-        self.kept = self.quota.kept if isinstance(self.quota, Countable) else 0
+        self.reserve = self.quota.reserve if isinstance(self.quota, Countable) else 0.0
 
     def is_idle(self, now: float) -> bool:
         """Tell whether it may be dropped."""
         return self.asked_at + KEPT_FOR <= now and not self.line and self.meter.is_idle(now)
 
+    def kept_from(self, priority: int) -> int:
+        """Permits that are kept from a priority, for higher ones."""
+        if priority > 0 or not self.reserve:
+            return 0
+        return kept_of(self.meter.limit or 0, self.reserve)
+
     def most(self, priority: int) -> float:
         """The greatest cost that is ever granted to a priority, as things stand."""
         limit = self.meter.limit
-        return math.inf if limit is None else limit - (0 if priority > 0 else self.kept)
+        return math.inf if limit is None else limit - self.kept_from(priority)
 
 
 Claim = tuple[Bucket, int]
@@ -61,89 +104,43 @@ Claim = tuple[Bucket, int]
 
 
 @define(eq=False)
-class BucketTable:
-    """All buckets in use. Those that are idle are dropped little by little, as others are used: no task does it."""
+class Waiter:
+    """Somebody who waits in ``acquire``, in line at each bucket that it claims from."""
 
-    alone_since: float
-    """Instant before which others may have used the quotas."""
-    _buckets: dict[tuple[Scope, Quota], Bucket] = field(factory=dict[tuple[Scope, Quota], Bucket], init=False)
-    _round: deque[Bucket] = field(factory=deque[Bucket], init=False)
-    """The same buckets, in the order in which they are looked at."""
-    _added: int = field(default=0, init=False)
-    """Buckets added since the last sweep."""
-    _sweep_at: float = field(default=0.0, init=False)
+    demands: Sequence[Demand]
+    claims: Sequence[Claim]
+    """Each bucket once."""
+    deadline: float
+    """Instant; infinity for none."""
+    priority: int
+    place: tuple[float, int]
+    """The lowest comes first: score, then number of arrival."""
+    alarm: anyio.Event = field(factory=anyio.Event, init=False)
+    """Set when there is a permit, or when the waiter should look again."""
+    looks_at: float = field(default=math.inf, init=False)
+    """Instant at which the waiter looks by itself; infinity for never."""
+    permit: Permit | None = field(default=None, init=False)
 
-    def __len__(self) -> int:
-        return len(self._buckets)
+    @property
+    def is_privileged(self) -> bool:
+        """True if it may have the permits that are kept for higher priorities."""
+        return self.priority > 0
 
-    def find(self, demand: Demand) -> Bucket | None:
-        """The bucket of a demand, if it is in use."""
-        return self._buckets.get((demand.scope, demand.quota))
+    def line_up(self) -> None:
+        """Take a place in each line."""
+        for bucket, cost in self.claims:
+            bucket.line.add(self, cost)
 
-    def claims(self, demands: Sequence[Demand], priority: int, now: float) -> list[Claim]:
-        """What a call with these demands takes, each bucket as often as it is named.
-
-        Use it before other tasks run: buckets of which nothing is used can be dropped later.
-
-        :raises CostAboveLimit: a cost is above what is ever granted to that priority.
-        :raises ValueError: a cost is below 1.
-        """
-        if self._added or now >= self._sweep_at:
-            self._sweep(now)
-        claims: list[Claim] = []
-        for demand in demands:
-            scope, quota, cost = demand
-            bucket = self._buckets.get((scope, quota)) or self._add(scope, quota, now)
-            if not 0 < cost <= bucket.most(priority):
-                raise refused_cost(demand, cost)
-            bucket.asked_at = now
-            claims.append((bucket, cost))
-        return claims
-
-    def _add(self, scope: Scope, quota: Quota, now: float) -> Bucket:
-        meter = open_meter(quota, now, self.alone_since)
-        bucket = self._buckets[scope, quota] = Bucket(scope, quota, meter, -math.inf)
-        self._round.append(bucket)
-        self._added += 1
-        return bucket
-
-    def _sweep(self, now: float) -> None:
-        if self._added:
-            self._look(LOOKS * self._added, now)
-            self._added = 0
-        else:
-            found = self._look(SWEEP, now)
-            self._sweep_at = now + (SWEEP_AGAIN_AFTER if found else SWEEP_REST)
-
-    def _look(self, most: int, now: float) -> bool:
-        found = False
-        for _ in range(min(most, len(self._round))):
-            bucket = self._round.popleft()
-            if bucket.is_idle(now):
-                del self._buckets[bucket.scope, bucket.quota]
-                found = True
-            else:
-                self._round.append(bucket)
-        return found
+    def leave(self) -> None:
+        """Give the place in each line up."""
+        for bucket, cost in self.claims:
+            bucket.line.remove(self, cost)
 
 
-def refused_cost(demand: Demand, cost: int) -> Exception:
-    """The error for a cost that no wait makes grantable."""
-    if cost < 1:
-        return ValueError(f"{demand.scope}: a cost of {cost} permits; ask for at least 1")
-    return CostAboveLimit(
-        f"{demand.scope}: a cost of {cost} is above what {demand.quota} ever grants at once. Lower the cost."
-    )
+def place_in_line(now: float, priority: int, number: int) -> tuple[float, int]:
+    """Where somebody stands who came now."""
+    return score(now, priority, PRIORITY_STEP), number
 
 
-def merged(claims: Sequence[Claim], demands: Sequence[Demand], priority: int) -> list[Claim]:
-    """The claims with each bucket once; ``demands`` are those that they are made of.
-
-    :raises CostAboveLimit: the costs at one bucket add up to more than is ever granted.
-    """
-    costs: dict[Bucket, int] = {}
-    for demand, (bucket, cost) in zip(demands, claims, strict=True):
-        costs[bucket] = costs.get(bucket, 0) + cost
-        if costs[bucket] > bucket.most(priority):
-            raise refused_cost(demand, costs[bucket])
-    return list(costs.items())
+def _place(waiter: Waiter) -> tuple[float, int]:
+    return waiter.place

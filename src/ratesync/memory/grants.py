@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import count
 
 from ratesync.errors import LimiterError
-from ratesync.memory.bucket import Bucket, BucketTable, Claim
+from ratesync.memory.bucket import Bucket, Claim
+from ratesync.memory.bucket_table import BucketTable
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.quota import Countable, Demand, Observation, Penalty, Permit, QuotaState
 from ratesync.rules.hold import Holds
-from ratesync.rules.reading import match_cause, match_reading
+from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 
 
 class Grants:
@@ -28,7 +29,7 @@ class Grants:
         if self._holds.exist(now) and any(self._holds.free_at(bucket.scope, now) > now for bucket, _ in claims):
             return None
         for position, (bucket, cost) in enumerate(claims):
-            if not bucket.meter.take(cost, now, 0 if priority > 0 else bucket.kept):
+            if not bucket.meter.take(cost, now, bucket.kept_from(priority)):
                 for taken, taken_cost in claims[:position]:
                     taken.meter.refund(taken_cost)
                 return None
@@ -64,7 +65,8 @@ class Grants:
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
-                bucket.meter.refuse(now, is_sure=place == sure)
+                if place == sure or may_be_meant(feedback.cause, bucket.quota):
+                    bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
         hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
         if hold_for > 0:
             for bucket in buckets:
@@ -73,6 +75,12 @@ class Grants:
     def is_reserved(self, claims: Sequence[Claim], now: float) -> bool:
         """Whether only permits that are kept for higher priorities are left of some, and enough of all."""
         return self.free_at(claims, 1, now) <= now < self.free_at(claims, 0, now)
+
+    def is_sooner_for_others(self, claims: Sequence[Claim], now: float) -> bool:
+        """Whether higher priorities may be served sooner, because of what is kept for them."""
+        return any(bucket.reserve for bucket, _ in claims) and self.free_at(claims, 1, now) != self.free_at(
+            claims, 0, now
+        )
 
     def free_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
         """Instant at which all can be taken if nobody takes or gives back any until then.
@@ -83,14 +91,14 @@ class Grants:
 
     def bucket_free_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
         """As ``free_at``, for permits of one bucket."""
-        free_at = bucket.meter.free_at(cost, now, 0 if priority > 0 else bucket.kept)
+        free_at = bucket.meter.free_at(cost, now, bucket.kept_from(priority))
         return max(free_at, self._holds.free_at(bucket.scope, now))
 
     def earliest_at(self, claims: Sequence[Claim], priority: int, now: float) -> float:
         """Surely not all is free before this instant, whatever calls under way do."""
         instants = (
             max(
-                bucket.meter.earliest_at(cost, now, 0 if priority > 0 else bucket.kept),
+                bucket.meter.earliest_at(cost, now, bucket.kept_from(priority)),
                 self._holds.free_at(bucket.scope, now),
             )
             for bucket, cost in claims

@@ -41,6 +41,11 @@ class Leases:
         for hold in holds:
             own[hold.token] = hold
 
+    def is_held(self, worker: str, lease: Lease) -> bool:
+        """Whether the worker holds the lease."""
+        known = self._workers.get(worker)
+        return known is not None and lease.token in known.holds.get(lease.lane.provider, ())
+
     def release(self, worker: str, lease: Lease) -> Hold | None:
         """End a lease; None if the worker does not hold it (any more)."""
         known = self._workers.get(worker)

@@ -10,9 +10,9 @@ import anyio
 
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import PermitTimeout
-from ratesync.memory.bucket import Bucket, Claim, merged, refused_cost
+from ratesync.memory.bucket import Bucket, Claim, Waiter, place_in_line
+from ratesync.memory.bucket_table import merged, refused_cost
 from ratesync.memory.grants import Grants
-from ratesync.memory.line import Waiter, place_in_line
 from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusal
 
 
@@ -116,7 +116,7 @@ class MemoryLimiter:
         costs = dict(merged(claims, demands, priority))
         turns = [self._turn_at(bucket, costs[bucket], priority, now) for bucket, _ in claims]
         last = max(turns)
-        is_reserved = priority <= 0 and self._grants.is_reserved(list(costs.items()), now)
+        is_reserved = priority <= 0 and self._grants.is_sooner_for_others(list(costs.items()), now)
         return Refusal(demands[turns.index(last)], None if last == math.inf else last - now, is_reserved)
 
     def _turn_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
@@ -219,7 +219,7 @@ class MemoryLimiter:
 
 
 def rouse(claims: Sequence[Claim]) -> None:
-    """Let those look again whose wait may have changed: all that look by themselves or have a deadline, and the first."""
+    """Let those look again whose wait may have changed: the first, and all that have a timer or a deadline."""
     for bucket, _ in claims:
         for place, waiter in enumerate(bucket.line.waiters()):
             if place == 0 or waiter.deadline < math.inf or waiter.looks_at < math.inf:

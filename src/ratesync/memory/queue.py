@@ -25,6 +25,7 @@ from ratesync.model.work import (
     Enqueued,
     Entry,
     Item,
+    Lease,
     QueueStats,
     Settlement,
 )
@@ -166,13 +167,14 @@ class MemoryQueue:
         self._store.conclude(now)
         return answers
 
-    async def extend(self, worker: str) -> None:
-        """Give a sign of life: all leases of the worker last ``lease_seconds`` from now. Lost ones stay lost."""
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        """Give a sign of life; for each of ``leases`` whether the worker holds it. Lost ones stay lost."""
         await anyio.lowlevel.checkpoint()
         self.keep_alive(worker)
+        return [self._leases.is_held(worker, lease) for lease in leases]
 
     def keep_alive(self, worker: str) -> None:
-        """As ``extend``, callable from any thread while the event loop is blocked."""
+        """A sign of life, callable from any thread while the event loop is blocked."""
         self._leases.sign(worker, self._clock.now())
 
     async def park(self, lane: Lane, until: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 from attrs import field, frozen
 from attrs.validators import ge
 
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Outcome
 
 
 @frozen
@@ -28,6 +30,26 @@ class Batch:
     def connection(self) -> str:
         """The account to call as."""
         return self.lane.connection
+
+
+@frozen
+class Reply(Mapping[str, Outcome]):
+    """What a call came to: outcomes by operation id, and what the answer told of quotas.
+
+    It is a mapping of its outcomes, so it stands wherever those alone would do.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    feedback: Feedback = NO_FEEDBACK
+
+    def __getitem__(self, identity: str) -> Outcome:
+        return self.outcomes[identity]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outcomes)
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
 
 
 class ConditionalWrite(StrEnum):

@@ -99,7 +99,10 @@ class OperationDied:
 
 @frozen
 class LeaseRefused:
-    """A settlement came too late: the worker's lease had ended, somebody else may have worked on the record."""
+    """A settlement or a sign of life came too late: the lease had ended, somebody else may be working on the record.
+
+    A call under way that had no other lease was broken off.
+    """
 
     at: float
     lane: Lane

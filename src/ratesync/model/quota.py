@@ -49,6 +49,11 @@ def zone_of(name: str) -> tzinfo:
     return UTC if name == "UTC" else ZoneInfo(name)
 
 
+def kept_of(permits: int, reserve: float) -> int:
+    """How many of the permits a share of ``reserve`` is: never all."""
+    return max(0, min(int(permits * reserve), permits - 1))
+
+
 @frozen(kw_only=True, cache_hash=True)
 class Countable:
     """What quotas have in common that count permits."""
@@ -68,7 +73,7 @@ class Countable:
     @property
     def kept(self) -> int:
         """Permits that only operations of a priority above 0 may have; never all."""
-        return min(int(self.permits * self.reserve), self.permits - 1)
+        return kept_of(self.permits, self.reserve)
 
 
 @frozen(kw_only=True, cache_hash=True)
@@ -183,7 +188,7 @@ class Refusal:
     retry_after: float | None
     """Exact wait in seconds if nobody else takes permits meanwhile; None: when another call gives its permit back."""
     is_reserved: bool = False
-    """Permits are left, but they are kept for operations of a priority above 0."""
+    """A priority above 0 may be served sooner, as permits are kept for those."""
 
 
 @frozen

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from ratesync.protocols.limiter import Limiter
 from ratesync.protocols.observer import Observer
-from ratesync.protocols.provider import LooksUp, ProviderClient
+from ratesync.protocols.provider import Charges, LooksUp, ProviderClient
 from ratesync.protocols.queue import QueueBackend
 from ratesync.protocols.state import StateStore
 from ratesync.protocols.transformer import Transformer
 
 __all__ = [
+    "Charges",
     "Limiter",
     "LooksUp",
     "Observer",

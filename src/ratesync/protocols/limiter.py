@@ -46,8 +46,9 @@ class Limiter(Protocol):
         ...
 
     async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
-        """Wait for a permit. Among those who want any of the same quotas, the order is that of
-        :func:`ratesync.rules.priority.score`: first come first served for equal priorities.
+        """Wait for a permit: first come first served among those of one priority who want any of the same quotas.
+
+        Between priorities the order is that of :func:`ratesync.rules.priority.score`.
 
         Who only lacks permits that are kept for higher priorities holds nobody up who may have them. Cancelling gives
         the place and everything taken back. ``deadline`` is an instant.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from ratesync.model.batch import Batch, Capabilities
-from ratesync.model.operation import Operation
+from ratesync.model.batch import Batch, Capabilities, Reply
+from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome
 
 
@@ -29,8 +29,11 @@ class ProviderClient(Protocol):
         """What the adapter can do. Read once, at the engine's start."""
         ...
 
-    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome] | Reply:
         """Carry the batch out in one call; outcomes by operation id.
+
+        Return a plain mapping, or a :class:`~ratesync.model.batch.Reply` to pass on what the answer told of the
+        provider's quotas (:func:`ratesync.http.read_feedback` reads it from an answer over HTTP).
 
         Match the provider's results to operations by id, never by position. An operation without an outcome counts as
         :class:`~ratesync.model.outcome.Unknown`. The engine bounds the call by its own total deadline and cancels it
@@ -48,5 +51,19 @@ class LooksUp(Protocol):
         """``Applied`` with the record's id if it was applied, None if it surely was not, ``Unknown`` if in doubt.
 
         Bounded and classified like ``execute``.
+        """
+        ...
+
+
+@runtime_checkable
+class Charges(Protocol):
+    """Knows what a call costs. Needed where a quota counts a unit of the provider's own (points, tokens)."""
+
+    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+        """What a call with ``size`` operations of one ``kind`` on a ``resource`` costs at most: permits by unit.
+
+        "calls" and "operations" need not be named, but may be: where a provider counts a call as several. A unit of
+        which a call costs nothing is left out or 0. Pure and quick. What a call cost in the end is told by
+        :attr:`ratesync.Feedback.charged`.
         """
         ...

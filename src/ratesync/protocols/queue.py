@@ -14,6 +14,7 @@ from ratesync.model.work import (
     Enqueued,
     Entry,
     Item,
+    Lease,
     QueueStats,
     Settlement,
 )
@@ -92,12 +93,17 @@ class QueueBackend(Protocol):
         """
         ...
 
-    async def extend(self, worker: str) -> None:
-        """Give a sign of life: all leases of the worker last ``lease_seconds`` from now. Lost ones stay lost."""
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
+        """Give a sign of life: all leases of the worker last ``lease_seconds`` from now. Lost ones stay lost.
+
+        One answer for each of ``leases`` in order: whether the worker holds it, so that ``settle`` would accept it. By
+        this a worker that stood still learns which of its calls are in vain. The engine names only those that it has
+        held for a third of the lease time, so mostly none; no younger one can be lost.
+        """
         ...
 
     def keep_alive(self, worker: str) -> None:
-        """As ``extend``, callable from any thread while the event loop is blocked; must not touch the loop."""
+        """A sign of life, callable from any thread while the event loop is blocked; must not touch the loop."""
         ...
 
     async def park(self, lane: Lane, until: float) -> None:

@@ -12,16 +12,19 @@ from ratesync.clock import Clock, SystemClock
 from ratesync.errors import ConfigurationError, InvalidOperation, ProviderError
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
 from ratesync.http.exchange import HttpClient, RequestT
+from ratesync.http.feedback import ThrottleReader
 from ratesync.http.headers import checked_headers
-from ratesync.http.outcome import read_outcome
+from ratesync.http.outcome import read_answer
 from ratesync.http.response import Response
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
+from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Operation
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater
 from ratesync.providers.answer import read_applied, read_current
 from ratesync.providers.path import PLACES
 from ratesync.providers.request import Credentials, Request, RequestBuilder
 from ratesync.providers.resource import Resource
+from ratesync.rules.feedback import join_feedback
 from ratesync.rules.provider_errors import outcome_for_error
 
 if TYPE_CHECKING:
@@ -59,6 +62,7 @@ class RestProvider:
         ``"Idempotency-Key"``; give it only if the provider honours it. Default None.
     :param conditional_write: STRONG if the provider compares If-Match with the record's version and refuses with 412.
     :param create_identity: overrides what follows from the configuration.
+    :param throttle: tells throttling where the status does not, such as :func:`ratesync.http.hubspot_throttle`.
     :param concurrency: most calls at once for each connection, None for no bound. Default 10.
     :param client: the host's own ``httpx.AsyncClient`` or httpx2's. :param transport: another transport.
     :param timeout: seconds for a whole call. Default 30.
@@ -79,6 +83,7 @@ class RestProvider:
         idempotency_header: str | None = None,
         conditional_write: ConditionalWrite = ConditionalWrite.NONE,
         create_identity: CreateIdentity | None = None,
+        throttle: ThrottleReader | None = None,
         concurrency: int | None = 10,
         client: HttpClient[RequestT] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -112,28 +117,46 @@ class RestProvider:
             max_response_bytes=max_response_bytes,
             max_connections=max_connections,
         )
+        self._throttle = throttle
         self._clock = clock or SystemClock()
         _check_routes(every, self._caller)
 
-    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
-        """Carry the operations out, one call each; outcomes by operation id. Raises nothing for a call that fails."""
-        return {operation.id or "": await self._carry_out(operation) for operation in batch.operations}
+    async def execute(self, batch: Batch) -> Reply:
+        """Carry the operations out, one call each; outcomes by operation id, and what the answers told of quotas.
 
-    async def _carry_out(self, operation: Operation) -> Outcome:
+        Raises nothing for a call that fails.
+        """
+        outcomes: dict[str, Outcome] = {}
+        feedback = NO_FEEDBACK
+        for operation in batch.operations:
+            outcomes[operation.id or ""], told = await self._carry_out(operation)
+            feedback = join_feedback(feedback, told)
+        return Reply(outcomes, feedback)
+
+    async def _carry_out(self, operation: Operation) -> tuple[Outcome, Feedback]:
         try:
             request = self._builder.build(operation)
             response = await self._caller.send(request.method, request.path, json=request.json, headers=request.headers)
-            return self._read(response, operation, request)
         except ProviderError as error:
-            return outcome_for_error(error)
+            return outcome_for_error(error), NO_FEEDBACK
         except InvalidOperation as error:
-            return Rejected(str(error), code=type(error).__name__)
+            return Rejected(str(error), code=type(error).__name__), NO_FEEDBACK
         except ConfigurationError as error:
             # Nothing is wrong with the operation: it waits until the host has put its settings right.
-            return RetryLater(str(error), Cause.NOT_SENT)
+            return RetryLater(str(error), Cause.NOT_SENT), NO_FEEDBACK
+        return self._read(response, operation, request)
 
-    def _read(self, response: Response, operation: Operation, request: Request) -> Outcome:
-        outcome = read_outcome(response, operation.kind, now=self._clock.now(), secrets=request.secrets)
+    def _read(self, response: Response, operation: Operation, request: Request) -> tuple[Outcome, Feedback]:
+        outcome, feedback = read_answer(
+            response, operation.kind, now=self._clock.now(), secrets=request.secrets, throttle=self._throttle
+        )
+        try:
+            return self._complete(outcome, response, operation), feedback
+        except ProviderError as error:
+            return outcome_for_error(error), feedback
+
+    def _complete(self, outcome: Outcome, response: Response, operation: Operation) -> Outcome:
+        """The outcome with what only the body tells."""
         resource = self._builder.resource(operation.resource)
         match outcome:
             case Applied() if response.is_success:

@@ -1,14 +1,180 @@
-"""A limit that nobody has told: measured at a refusal, kept just under, probed upward."""
+"""The window of a limit that nobody has told: counted as a rate is, and as large as the estimate says."""
 
 from __future__ import annotations
 
-from attrs import define
+import math
 
-from ratesync.rules.penalty import PenaltyBox
+from attrs import define, field
+
+from ratesync.model.feedback import Reading
+from ratesync.rules.estimate import Estimate, Refused, cut, next_step, prove, raise_
+from ratesync.rules.window import EXACT_PERMITS, SUB_WINDOWS, Window
+
+UNLIMITED = 1 << 62
+
+KEPT_FOR = 600.0
+"""Seconds after the last call for which an estimate is remembered."""
+
+
+CALM = 0.2
+"""While no permit comes free within this share of a window, the provider counts what we count.
+
+Otherwise it may have forgotten calls already that are counted here, and that a step was accepted tells nothing before
+a whole window has passed."""
 
 
 @define(eq=False)
-class AdaptiveWindow(PenaltyBox):
-    """Stands in until the law is there."""
+class AdaptiveWindow:
+    """The permits of one adaptive quota that are used at one scope. A :class:`~ratesync.rules.meter.Meter`.
 
-    seconds: float = 1.0
+    Every refusal counts, whatever it was for: who knows that it was not for a rate does not tell it.
+    """
+
+    per: float
+    """Length of the window in seconds."""
+    estimate: Estimate = field(factory=Estimate, kw_only=True)
+    window: Window = field(init=False)
+    """What is used. Its limit is the estimate's."""
+    at_once: int = field(default=UNLIMITED, init=False)
+    """Permits up to which nothing has to be asked or noted down. -1 while every call has to."""
+    floor: int = field(default=1, init=False)
+    """The greatest cost so far: with less, such a call could never be made."""
+    accepted: int = field(default=0, init=False)
+    """Permits of calls since the last cut that were accepted."""
+    charged: int = field(default=0, init=False)
+    """What the call was charged that was settled last."""
+    watched_from: float = field(default=math.inf, init=False)
+    """Calls granted since then are noted when they come back."""
+    trial: int = field(default=0, init=False)
+    """Permits under way of calls that try a step, or prove the target after a cut."""
+    filled_at: float = field(default=math.inf, init=False)
+    """When the window was full with the step that is being tried."""
+    has_proof: bool = field(default=False, init=False)
+    """A call granted after the cut ended, and was not refused."""
+
+    def __attrs_post_init__(self) -> None:
+        self.window = Window(permits=UNLIMITED, per=self.per)
+        self._follow(self.estimate)
+
+    @property
+    def limit(self) -> int | None:
+        """Most permits now; None before the first refusal."""
+        limit = self.estimate.limit
+        return None if limit is None else max(limit, self.floor)
+
+    def take(self, cost: int, now: float, kept: int = 0) -> bool:
+        """Take permits for a call that starts now."""
+        window = self.window
+        if cost > self.floor:
+            self.floor = cost
+        if window.under_way + window.spent + cost + kept <= self.at_once:
+            window.under_way += cost
+            return True
+        return self._take(cost, now, kept)
+
+    def _take(self, cost: int, now: float, kept: int) -> bool:
+        self._conclude(now)
+        if not self.estimate.is_proven:
+            if self.trial or now < self.estimate.resume_at or not self.window.take(cost, now, kept):
+                return False
+            self.trial = cost
+            return True
+        is_trying = self.estimate.step > 0 and self.filled_at == math.inf
+        if self.window.take(cost, now, kept):
+            self.trial += cost if is_trying else 0
+            return True
+        if is_trying:
+            self.filled_at = now
+            self.at_once = self.window.limit
+        if not self._may_raise(now):
+            return False
+        is_calm = self.window.free_at(1, now) > now + CALM * self.per
+        raised = raise_(self.estimate, cost, 0.0 if is_calm else (1 + CALM) * self.per, now)
+        if self.window.used(now) + cost + kept > (raised.limit or 0):
+            return False
+        self._follow(raised)
+        self.window.under_way += cost
+        self.trial = cost
+        return True
+
+    def _may_raise(self, now: float) -> bool:
+        return self.trial == 0 and now >= self.estimate.probe_at
+
+    def refund(self, cost: int) -> None:
+        """The call was not made."""
+        self.window.refund(cost)
+        self.trial = max(0, self.trial - cost)
+
+    def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
+        """The call ended. It was accepted if no refusal follows."""
+        self.window.settle(cost, charged, granted_at, now)
+        self.accepted += charged
+        self.charged = charged
+        if granted_at >= self.watched_from and granted_at <= self.filled_at:
+            self.trial = max(0, self.trial - cost)
+            self.has_proof = True
+        if len(self.window.ends) > EXACT_PERMITS:
+            self.window.used(now)
+            self.window.grain = self.per / SUB_WINDOWS
+
+    def learn(self, reading: Reading, granted_at: float, now: float) -> None:
+        """A reading tells of a declared quota."""
+
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
+        """The call that was settled last was refused. It stays counted, as some providers count refused calls too."""
+        charged, self.charged = self.charged, 0
+        self.accepted -= charged
+        self.has_proof = False
+        refused = Refused(charged, granted_at, self.window.used(now) - charged, self.accepted, self.floor)
+        estimate = cut(self.estimate, refused, self.per, now)
+        if estimate.cut_at > self.estimate.cut_at:
+            self.accepted = self.trial = 0
+        self._follow(estimate)
+
+    def used(self, now: float) -> int:
+        """Permits in use now: of calls under way, and of those that were accepted within the window."""
+        return self.window.used(now)
+
+    def is_idle(self, now: float) -> bool:
+        """Tell whether nothing is counted any more, and the estimate is too old to be of use."""
+        if self.window.used(now):
+            return False
+        return self.estimate.target is None or now >= self.estimate.cut_at + KEPT_FOR
+
+    def free_at(self, cost: int, now: float, kept: int = 0) -> float:
+        """Instant at which permits can be taken if nobody takes or gives back any until then."""
+        self._conclude(now)
+        free_at = self.window.free_at(cost, now, kept)
+        if not self.estimate.is_proven:
+            return math.inf if self.trial else max(free_at, self.estimate.resume_at)
+        if self.estimate.target is None or self.trial:
+            return free_at
+        probe_at = max(now, self.estimate.probe_at)
+        step = next_step(self.estimate, cost)
+        return min(free_at, max(probe_at, self.window.free_at(cost - step, now, kept)))
+
+    def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
+        """Surely not before this instant, whatever calls under way do."""
+        self._conclude(now)
+        earliest_at = min(self.window.earliest_at(cost, now, kept), max(now, self.estimate.probe_at))
+        return max(earliest_at, self.estimate.resume_at)
+
+    def _conclude(self, now: float) -> None:
+        """A call after the cut was accepted."""
+        if not self.estimate.is_proven and self.has_proof:
+            self._follow(prove(self.estimate, now))
+
+    def _follow(self, estimate: Estimate) -> None:
+        self.estimate = estimate
+        limit = self.limit
+        if limit is None:
+            return
+        self.window.limit = limit
+        if limit <= EXACT_PERMITS:
+            self.window.grain = 0.0
+        if estimate.is_proven and not estimate.step:
+            self.at_once, self.watched_from = limit, math.inf
+        else:
+            self.at_once = -1
+            self.watched_from = estimate.raised_at if estimate.is_proven else estimate.cut_at
+        self.filled_at = math.inf

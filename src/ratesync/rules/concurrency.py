@@ -39,7 +39,7 @@ class Occupancy:
     def learn(self, reading: Reading, granted_at: float, now: float) -> None:
         """Providers tell of windows and buckets, not of calls under way."""
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Others' calls come free at a time that nobody knows."""
 
     def used(self, now: float) -> int:

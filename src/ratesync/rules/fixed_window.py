@@ -15,6 +15,7 @@ from attrs import define, field
 from ratesync.model.feedback import Reading
 from ratesync.model.quota import Budget, FixedWindow
 from ratesync.rules.calendar import NextStart, budget_starts, starts_every, window_starts
+from ratesync.rules.window import TOLD_FOR
 
 GUARD = 0.02
 MOST_GUARD = 0.25
@@ -103,7 +104,7 @@ class CountedWindow:
             self.guard = (narrowed[1] - narrowed[0]) / 2
             self.next_start = starts_every(per, narrowed[0] + self.guard)
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
         self._turn(now)
         if is_sure or now < self.doubt_until:
@@ -117,7 +118,7 @@ class CountedWindow:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether nothing is counted any more."""
-        return self.used(now) == 0
+        return self.used(now) == 0 and (self.limit == self.permits or self.read_at + TOLD_FOR <= now)
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""
@@ -156,16 +157,16 @@ class CountedWindow:
 def open_fixed_window(quota: FixedWindow, now: float, *, doubt_until: float) -> CountedWindow:
     """The window that is on, in which nothing is used."""
     guard = min(GUARD * quota.per, MOST_GUARD)
-    return _open(quota.permits, window_starts(quota), guard, quota.per, now, doubt_until)
+    return _open(quota.permits, window_starts(quota), now, guard=guard, per=quota.per, doubt_until=doubt_until)
 
 
 def open_budget(quota: Budget, now: float) -> CountedWindow:
     """The day or month that is on, of which nothing is used."""
-    return _open(quota.permits, budget_starts(quota), MOST_GUARD, None, now, -math.inf)
+    return _open(quota.permits, budget_starts(quota), now, guard=MOST_GUARD, per=None, doubt_until=-math.inf)
 
 
 def _open(
-    permits: int, next_start: NextStart, guard: float, per: float | None, now: float, doubt_until: float
+    permits: int, next_start: NextStart, now: float, *, guard: float, per: float | None, doubt_until: float
 ) -> CountedWindow:
     start = next_start(now)
     return CountedWindow(

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from ratesync.model.feedback import Reading
 from ratesync.model.quota import LeakyBucket
+from ratesync.rules.window import TOLD_FOR
 
 
 @define(eq=False, kw_only=True)
@@ -67,7 +68,7 @@ class Bucket:
         self.missing = max(0.0, told - self.under_way, 0.0 if self.is_in_doubt else own)
         self.is_in_doubt = False
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure that this bucket was empty, it is."""
         if is_sure:
             self._missing(now)
@@ -79,7 +80,8 @@ class Bucket:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether the bucket is full."""
-        return self.under_way == 0 and self._missing(now) <= 0.0
+        is_full = self.under_way == 0 and self._missing(now) <= 0.0
+        return is_full and (self.limit == self.permits or self.read_at + TOLD_FOR <= now)
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""

@@ -49,8 +49,11 @@ class Meter(Protocol):
         """The answer of a call that was granted at ``granted_at`` and ended now told how the quota stands."""
         ...
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
-        """The provider refused a call. ``is_sure``: because of this quota and no other."""
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
+        """The provider refused the call that was granted at ``granted_at`` and settled just now.
+
+        ``is_sure``: because of this quota and no other.
+        """
         ...
 
     def used(self, now: float) -> int:

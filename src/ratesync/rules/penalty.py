@@ -34,7 +34,7 @@ class PenaltyBox:
     def learn(self, reading: Reading, granted_at: float, now: float) -> None:
         """A reading says nothing of penalties."""
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """The penalty begins, or begins again."""
         self.held_until = now + self.seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ratesync.model.feedback import Reading, ThrottleCause
-from ratesync.model.quota import Budget, Concurrency, FixedWindow, LeakyBucket, Quota, Rate
+from ratesync.model.quota import Budget, Concurrency, FixedWindow, LeakyBucket, Penalty, Quota, Rate
 
 SAME = 0.01
 """Lengths of windows that differ by this share are the same."""
@@ -40,6 +40,11 @@ def match_cause(cause: ThrottleCause | None, quotas: Sequence[Quota]) -> int | N
     """The place of the quota for which the provider surely refused a call; None if that is not clear."""
     kinds = _READABLE if cause is None else _KINDS[cause]
     return _only(place for place, quota in enumerate(quotas) if isinstance(quota, kinds))
+
+
+def may_be_meant(cause: ThrottleCause | None, quota: Quota) -> bool:
+    """Whether a refusal may say something about the quota: a penalty follows each, the others follow their own."""
+    return cause is None or isinstance(quota, Penalty) or (cause is ThrottleCause.RATE and not isinstance(quota, Budget))
 
 
 def _is_window(quota: Quota, per: float) -> bool:

@@ -1,4 +1,4 @@
-"""Is what an adapter answered for an operation an outcome that makes sense?"""
+"""Does what an adapter answered make sense?"""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from attrs import evolve
 
+from ratesync.model.batch import Reply
+from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading, ThrottleCause
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.record import Record
 
@@ -20,6 +22,31 @@ def check_result(result: object) -> Outcome:
     if isinstance(result, RetryLater) and not _is_wait(result.retry_after):
         return evolve(result, retry_after=None)
     return result  # type: ignore[return-value]  # looked at by _is_outcome
+
+
+def check_feedback(answer: object) -> Feedback:
+    """What the answer told of quotas; nothing where that is not in order, as it is a bonus and no duty."""
+    if not isinstance(answer, Reply) or not isinstance(answer.feedback, Feedback):
+        return NO_FEEDBACK
+    feedback = answer.feedback
+    fine = (
+        all(_is_reading(reading) for reading in feedback.readings)
+        and all(type(cost) is int and cost >= 0 for cost in feedback.charged.values())
+        and _is_wait(feedback.hold_for)
+        and (feedback.cause is None or isinstance(feedback.cause, ThrottleCause))
+    )
+    return feedback if fine else NO_FEEDBACK
+
+
+def _is_reading(reading: object) -> bool:
+    return (
+        isinstance(reading, Reading)
+        and all(
+            number is None or (type(number) is int and number >= 0) for number in (reading.limit, reading.remaining)
+        )
+        and _is_wait(reading.reset_after)
+        and _is_wait(reading.per)
+    )
 
 
 def _is_outcome(result: object) -> bool:

@@ -36,6 +36,9 @@ EXACT_PERMITS = 2_000
 SUB_WINDOWS = 64
 """Above it, calls that end in the same 64th of the window are kept together, until the last one of them is free."""
 
+TOLD_FOR = 600.0
+"""Seconds for which a limit is remembered that a provider told and that is below the declared one."""
+
 LONGEST_CALL = 60.0
 """Seconds for which permits that came free are remembered, as an answer may still tell of the time before."""
 
@@ -141,7 +144,7 @@ class Window:
             self.others_until = now + reading.reset_after
             self.doubt_until = now + self.per
 
-    def refuse(self, now: float, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""
         if now < self.doubt_until and now >= self.others_until:
             self.others = max(0, self.limit - self.under_way - self.spent)
@@ -159,7 +162,7 @@ class Window:
 
     def is_idle(self, now: float) -> bool:
         """Tell whether nothing is counted any more."""
-        return self.used(now) == 0
+        return self.used(now) == 0 and (self.limit == self.permits or self.read_at + TOLD_FOR <= now)
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""

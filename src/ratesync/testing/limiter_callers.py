@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,8 +13,10 @@ from attrs import define, field
 
 from ratesync.clock import Clock
 from ratesync.errors import PermitTimeout
-from ratesync.model.quota import Demand, Observation, Permit, Quota, Rate, Refusal, Scope
+from ratesync.model.quota import Countable, Demand, Observation, Permit, Quota, Rate, Refusal, Scope
 from ratesync.protocols import Limiter
+
+NOTHING_TOLD = Observation()
 
 
 @define(eq=False)
@@ -31,19 +34,20 @@ class Callers:
     permits: dict[str, Permit] = field(factory=dict[str, Permit], init=False)
     refused: dict[str, PermitTimeout] = field(factory=dict[str, PermitTimeout], init=False)
 
-    async def line_up(self, name: str, *demands: Demand, deadline: float | None = None) -> anyio.CancelScope:
+    async def line_up(
+        self, name: str, *demands: Demand, priority: int = 0, deadline: float | None = None
+    ) -> anyio.CancelScope:
         """Let a caller ask, and go on a moment later. Cancel the scope to make the caller give up."""
         scope = anyio.CancelScope()
-        self.tasks.start_soon(self._call, name, demands, deadline, scope)
+        acquire = partial(self.limiter.acquire, demands, priority=priority, deadline=deadline)
+        self.tasks.start_soon(self._call, name, acquire, scope)
         await anyio.sleep(self.moment)
         return scope
 
-    async def _call(
-        self, name: str, demands: Sequence[Demand], deadline: float | None, scope: anyio.CancelScope
-    ) -> None:
+    async def _call(self, name: str, acquire: Callable[[], Awaitable[Permit]], scope: anyio.CancelScope) -> None:
         with scope:
             try:
-                permit = await self.limiter.acquire(demands, deadline=deadline)
+                permit = await acquire()
             except PermitTimeout as error:
                 self.refused[name] = error
                 return
@@ -107,7 +111,7 @@ class StrictProvider:
         for demand in demands:
             key = (demand.scope, demand.quota)
             self.under_way[key] = self.under_way.get(key, 0) + demand.cost
-            if self.under_way[key] > demand.quota.permits:
+            if isinstance(demand.quota, Countable) and self.under_way[key] > demand.quota.permits:
                 self.overfull.append(f"{demand}: {self.under_way[key]} at the same time")
 
     def end(self, demands: Sequence[Demand]) -> None:
@@ -125,20 +129,20 @@ class StrictProvider:
                     self.overfull.append(f"{demand}: {window.cost} in one window")
 
 
-async def granted(limiter: Limiter, *demands: Demand) -> Permit:
+async def granted(limiter: Limiter, *demands: Demand, priority: int = 0) -> Permit:
     """What ``reserve`` grants; it must."""
-    answer = await limiter.reserve(demands)
+    answer = await limiter.reserve(demands, priority=priority)
     assert isinstance(answer, Permit), f"refused: {answer}"
     return answer
 
 
-async def refused(limiter: Limiter, *demands: Demand) -> Refusal:
+async def refused(limiter: Limiter, *demands: Demand, priority: int = 0) -> Refusal:
     """What ``reserve`` refuses; it must."""
-    answer = await limiter.reserve(demands)
+    answer = await limiter.reserve(demands, priority=priority)
     assert isinstance(answer, Refusal), f"granted: {answer}"
     return answer
 
 
-async def spend(limiter: Limiter, *demands: Demand) -> None:
-    """Make a call that ends at once."""
-    limiter.done(await granted(limiter, *demands), Observation())
+async def spend(limiter: Limiter, *demands: Demand, told: Observation = NOTHING_TOLD) -> None:
+    """Make a call that ends at once, and whose answer told something."""
+    limiter.done(await granted(limiter, *demands), told)

@@ -14,10 +14,11 @@ from ratesync.errors import CostAboveLimit, LimiterError
 from ratesync.model.quota import Demand, Observation, Scope
 from ratesync.protocols import Limiter
 from ratesync.testing.limiter_callers import StrictProvider, granted, refused, spend
-from ratesync.testing.limiter_line_suite import ADA, BOB, CONTACTS, DEALS, PROVIDER, LimiterLineSuite
+from ratesync.testing.limiter_kind_suite import LimiterKindSuite
+from ratesync.testing.limiter_line_suite import ADA, BOB, CONTACTS, DEALS, PROVIDER
 
 
-class LimiterSuite(LimiterLineSuite):
+class LimiterSuite(LimiterKindSuite):
     """Subclass it and give a fixture ``limiter``.
 
     ::
@@ -26,7 +27,8 @@ class LimiterSuite(LimiterLineSuite):
             @pytest.fixture
             async def limiter(self, clock: Clock) -> AsyncIterator[MyLimiter]: ...
 
-    ``limiter`` is a new limiter, open, of which nothing is used; it is closed after the test. The fixture ``clock`` is
+    ``limiter`` is a new limiter, open, of which nothing is used; it is closed after the test. It must know that nobody
+    else used the quotas before (see ``cold_start`` of our own). The fixture ``clock`` is
     the clock that it uses: the machine's, unless replaced. Time passes by ``anyio.sleep``, so a limiter that lives in
     this process can be run in virtual time (see :mod:`ratesync.testing.virtual_time`). For another one, set ``second``
     as short as its ``late`` and ``moment`` allow.

@@ -16,6 +16,7 @@ from ratesync.model.work import (
     Enqueued,
     Entry,
     Item,
+    Lease,
     QueueStats,
     Settlement,
 )
@@ -91,11 +92,10 @@ class MortalQueue:
         self.refused += list(accepted).count(False)
         return accepted
 
-    async def extend(self, worker: str) -> None:
+    async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
         """Pass on, if alive."""
         await self._thaw()
-        if not self.dead:
-            await self.queue.extend(worker)
+        return [False] * len(leases) if self.dead else await self.queue.extend(worker, leases)
 
     def keep_alive(self, worker: str) -> None:
         """Pass on, if alive."""

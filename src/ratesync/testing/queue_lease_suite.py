@@ -64,6 +64,23 @@ class QueueLeaseSuite(QueuePart):
         assert not await settle(queue, attempted(lost), "stopped")
         assert await state(queue, "a") is OperationState.COMPLETED
 
+    async def test_a_sign_of_life_tells_which_leases_are_lost(self, queue: QueueBackend, timeline: Timeline) -> None:
+        """Case 7 of the failure catalogue: so that it can break off the calls that are in vain."""
+        await submit(queue, *items("a b"), item("c", lane=BOB))
+        lost = await take(queue, "stopped")
+        assert list(await queue.extend("stopped", lost)) == [True] * 3
+        await timeline.sleep(16)
+        new = await take(queue, "other")
+        await submit(queue, *items("d e"))
+        held, done = await take(queue, "stopped")
+        assert list(await queue.extend("stopped", [lost[0], held, *lost[1:]])) == [False, True, False, False]
+        assert await settle(queue, ended(done), "stopped")
+        assert list(await queue.extend("stopped", [done, held, *new])) == [False, True, False, False, False]
+        assert list(await queue.extend("other", [held, *new])) == [False, True, True, True]
+        assert list(await queue.extend("a third", [held])) == [False]
+        assert list(await queue.extend("stopped")) == []
+        await complete(queue, new, "other")
+
     async def test_a_silent_worker_does_not_get_its_leases_back_by_a_claim(
         self, queue: QueueBackend, timeline: Timeline
     ) -> None:

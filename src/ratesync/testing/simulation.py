@@ -145,7 +145,7 @@ async def _simulate(seed: int, make_queue: QueueFactory | None) -> Report:
         clock=clock,
         random=random.Random(seed),
     )
-    run = _Run(scenario, clock, queue, provider, Report(seed), MemoryLimiter(clock=clock))
+    run = _Run(scenario, clock, queue, provider, Report(seed), MemoryLimiter(clock=clock, cold_start=False))
     for number in range(scenario.engines):
         run.leaving[number] = anyio.Event()
         run.scopes[number] = anyio.CancelScope()

@@ -51,6 +51,7 @@ class Book:
             check_costs(lane, priority)
             for bucket, _ in lane.costs:
                 bucket.lanes += 1
+            lane.used_at = now
             self.lanes[key] = lane
             self._lane_round.append(key)
             self._sweep(now)

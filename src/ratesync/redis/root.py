@@ -146,7 +146,7 @@ class QuotaRoot:
             if not bucket.line or (bucket.kind == "calls" and not bucket.idle):
                 continue
             for head in bucket.line.heads():
-                if head.lane.wait is not None and head.lane.wait.free_at == math.inf:
+                if head.lane.wait is None or head.lane.wait.free_at == math.inf:
                     head.lane.asks_at = -math.inf
                     self.stir()
 

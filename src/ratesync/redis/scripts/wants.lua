@@ -60,7 +60,8 @@ local function units_at(b, want, cost, kept, at, now)
   if b.doubt > now then
     return 1
   elseif b.kind == 'calls' then
-    return call_units(b, want, cost, kept, now)
+    local units = call_units(b, want, cost, kept, now)
+    return units
   end
   if at > now and b.kind == 'window' then
     load_soon(b, now, at - now)

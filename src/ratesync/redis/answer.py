@@ -31,6 +31,7 @@ class Answer:
         self._root = root
         self._request = request
         self._reply = reply
+        self._number = root.requests
         self._told: dict[Bucket, Sequence[float]] = {}
 
     def apply(self, sent_at: float, received_at: float) -> bool:
@@ -99,7 +100,7 @@ class Answer:
         lane.wait = wait
         if want.probe is not None or (want.asks and not want.units):
             return
-        lane.asks_at = -math.inf
+        lane.asks_at, lane.asked = -math.inf, self._number
         if wait is None:
             lane.polls = 0
         elif wait.free_at < math.inf:

@@ -75,6 +75,7 @@ def _request(root: QuotaRoot, wants: list[Want], now: float) -> Request:
         root.dirty.pop(bucket, None)
     root.dirty_at = now if root.dirty else math.inf
     root.urgent = False
+    root.requests += 1
     return Request(
         buckets=list(told),
         reports=root.unacked or {},

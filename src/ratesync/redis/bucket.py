@@ -78,6 +78,8 @@ class Bucket:
     """Most permits in use while demand is high."""
     hot_until: float = field(default=-math.inf, init=False)
     """Instant until which demand is thought to be high."""
+    freed: int = field(default=0, init=False)
+    """Number of the last request before permits came free here that only this process knows of."""
     lanes: int = field(default=0, init=False)
     """Lanes that take from it."""
 

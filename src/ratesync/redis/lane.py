@@ -67,6 +67,8 @@ class Lane:
     """Instant from which it makes sense to ask the server."""
     wait: Wait | None = field(default=None, init=False)
     """What the server said last; None: all was granted, or it was not asked yet."""
+    asked: int = field(default=0, init=False)
+    """Number of the request with which it was asked for last."""
     polls: int = field(default=0, init=False)
     """How often in a row it was asked in vain for permits that others hold."""
     used_at: float = field(default=0.0, init=False)
@@ -86,6 +88,12 @@ class Lane:
     def is_reserved(self) -> bool:
         """Whether it only lacks permits that are kept for higher priorities."""
         return self.wait is not None and self.wait.is_reserved
+
+    def is_due(self, now: float) -> bool:
+        """Whether it makes sense to ask the server: it is time, or a call of ours has ended since."""
+        if self.asks_at <= now:
+            return True
+        return self.asks_at == math.inf and any(bucket.freed >= self.asked for bucket, _ in self.costs)
 
     def closed_until(self) -> float:
         """Instant until which some of its quotas are closed."""

@@ -72,12 +72,12 @@ class Plan:
         covered = self._covered.get(lane, 0)
         if covered < lane.units:
             self._covered[lane] = covered + 1
-            if lane.calls and lane.asks_at <= self.now:
+            if lane.calls and lane.is_due(self.now):
                 self._want(lane, lane.calls, is_stock=False)
             return
-        asks_at = max(lane.asks_at, lane.closed_until())
-        if asks_at > self.now:
-            self.next_ask = min(self.next_ask, asks_at)
+        closed_until = lane.closed_until()
+        if closed_until > self.now or not lane.is_due(self.now):
+            self.next_ask = min(self.next_ask, max(lane.asks_at, closed_until))
             self._hold_up(lane, UNPRIVILEGED if lane.is_reserved and not lane.is_privileged else ALL)
             self._ask_for_deadline(waiter)
             return

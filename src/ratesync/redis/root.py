@@ -56,6 +56,8 @@ class QuotaRoot:
     asked_at: float = field(default=-math.inf, init=False)
     """When the last exchange that was answered had begun."""
     refreshed_at: float = field(default=0.0, init=False)
+    requests: int = field(default=0, init=False)
+    """Requests made so far."""
     workers: int = field(default=0, init=False)
     round_trip: float = field(default=0.001, init=False)
     wake: anyio.Event = field(factory=anyio.Event, init=False)
@@ -117,7 +119,7 @@ class QuotaRoot:
             self.spare_at(bucket)
             for head in bucket.line.heads() if bucket.line else ():
                 head.lane.asks_at = -math.inf
-        self.serve([bucket for bucket, _ in lane.calls], now)
+        self._serve_after(lane, now)
         self.stir()
 
     def settle(self, permit: Permit, observation: Observation, now: float) -> None:
@@ -136,19 +138,18 @@ class QuotaRoot:
             self.stir()
         if feedback is not NO_FEEDBACK or observation.throttled:
             self._learn(lane, permit, observation, now)
-        if self.line:
-            self._serve_after(lane, now)
+        self._serve_after(lane, now)
 
     def _serve_after(self, lane: Lane, now: float) -> None:
         """Permits may be free that others wait for."""
-        self.serve([bucket for bucket, _ in lane.calls], now)
+        if self.line:
+            self.serve([bucket for bucket, _ in lane.calls], now)
         for bucket, _ in lane.costs:
-            if not bucket.line or (bucket.kind == "calls" and not bucket.idle):
-                continue
-            for head in bucket.line.heads():
-                if head.lane.wait is None or head.lane.wait.free_at == math.inf:
-                    head.lane.asks_at = -math.inf
-                    self.stir()
+            if bucket.kind != "calls" or bucket.idle:
+                bucket.freed = self.requests
+                for head in bucket.line.heads() if bucket.line else ():
+                    if head.lane.wait is None or head.lane.wait.free_at == math.inf:
+                        self.stir()
 
     def _learn(self, lane: Lane, permit: Permit, observation: Observation, now: float) -> None:
         feedback = observation.feedback

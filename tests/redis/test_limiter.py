@@ -15,9 +15,9 @@ from tests.servers.valkey_server import Valkey
 class TestRedisLimiter(LimiterSuite):
     """The conformance suite, against a real server and in real time."""
 
-    second = 0.1
-    late = 0.3
-    moment = 0.03
+    second = 0.2
+    late = 0.2
+    moment = 0.012
     slack = 0.001
 
     @override

@@ -10,7 +10,7 @@ from ratesync.redis.lane import SLOT
 from ratesync.redis.plan import Plan, Want
 from ratesync.redis.root import QuotaRoot
 
-FLUSH = 0.05
+FLUSH = 0.02
 """Seconds after which what ended is reported, if no exchange comes before."""
 
 MOST_REPORTS = 200
@@ -20,6 +20,8 @@ MOST_REPORTS = 200
 def next_request(root: QuotaRoot, now: float) -> tuple[Request | None, float]:
     """What to send now; if nothing, when to look again."""
     root.trim(now)
+    if not root.clock.is_known and (root.line or root.probes or root.questions):
+        return Request(buckets=[], reports={}, wants=[], holds={}), now  # what time is it there?
     plan = Plan(now)
     if not root.member.joins:
         plan.add_all(root.line.in_order())

@@ -73,8 +73,10 @@ class Home:
             while not self._closing.is_set():
                 try:
                     await self._live()
-                except Exception:  # noqa: BLE001  a broken client is replaced; the pumps note that nobody answers
+                except Exception as error:  # noqa: BLE001  a broken client is replaced; those who ask are told
                     self._tasks = self._client = None
+                    for pump in self.pumps:
+                        pump.break_down(error)
                     with anyio.move_on_after(PAUSE):
                         await self._closing.wait()
         finally:

@@ -63,6 +63,8 @@ class RedisLimiter:
 
     async def open(self) -> None:
         """Get ready for use. Waits for nothing: a Redis that is not there yet is picked up when it comes."""
+        import coredis  # noqa: F401, PLC0415  half a second once, before somebody waits for a permit
+
         self._users += 1
         if self._users == 1:
             self._home.open()

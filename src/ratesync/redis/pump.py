@@ -110,6 +110,12 @@ class Pump:
         if self.is_cut_off:
             self.tell_those_who_do_not_wait()
 
+    def break_down(self, error: Exception) -> None:
+        """The client broke, or this code did."""
+        self.failures = max(self.failures + 1, TRIES)
+        self.problem = type(error).__name__
+        self.tell_those_who_do_not_wait()
+
     def tell_those_who_do_not_wait(self) -> None:
         """Who asks in ``reserve`` or ``snapshot`` gets an error."""
         for asking in [*self.root.probes, *self.root.questions]:

@@ -49,8 +49,7 @@ def _report_at(root: QuotaRoot, now: float) -> float:
     if root.urgent:
         return now
     # Where permits are leased in blocks, the next lease tells of what ended too.
-    is_busy = any(lane.demand(now) for lane in root.stocked) or any(bucket.hot_until > now for bucket in root.spare)
-    return min(root.dirty_at, now) + (SLOT if is_busy else FLUSH)
+    return min(root.dirty_at, now) + (SLOT if now < root.hot_until else FLUSH)
 
 
 def _beat_at(root: QuotaRoot) -> float:

@@ -110,8 +110,8 @@ class Lane:
                 return False
         return True
 
-    def take(self, now: float) -> None:
-        """Take what a call needs."""
+    def take(self, now: float) -> bool:
+        """Take what a call needs. Tells whether demand is high."""
         if self.flow:
             first = self.stock[0]
             first[1] -= 1
@@ -128,6 +128,7 @@ class Lane:
             for bucket, _ in self.calls:
                 bucket.hot_until = now + 2 * SLOT
         self.used_at = now
+        return self._grants >= HOT
 
     def add(self, ready_at: float, units: int) -> None:
         """Units were leased."""

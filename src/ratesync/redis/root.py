@@ -15,7 +15,7 @@ from ratesync.model.quota import Countable, Observation, Permit, Scope
 from ratesync.redis.book import Book, check_costs
 from ratesync.redis.bucket import Bucket, Report
 from ratesync.redis.exchange import Membership
-from ratesync.redis.lane import Lane, Waiter
+from ratesync.redis.lane import SLOT, Lane, Waiter
 from ratesync.redis.names import KeyNames
 from ratesync.redis.plan import may_pass
 from ratesync.redis.question import Question
@@ -24,8 +24,8 @@ from ratesync.rules.hold import Holds, connection_of
 from ratesync.rules.line import Line
 from ratesync.rules.reading import match_cause, match_reading
 
-SAFETY = 1.0
-"""Seconds before this process is taken for dead, from which it uses no leased permits."""
+SAFETY = 0.1
+"""Share of the time until this process is taken for dead in which it uses no leased permits any more."""
 
 
 @define(eq=False)
@@ -56,6 +56,8 @@ class QuotaRoot:
     asked_at: float = field(default=-math.inf, init=False)
     """When the last exchange that was answered had begun."""
     refreshed_at: float = field(default=0.0, init=False)
+    hot_until: float = field(default=-math.inf, init=False)
+    """Instant until which demand is thought to be high."""
     requests: int = field(default=0, init=False)
     """Requests made so far."""
     workers: int = field(default=0, init=False)
@@ -77,12 +79,12 @@ class QuotaRoot:
     @property
     def valid_until(self) -> float:
         """Instant until which leased permits are surely ours."""
-        return self.asked_at + self.member.alive - SAFETY
+        return self.asked_at + self.member.alive * (1 - SAFETY)
 
     def take_for(self, lane: Lane, now: float) -> Permit:
         """A permit of what this process holds."""
-        if lane.costs:
-            lane.take(now)
+        if lane.costs and lane.take(now):
+            self.hot_until = now + 2 * SLOT
         permit = Permit(next(self.ids), lane.demands, now)
         self.granted[permit.id] = (permit, lane)
         return permit

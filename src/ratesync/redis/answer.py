@@ -50,7 +50,7 @@ class Answer:
         answers = self._reply["wants"] or []
         for want, answer in zip(self._request.wants, answers, strict=True):
             self._take(want, answer, received_at)
-        for want, answer in zip(self._request.wants, answers, strict=True):
+        for want in self._request.wants:
             if want.probe is not None:
                 self._answer_probe(want, want.probe, received_at)
         root.serve_stock(received_at)

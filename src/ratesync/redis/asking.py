@@ -13,6 +13,9 @@ from ratesync.redis.root import QuotaRoot
 FLUSH = 0.02
 """Seconds after which what ended is reported, if no exchange comes before."""
 
+BUSY_FLUSH = 0.25
+"""The same while demand is high."""
+
 MOST_REPORTS = 200
 """Buckets to tell of in one exchange."""
 
@@ -28,7 +31,11 @@ def next_request(root: QuotaRoot, now: float) -> tuple[Request | None, float]:
         plan.lease_ahead()
         for probe in root.probes:
             plan.add_probe(probe)
-    questions = [Want(lane, lane.costs, 0, asks=True, question=question) for question in root.questions for lane in question.lanes]
+    questions = [
+        Want(lane, lane.costs, 0, asks=True, question=question)
+        for question in root.questions
+        for lane in question.lanes
+    ]
     if questions and not root.member.joins:
         root.trim(now, all_of_it=True)
     due_at = min(plan.next_ask, _report_at(root, now), _beat_at(root))
@@ -49,7 +56,10 @@ def _report_at(root: QuotaRoot, now: float) -> float:
     if root.urgent:
         return now
     # Where permits are leased in blocks, the next lease tells of what ended too.
-    return min(root.dirty_at, now) + (SLOT if now < root.hot_until else FLUSH)
+    if now >= root.hot_until:
+        return min(root.dirty_at, now) + FLUSH
+    # Long before it comes free, nobody else needs to know of a permit.
+    return min(root.dirty_at, now) + min([BUSY_FLUSH, *(bucket.span / 4 for bucket in root.dirty if bucket.span)])
 
 
 def _beat_at(root: QuotaRoot) -> float:

@@ -13,7 +13,7 @@ from ratesync.redis.server_clock import ServerClock
 from ratesync.rules.line import Line
 
 if TYPE_CHECKING:
-    from ratesync.redis.lane import Waiter
+    from ratesync.redis.lane import Waiter  # noqa: TC004  a cycle otherwise
 
 GRAINS = 1_000
 """Grains of time in a window: calls that end in the same one come free together, so at most a thousandth late."""

@@ -14,7 +14,7 @@ from attrs import define, field
 from ratesync.redis.pump import Pump
 
 if TYPE_CHECKING:
-    import coredis
+    import coredis  # noqa: TC004  an optional package
 
 PAUSE = 0.5
 """Seconds until the client is made anew, should it break."""
@@ -28,7 +28,7 @@ def start_task(main: Callable[[], Awaitable[None]]) -> object:
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        import trio  # noqa: PLC0415
+        import trio
 
         return trio.lowlevel.spawn_system_task(main)
     return loop.create_task(_coroutine(main))

@@ -63,7 +63,7 @@ class RedisLimiter:
 
     async def open(self) -> None:
         """Get ready for use. Waits for nothing: a Redis that is not there yet is picked up when it comes."""
-        import coredis  # noqa: F401, PLC0415  half a second once, before somebody waits for a permit
+        import coredis  # noqa: F401  half a second once, before somebody waits for a permit
 
         self._users += 1
         if self._users == 1:
@@ -202,8 +202,8 @@ def connector(url: str, timeout: float) -> Callable[[], AbstractAsyncContextMana
     """Makes clients without retries of their own: a command that is carried out twice is no mistake of the client's."""
 
     def connect() -> AbstractAsyncContextManager[coredis.Redis[Any]]:
-        import coredis  # noqa: PLC0415
-        from coredis.retry import NoRetryPolicy  # noqa: PLC0415
+        import coredis
+        from coredis.retry import NoRetryPolicy
 
         return coredis.Redis.from_url(
             url, retry_policy=NoRetryPolicy(), connect_timeout=timeout, stream_timeout=timeout, verify_version=False

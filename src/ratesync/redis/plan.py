@@ -53,6 +53,7 @@ class Plan:
     _blocked: dict[Bucket, int] = field(factory=dict[Bucket, int], init=False)
     _current: dict[Lane, Want] = field(factory=dict[Lane, Want], init=False)
     _last: dict[Bucket, Want] = field(factory=dict[Bucket, Want], init=False)
+    _needed: dict[Bucket, int] = field(factory=dict[Bucket, int], init=False)
     _covered: dict[Lane, int] = field(factory=dict[Lane, int], init=False)
 
     def add_all(self, waiters: Iterable[Waiter]) -> None:
@@ -72,7 +73,7 @@ class Plan:
         covered = self._covered.get(lane, 0)
         if covered < lane.units:
             self._covered[lane] = covered + 1
-            if lane.calls and lane.is_due(self.now):
+            if self._lacks_calls(lane) and lane.is_due(self.now):
                 self._want(lane, lane.calls, is_stock=False)
             return
         closed_until = lane.closed_until()
@@ -84,6 +85,14 @@ class Plan:
         want = self._want(lane, lane.costs, is_stock=True)
         if want.units >= most_units(lane):
             self._hold_up(lane, ALL)  # the rest with the next exchange
+
+    def _lacks_calls(self, lane: Lane) -> bool:
+        """Whether one more unit in stock needs more permits of calls than this process holds idle."""
+        lacks = False
+        for bucket, cost in lane.calls:
+            needed = self._needed[bucket] = self._needed.get(bucket, 0) + cost
+            lacks = lacks or needed > bucket.idle
+        return lacks
 
     def _want(self, lane: Lane, costs: Sequence[tuple[Bucket, int]], *, is_stock: bool) -> Want:
         want = self._current.get(lane)

@@ -91,7 +91,7 @@ class Pump:
         self.failures = 0
 
     async def _evaluate(self, client: coredis.Redis[Any], keys: list[str], argument: str) -> Any:
-        from coredis.exceptions import NoScriptError  # noqa: PLC0415
+        from coredis.exceptions import NoScriptError
 
         try:
             return await client.evalsha(exchange_digest(), keys, [argument])
@@ -118,9 +118,12 @@ class Pump:
 
     def tell_those_who_do_not_wait(self) -> None:
         """Who asks in ``reserve`` or ``snapshot`` gets an error."""
-        for asking in [*self.root.probes, *self.root.questions]:
-            asking.error = self.cut_off()
-            asking.alarm.set()
+        for probe in self.root.probes:
+            probe.error = self.cut_off()
+            probe.alarm.set()
+        for question in self.root.questions:
+            question.error = self.cut_off()
+            question.alarm.set()
         self.root.probes.clear()
         self.root.questions.clear()
 

@@ -167,19 +167,24 @@ class QuotaRoot:
                 bucket.refuse(now, self.clock, is_sure=place == sure)
         hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
         if hold_for > 0:
-            for bucket in buckets:
-                connection = connection_of(bucket.scope)
-                if connection is not None:
-                    self.new_holds[connection] = max(self.new_holds.get(connection, 0.0), now + hold_for)
-                    self.holds.hold(connection, now + hold_for, now)
-        for bucket in self.book.buckets.values() if hold_for > 0 else buckets:
-            bucket.closed_until = max(bucket.closed_until, self.holds.free_at(bucket.scope, -math.inf))
+            self._hold(buckets, now + hold_for, now)
         self.urgent = True
         for bucket in buckets:
+            bucket.freed = self.requests
             for head in bucket.line.heads() if bucket.line else ():
                 head.lane.asks_at = -math.inf
         self.give_up_late(now)
         self.stir()
+
+    def _hold(self, buckets: Sequence[Bucket], until: float, now: float) -> None:
+        """Leave the connections of these alone, and let all workers know."""
+        for bucket in buckets:
+            connection = connection_of(bucket.scope)
+            if connection is not None:
+                self.new_holds[connection] = max(self.new_holds.get(connection, 0.0), until)
+                self.holds.hold(connection, until, now)
+        for bucket in self.book.buckets.values():
+            bucket.closed_until = max(bucket.closed_until, self.holds.free_at(bucket.scope, -math.inf))
 
     def spare_at(self, bucket: Bucket) -> None:
         """A call ended whose permits stay here: return them if they are not wanted."""

@@ -93,11 +93,13 @@ class CalendarWindow(Window):
         """The window that is on, and the server's time."""
         at = clock.latest(now) + BASE
         if self.calendar is None:
-            if isinstance(self.quota, FixedWindow):
-                self.calendar = open_fixed_window(self.quota, at, doubt_until=-math.inf)
-            else:
-                assert isinstance(self.quota, Budget)
-                self.calendar = open_budget(self.quota, at)
+            match self.quota:
+                case Budget():
+                    self.calendar = open_budget(self.quota, at)
+                case FixedWindow():
+                    self.calendar = open_fixed_window(self.quota, at, doubt_until=-math.inf)
+                case _:
+                    raise TypeError(f"{self.quota} has no calendar")
         self.calendar.used(at)
         return self.calendar, at
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
@@ -11,9 +11,6 @@ from ratesync.model.feedback import Reading
 from ratesync.model.quota import Concurrency, Countable, LeakyBucket, Penalty, Quota, Scope
 from ratesync.redis.server_clock import ServerClock
 from ratesync.rules.line import Line
-
-if TYPE_CHECKING:
-    from ratesync.redis.lane import Waiter  # noqa: TC004  a cycle otherwise
 
 GRAINS = 1_000
 """Grains of time in a window: calls that end in the same one come free together, so at most a thousandth late."""
@@ -73,7 +70,8 @@ class Bucket:
     report: Report | None = field(default=None, init=False)
     mirror: dict[int, int] = field(factory=dict[int, int], init=False)
     """What was reported and still counts, should the server lose it."""
-    line: Line[Waiter] = field(factory=Line["Waiter"], init=False)
+    line: Line[Any] = field(factory=Line[Any], init=False)
+    """Those who wait for it: :class:`ratesync.redis.lane.Waiter`, which knows this class."""
     peak: int = field(default=0, init=False)
     """Most permits in use while demand is high."""
     hot_until: float = field(default=-math.inf, init=False)
@@ -241,4 +239,4 @@ def plain_bucket(scope: Scope, quota: Quota, key: str) -> Bucket:
         case Penalty():
             return PenaltyBox(scope, quota, key, span=quota.seconds)
         case _:
-            return PenaltyBox(scope, quota, key, span=1.0)
+            return PenaltyBox(scope, quota, key, span=getattr(quota, "per", 1.0))

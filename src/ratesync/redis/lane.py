@@ -45,6 +45,8 @@ class Waiter:
     alarm: anyio.Event = field(factory=anyio.Event, init=False)
     permit: Permit | None = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
+    is_sent_away: bool = field(default=False, init=False)
+    """The server does not answer: to be granted elsewhere."""
     wait: Wait | None = field(default=None, init=False)
     """What stands in the way of who asks in ``reserve``."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import LimiterError
 from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusal
+from ratesync.protocols import Limiter
 from ratesync.randomness import operation_id, system_random
 from ratesync.redis.answer import refusal
 from ratesync.redis.exchange import Membership
@@ -21,6 +22,7 @@ from ratesync.redis.names import KeyNames
 from ratesync.redis.pump import Pump
 from ratesync.redis.question import Question
 from ratesync.redis.root import QuotaRoot, too_late
+from ratesync.redis.share import Share
 from ratesync.rules.priority import PRIORITY_STEP, score
 
 if TYPE_CHECKING:
@@ -33,8 +35,28 @@ BEATS = 15
 class RedisLimiter:
     """Grants permits to all processes that share a Redis or Valkey (6.2 or newer), and never more than there are.
 
+    A process leases permits in blocks, about as many as are wanted in the next 0.15 s and at most a third of a limit,
+    so under load there is one round trip for ten and more calls. Those that are not wanted after all are returned.
+    Time is the server's: clocks of workers play no part. What a process holds that died counts as used when it has
+    been silent for ``dead_after``. Nothing is sent while nothing is wanted or under way.
+
+    While Redis does not answer, nothing is granted: ``reserve`` and ``snapshot`` raise
+    :class:`~ratesync.errors.LimiterError` and ``acquire`` waits, until its deadline or until Redis is back. With a
+    ``share``, calls are granted by that limiter then, under quotas divided by the last known number of workers, less a
+    fifth; what they used is told when Redis is back. If only this process is cut off, the others do not know of them.
+
+    A Redis that lost its data is noticed: all quotas stay closed for one window (at most a minute, at least two signs
+    of life), while all workers tell again what they know.
+
+    An :class:`~ratesync.Adaptive` is not measured here yet: after each refusal it is closed for its window.
+
     :param server: a URL, such as ``redis://localhost``, or a function that makes a client of coredis. Its own retries
         must be off.
+    :param prefix: what all keys begin with.
+    :param cold_start: somebody may have used the quotas before this Redis knew of them. Default True.
+    :param dead_after: seconds of silence. Default 15.
+    :param timeout: seconds for one exchange with the server. Default 1.
+    :param share: a limiter of its own, such as a ``MemoryLimiter()``. Default: none.
     """
 
     def __init__(
@@ -45,6 +67,7 @@ class RedisLimiter:
         cold_start: bool = True,
         dead_after: float = 15.0,
         timeout: float = 1.0,
+        share: Limiter | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -59,6 +82,7 @@ class RedisLimiter:
         self._arrivals = count()
         self._pumps: dict[str, Pump] = {}
         self._home = Home(self._connect)
+        self._share = None if share is None else Share(share)
         self._users = 0
 
     async def open(self) -> None:
@@ -86,7 +110,7 @@ class RedisLimiter:
         if permit is not None:
             return permit
         if pump.is_cut_off:
-            raise pump.cut_off()
+            return await self._reserve_share(pump, lane, priority)
         probe = self._waiter(lane, priority, now, math.inf)
         root.probes.append(probe)
         root.stir()
@@ -109,6 +133,8 @@ class RedisLimiter:
         if deadline is not None and deadline < now:
             raise too_late(lane, now)
         permit = root.grant(lane, now)
+        if permit is None and pump.is_cut_off:
+            permit = await self._acquire_share(pump, lane, priority, deadline)
         if permit is not None:
             return permit
         waiter = self._waiter(lane, priority, now, math.inf if deadline is None else deadline)
@@ -119,11 +145,13 @@ class RedisLimiter:
         except BaseException:
             if waiter.permit is not None:
                 root.refund(waiter.permit, self._clock.now())
-            elif waiter.error is None:
+            elif waiter.error is None and not waiter.is_sent_away:
                 self._leave(root, waiter)
             raise
         if waiter.error is not None:
             raise waiter.error
+        if waiter.is_sent_away:
+            return await self.acquire(demands, priority=priority, deadline=deadline)
         if waiter.permit is None:
             self._leave(root, waiter)
             raise too_late(lane, self._clock.now())
@@ -135,6 +163,8 @@ class RedisLimiter:
         :raises LimiterError: the permit was given back before, or is another limiter's. Nothing changed.
         """
         self._root_of(permit).settle(permit, observation, self._clock.now())
+        if self._share is not None:
+            self._share.done(permit, observation)
 
     def refund(self, permit: Permit) -> None:
         """The call was not made; see :meth:`ratesync.protocols.Limiter.refund`.
@@ -142,6 +172,8 @@ class RedisLimiter:
         :raises LimiterError: the permit was given back before, or is another limiter's. Nothing changed.
         """
         self._root_of(permit).refund(permit, self._clock.now())
+        if self._share is not None:
+            self._share.refund(permit)
 
     async def snapshot(self, demands: Sequence[Demand]) -> Sequence[QuotaState]:
         """How each demand's quota stands now.
@@ -163,6 +195,26 @@ class RedisLimiter:
             states += question.states
         return states
 
+    async def _reserve_share(self, pump: Pump, lane: Lane, priority: int) -> Permit | Refusal:
+        if self._share is None or not pump.root.workers:
+            raise pump.cut_off()
+        answer = await self._share.reserve(lane.demands, priority, pump.root.workers)
+        if answer is None:
+            raise pump.cut_off()
+        return self._shared(pump, lane, answer) if isinstance(answer, Permit) else answer
+
+    async def _acquire_share(self, pump: Pump, lane: Lane, priority: int, deadline: float | None) -> Permit | None:
+        if self._share is None or not pump.root.workers:
+            return None
+        inner = await self._share.acquire(lane.demands, priority, pump.root.workers, deadline)
+        return None if inner is None else self._shared(pump, lane, inner)
+
+    def _shared(self, pump: Pump, lane: Lane, inner: Permit) -> Permit:
+        permit = pump.root.grant_anyway(lane, self._clock.now())
+        if self._share is not None:
+            self._share.keep(permit, inner)
+        return permit
+
     def _pump(self, provider: str) -> Pump:
         pump = self._pumps.get(provider)
         if pump is None:
@@ -170,7 +222,7 @@ class RedisLimiter:
                 holder=self._name, alive=self._dead_after, beat=self._dead_after / BEATS, cold=self._cold
             )
             root = QuotaRoot(KeyNames(self._prefix, provider), member, self._ids)
-            pump = self._pumps[provider] = Pump(root, self._clock, self._timeout)
+            pump = self._pumps[provider] = Pump(root, self._clock, self._timeout, self._share is not None)
             self._home.add(pump)
         return pump
 

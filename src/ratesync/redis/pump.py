@@ -36,6 +36,8 @@ class Pump:
     clock: Clock
     timeout: float
     """Seconds for one exchange."""
+    has_share: bool = False
+    """Whether those who wait are served elsewhere while the server does not answer."""
     failures: int = field(default=0, init=False)
     """Exchanges that failed in a row."""
     problem: str = field(default="", init=False)
@@ -109,6 +111,8 @@ class Pump:
         self._again(request)
         if self.is_cut_off:
             self.tell_those_who_do_not_wait()
+            if self.has_share and self.root.workers and self.failures == TRIES:
+                self.root.send_away()
 
     def break_down(self, error: Exception) -> None:
         """The client broke, or this code did."""

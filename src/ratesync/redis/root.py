@@ -89,6 +89,24 @@ class QuotaRoot:
         self.granted[permit.id] = (permit, lane)
         return permit
 
+    def grant_anyway(self, lane: Lane, now: float) -> Permit:
+        """A permit that was granted elsewhere: the server is told of it with the next exchange."""
+        for bucket, cost in lane.costs:
+            if bucket.kind != "penalty":
+                bucket.out += cost
+                bucket.in_use += cost
+                self.touch(bucket, now)
+        permit = Permit(next(self.ids), lane.demands, now)
+        self.granted[permit.id] = (permit, lane)
+        return permit
+
+    def send_away(self) -> None:
+        """Let all who wait go elsewhere."""
+        for waiter in list(self.line.in_order()):
+            waiter.is_sent_away = True
+            self.leave(waiter)
+            waiter.alarm.set()
+
     def line_up(self, waiter: Waiter) -> None:
         """Somebody waits."""
         self.line.add(waiter, 1)

@@ -14,6 +14,8 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 from attrs import define, field
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import LimiterError, PermitTimeout
@@ -98,18 +100,43 @@ def rate(permits: int, per: float, cost: int = 1) -> Demand:
 
 @pytest.mark.parametrize("number", [1, 3])
 async def test_processes_share_a_quota_and_use_it_up(shared_valkey: Valkey, number: int) -> None:
-    async with opened(shared_valkey, number) as limiters, anyio.create_task_group() as tasks:
-        fleet = Fleet(limiters, [rate(300, 1), Demand(ADA, Concurrency(60))])
-        fleet.call_for_ever(tasks, 60)
-        await anyio.sleep(1)
-        trips, calls = shared_valkey.scripts_run(), len(fleet.calls)
-        await anyio.sleep(2)
-        trips, calls = shared_valkey.scripts_run() - trips, len(fleet.calls) - calls
-        tasks.cancel_scope.cancel()
-    assert fleet.provider.overfull == []
-    assert calls > 0.7 * 600
-    if number == 1:
-        assert trips < 0.1 * calls
+    async with opened(shared_valkey, number) as limiters:
+        fleet, trips = Fleet(limiters, [rate(300, 1), Demand(ADA, Concurrency(60))]), 0
+        async with anyio.create_task_group() as tasks:
+            fleet.call_for_ever(tasks, 60)
+            await anyio.sleep(1)
+            trips, started_at = shared_valkey.scripts_run(), fleet.clock.now()
+            await anyio.sleep(2)
+            trips = shared_valkey.scripts_run() - trips
+            calls = fleet.since(started_at)
+            tasks.cancel_scope.cancel()
+            assert calls > 0.7 * 600
+            assert trips < 0.1 * calls * number
+        assert fleet.provider.overfull == []
+
+
+@given(
+    limiters=st.integers(1, 3),
+    permits=st.integers(1, 40),
+    cost=st.integers(1, 3),
+    at_once=st.integers(1, 10),
+    per=st.sampled_from([0.1, 0.3, 0.5]),
+)
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_quotas_are_none_is_exceeded(
+    shared_valkey: Valkey, limiters: int, permits: int, cost: int, at_once: int, per: float
+) -> None:
+    async def run() -> list[str]:
+        async with opened(shared_valkey, limiters) as opened_limiters:
+            demands = [rate(permits + cost, per, cost), Demand(ADA, Concurrency(at_once))]
+            fleet = Fleet(opened_limiters, [*demands, Demand(Scope("acme"), Rate(50, per=0.4))])
+            async with anyio.create_task_group() as tasks:
+                fleet.call_for_ever(tasks, 10)
+                await anyio.sleep(1)
+                tasks.cancel_scope.cancel()
+            return fleet.provider.overfull
+
+    assert anyio.run(run) == []
 
 
 async def test_a_server_that_forgot_its_scripts_is_told_again(valkey: Valkey) -> None:
@@ -122,21 +149,22 @@ async def test_a_server_that_forgot_its_scripts_is_told_again(valkey: Valkey) ->
 
 @pytest.mark.parametrize("how", ["flush", "restart"])
 async def test_a_server_that_forgot_everything_lets_nobody_exceed_a_quota(valkey: Valkey, how: str) -> None:
-    async with opened(valkey, 2, dead_after=3) as limiters, anyio.create_task_group() as tasks:
+    async with opened(valkey, 2, dead_after=3) as limiters:
         fleet = Fleet(limiters, [rate(40, 1), Demand(ADA, Concurrency(20))])
-        fleet.call_for_ever(tasks, 20)
-        await anyio.sleep(1.3)
-        if how == "flush":
-            assert valkey.command("FLUSHALL") == "+OK"
-        else:
-            valkey.kill()
-            await anyio.sleep(0.2)
-            valkey.start()
-        lost_at = fleet.clock.now()
-        await anyio.sleep(4)
-        tasks.cancel_scope.cancel()
-    assert fleet.provider.overfull == []
-    assert fleet.since(lost_at + 2) > 40
+        async with anyio.create_task_group() as tasks:
+            fleet.call_for_ever(tasks, 20)
+            await anyio.sleep(1.3)
+            if how == "flush":
+                assert valkey.command("FLUSHALL") == "+OK"
+            else:
+                valkey.kill()
+                await anyio.sleep(0.2)
+                valkey.start()
+            lost_at = fleet.clock.now()
+            await anyio.sleep(4)
+            tasks.cancel_scope.cancel()
+            assert fleet.since(lost_at + 2) > 40
+        assert fleet.provider.overfull == []
 
 
 HOLDER = """

@@ -47,7 +47,7 @@ class Answer:
         root.asked_at, root.workers = sent_at, self._reply["workers"]
         self._acknowledge(received_at)
         self._adopt(received_at)
-        answers = self._reply["wants"] or []
+        answers: list[Any] = self._reply["wants"] or list[Any]()
         for want, answer in zip(self._request.wants, answers, strict=True):
             self._take(want, answer, received_at)
         for want in self._request.wants:

@@ -238,10 +238,8 @@ class QuotaRoot:
                 changed += [other for other, _ in waiter.lane.calls if other is not bucket and other.line]
 
     def _serve_one(self, bucket: Bucket, now: float) -> Waiter | None:
-        for head in bucket.line.heads():
-            if self._serve_head(head, now):
-                return head
-        return None
+        heads: list[Waiter] = bucket.line.heads()
+        return next((head for head in heads if self._serve_head(head, now)), None)
 
     def _serve_head(self, waiter: Waiter, now: float) -> bool:
         lane = waiter.lane

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ class RedisLimiter:
 
     async def open(self) -> None:
         """Get ready for use. Waits for nothing: a Redis that is not there yet is picked up when it comes."""
-        import coredis  # noqa: F401  half a second once, before somebody waits for a permit
+        import_module("coredis")  # half a second once, before somebody waits for a permit
 
         self._users += 1
         if self._users == 1:

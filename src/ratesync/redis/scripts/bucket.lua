@@ -3,7 +3,7 @@
 -- 'penalty' has no permits.
 
 local FIELDS = { 'out', 'spent', 'upto', 'others', 'others_until', 'doubt', 'limit', 'closed', 'missing', 'missing_at',
-  'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'hungry', 'hungry_by', 'wary', 'adaptive' }
+  'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'hungry', 'hungry_by', 'wary' }
 
 -- Reads a bucket; a new one is in doubt for as long as somebody may have used it before the root was. O(1).
 local function load_bucket(key, log, spec, root, now)
@@ -13,7 +13,6 @@ local function load_bucket(key, log, spec, root, now)
     b[name] = tonumber(found[i] or 0)
   end
   b.hungry_by = found[17] or ''
-  b.adaptive = found[19] or ''
   b.keep = b.read_at > 0 and math.min(60, spec.span) or 0
   local doubt = math.min(spec.span, 60)
   if not found[1] then

@@ -64,7 +64,7 @@ end
 
 local answers = serve_all(request.wants, buckets, request.holder, now)
 
-local states, held = {}, {}
+local states = {}
 for i, b in ipairs(buckets) do
   states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi, b.fair or 0, b.out }
   b.closed = b.penalty or b.closed

@@ -26,6 +26,7 @@
     ├── StateConflict                a compare-and-set write met a newer revision
     └── ProviderError                one way for a call to a provider to fail
         ├── NotSent                  the request surely did not reach the provider
+        │   └── Untrusted            who answered could not prove to be the provider
         ├── AnswerLost               sent, but no answer came: applied or not is unknown
         │   └── CallTimeout          our own total deadline passed
         ├── Throttled                the provider asks to slow down
@@ -169,6 +170,14 @@ class ProviderError(RateSyncError):
 
 class NotSent(ProviderError):
     """The request surely did not reach the provider (no connection, no TLS), so it is safe to send it again."""
+
+
+class Untrusted(NotSent):
+    """Who answered could not prove to be the provider, so that no request was sent.
+
+    Its certificate has expired, is another host's or of an authority unknown here, or the TLS handshake broke. Trying
+    again at once does not help: the connection is left alone for ``RetryPolicy.untrusted_delay`` seconds.
+    """
 
 
 class AnswerLost(ProviderError):

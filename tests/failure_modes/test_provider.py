@@ -19,17 +19,20 @@ from ratesync import (
     Applied,
     Batch,
     Capabilities,
+    Cause,
     ConditionalWrite,
     Conflict,
     CreateIdentity,
     Operation,
     Outcome,
     Rejected,
+    RetryLater,
+    RetryPolicy,
     Settings,
     Unknown,
 )
-from ratesync.errors import Throttled, Unauthorised
-from ratesync.model.event import CallFinished, Event, LanePaused
+from ratesync.errors import Throttled, Unauthorised, Untrusted
+from ratesync.model.event import CallFinished, Event, LaneParked, LanePaused
 from ratesync.testing.virtual_time import VirtualClock
 from tests.failure_modes.conftest import (
     EngineFactory,
@@ -66,6 +69,72 @@ async def test_case_46_a_call_that_hangs_ends_at_our_deadline(
     ends = [event.duration for event in events if isinstance(event, CallFinished)]
     assert ends[:2] == pytest.approx([5.0, 5.0], abs=0.01)
     assert len(scripted.asked) == 3
+
+
+async def test_case_53_a_connection_that_cannot_be_trusted_is_left_alone_for_ten_minutes(
+    make_engine: EngineFactory, scripted: ScriptedProvider, clock: VirtualClock
+) -> None:
+    expired = {"berlin"}
+
+    @define
+    class Tenants(ScriptedProvider):
+        @override
+        async def execute(self, batch: Batch) -> dict[str, Outcome]:
+            self.asked.append((self.clock.now(), batch))
+            if batch.connection in expired:
+                raise Untrusted("no request reached acme (ConnectError: certificate has expired)")
+            return await self.really(batch)
+
+    tenants = Tenants(clock=clock)
+    events: list[Event] = []
+    started_at = clock.now()
+    async with make_engine(providers=[tenants], observers=[events.append]) as engine:
+        tickets = await engine.submit_many([upsert(str(number), connection="berlin") for number in range(25)])
+        await engine.submit_many([upsert(str(number), connection="paris") for number in range(25)])
+        assert await engine.drain("fake", "paris", timeout=60)
+        first_calls = [batch.connection for _, batch in tenants.asked].count("berlin")
+        assert first_calls <= 10  # those that were under way together
+        assert not await engine.drain("fake", "berlin", timeout=started_at + 599 - clock.now())
+        assert [batch.connection for _, batch in tenants.asked].count("berlin") == first_calls
+        assert {(await ticket.status()).attempts for ticket in tickets} == {0}
+        alarms = [event for event in events if isinstance(event, LaneParked) and event.reason == "untrusted"]
+        assert {(event.lane.connection, event.detail) for event in alarms} == {
+            ("berlin", "no request reached acme (ConnectError: certificate has expired)")
+        }
+        assert all(600 <= event.until - started_at < 601 for event in alarms)
+        expired.clear()
+        assert [type(await ticket.outcome(timeout=60)) for ticket in tickets] == [Applied] * 25
+        assert await engine.dead_letters() == []
+
+
+async def test_case_53_how_long_it_is_left_alone_can_be_set(
+    make_engine: EngineFactory, scripted: ScriptedProvider
+) -> None:
+    scripted.script = [failing(Untrusted("certificate has expired"))]
+    settings = Settings(retry=RetryPolicy(untrusted_delay=5))
+    async with make_engine(providers=[scripted], settings=settings) as engine:
+        assert isinstance(await (await engine.submit(upsert("1"))).outcome(timeout=6), Applied)
+    assert gaps(scripted.instants) == [pytest.approx(5, abs=0.1)]
+
+
+async def test_case_53_a_batch_that_is_also_throttled_waits_for_the_longer_time_and_gives_the_alarm(
+    make_engine: EngineFactory, scripted: ScriptedProvider
+) -> None:
+    scripted.capabilities = Capabilities(batch_max=3)
+    untrusted, throttled = RetryLater("expired", Cause.UNTRUSTED), RetryLater("429", Cause.THROTTLED, 100)
+
+    def mixed(batch: Batch) -> dict[str, Outcome]:
+        answers: list[Outcome] = [throttled, untrusted, throttled]
+        return {operation.id or "": answer for operation, answer in zip(batch.operations, answers, strict=True)}
+
+    scripted.script = [answering(mixed)]
+    events: list[Event] = []
+    settings = Settings(retry=RetryPolicy(untrusted_delay=5))
+    async with make_engine(providers=[scripted], settings=settings, observers=[events.append]) as engine:
+        await engine.submit_many([upsert(str(number)) for number in range(3)])
+        assert await engine.drain(timeout=200)
+    assert gaps(scripted.instants)[0] == pytest.approx(100, abs=0.1)
+    assert next(event.detail for event in events if isinstance(event, LaneParked)) == "expired"
 
 
 async def test_case_56_refused_credentials_pause_that_connection_only(

@@ -10,7 +10,7 @@ import httpx
 import httpx2
 import pytest
 
-from ratesync.errors import AnswerLost, NotSent
+from ratesync.errors import AnswerLost, NotSent, Untrusted
 from ratesync.http.failure import call_failure
 
 SECRET = "https://api.acme.example/?api_key=s3cr3t"
@@ -65,6 +65,29 @@ def test_a_connection_lost_under_aiohttp_is_not_taken_for_one_never_made(cause: 
 def test_a_connection_never_made_under_aiohttp_is_not_sent() -> None:
     for cause in (aiohttp.ConnectionTimeoutError(), aiohttp.NonHttpUrlClientError("x")):
         assert type(call_failure(caused(httpx.TimeoutException("x"), cause), "x")) is NotSent
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (ssl.SSLCertVerificationError(1, SECRET), Untrusted),
+        (ssl.SSLEOFError(8, SECRET), Untrusted),
+        (ssl.SSLError(1, SECRET), Untrusted),
+        (ConnectionResetError(errno.ECONNRESET, SECRET), Untrusted),
+        (ssl.SSLWantReadError(2, SECRET), NotSent),
+        (ssl.SSLWantWriteError(3, SECRET), NotSent),
+        (ConnectionRefusedError(errno.ECONNREFUSED, SECRET), NotSent),
+        (TimeoutError(SECRET), NotSent),
+    ],
+)
+def test_case_53_a_broken_handshake_is_told_from_a_connection_that_was_not_made(
+    cause: BaseException, kind: type[NotSent]
+) -> None:
+    error = caused(httpx.ConnectError("x"), caused(httpcore.ConnectError("x"), cause))
+    assert type(call_failure(error, "https://api.acme.example")) is kind
+    assert type(call_failure(error, "http://api.acme.example")) is NotSent
+    assert type(call_failure(caused(httpx.ProxyError("x"), cause), "https://api.acme.example")) is NotSent
+    assert type(call_failure(caused(httpx.ReadError("x"), cause), "https://api.acme.example")) is AnswerLost
 
 
 @pytest.mark.parametrize(

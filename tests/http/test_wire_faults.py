@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Mapping
 
+import anyio
 import pytest
+from attrs import Factory, define
 
+from ratesync import Applied, Batch, Capabilities, Operation, OperationState, Outcome, SyncEngine
 from ratesync.errors import (
     AnswerLost,
     CallTimeout,
@@ -15,7 +19,11 @@ from ratesync.errors import (
     ProviderError,
     ResponseTooLarge,
     UnsafeRedirect,
+    Untrusted,
 )
+from ratesync.http import HttpCaller
+from ratesync.memory import MemoryBackend
+from ratesync.model.event import Event, LaneParked
 from tests.http.conftest import MakeCaller
 from tests.servers.certificates import Authority
 from tests.servers.fault_server import FaultServer
@@ -142,17 +150,58 @@ async def test_case_52_a_redirect_from_https_to_http_is_refused(
 @pytest.mark.parametrize(
     "fault", ["expired_tls_server", "wrong_host_tls_server", "reset_handshake_server", "tls_server"]
 )
-async def test_case_53_without_a_trusted_connection_nothing_is_sent(
+async def test_case_53_who_cannot_be_trusted_is_sent_nothing(
     make_caller: MakeCaller, request: pytest.FixtureRequest, authority: Authority, fault: str
 ) -> None:
     server: FaultServer = request.getfixturevalue(fault)
     trusting = fault != "tls_server"  # that one's certificate is in order, but of an authority nobody knows
     caller = make_caller(server.url, tls=authority.client() if trusting else None)
-    with pytest.raises(NotSent) as caught:
+    with pytest.raises(Untrusted) as caught:
         await caller.send("POST", "/", json={}, headers={"Authorization": "Bearer x"})
     assert server.requests == []
     if fault == "expired_tls_server":
         assert "certificate has expired" in str(caught.value)
+
+
+@define
+class OverHttp:
+    """The smallest adapter."""
+
+    caller: HttpCaller
+    name: str = "acme"
+    capabilities: Capabilities = Factory(Capabilities)
+
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        await self.caller.send("POST", "/", json={})
+        return {operation.id or "": Applied() for operation in batch.operations}
+
+
+@pytest.mark.parametrize("fault", ["expired_tls_server", "wrong_host_tls_server", "reset_handshake_server"])
+async def test_case_53_who_cannot_be_trusted_is_not_asked_again_for_ten_minutes(
+    make_caller: MakeCaller, request: pytest.FixtureRequest, authority: Authority, fault: str
+) -> None:
+    """With the whole engine, in real time: the instant until which it waits is what it says."""
+    server: FaultServer = request.getfixturevalue(fault)
+    provider = OverHttp(make_caller(server.url, tls=authority.client()))
+    alarmed = anyio.Event()
+    alarms: list[LaneParked] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, LaneParked):
+            alarms.append(event)
+            alarmed.set()
+
+    async with SyncEngine(backend=MemoryBackend(), providers=[provider], observers=[listen]) as engine:
+        ticket = await engine.submit(Operation.upsert("acme", "contacts", "1", {"n": 1}))
+        with anyio.fail_after(10):
+            await alarmed.wait()
+        assert not await engine.drain(timeout=0.05)
+        status = await ticket.status()
+    assert [alarm.reason for alarm in alarms] == ["untrusted"]
+    assert alarms[0].until - alarms[0].at == pytest.approx(600)
+    assert server.url in alarms[0].detail
+    assert (status.state, status.attempts) == (OperationState.AVAILABLE, 0)
+    assert server.requests == []
 
 
 async def test_a_trusted_connection_is_used(

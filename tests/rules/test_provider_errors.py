@@ -13,6 +13,7 @@ from ratesync.errors import (
     Unauthorised,
     Unavailable,
     UnsafeRedirect,
+    Untrusted,
 )
 from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.rules.provider_errors import outcome_for_error
@@ -26,6 +27,7 @@ class SomebodysOwn(ProviderError):
     ("error", "outcome"),
     [
         (NotSent("no route"), RetryLater("no route", Cause.NOT_SENT)),
+        (Untrusted("expired"), RetryLater("expired", Cause.UNTRUSTED)),
         (AnswerLost("gone"), Unknown("gone")),
         (CallTimeout("30 s"), Unknown("30 s")),
         (Throttled("slow", retry_after=2.5), RetryLater("slow", Cause.THROTTLED, 2.5)),

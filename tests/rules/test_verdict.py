@@ -24,6 +24,7 @@ from ratesync.rules.verdict import (
     decide_claimed,
     decide_repeat,
     is_failure,
+    is_throttled,
     judge,
 )
 
@@ -126,7 +127,9 @@ def test_every_delay_is_within_the_policy(
     outcome: Outcome, wanted: Operation, capabilities: Capabilities, situation: dict[str, Any]
 ) -> None:
     decision = judge(outcome, wanted, capabilities, POLICY, **situation)
-    if isinstance(decision, Again | Hold):
+    if isinstance(decision, Hold) and decision.alarm is not None:
+        assert decision.delay == POLICY.untrusted_delay
+    elif isinstance(decision, Again | Hold):
         assert 0.0 <= decision.delay <= POLICY.max_delay
 
 
@@ -231,6 +234,14 @@ def test_cases_55_56_refused_credentials_stop_the_lane_and_kill_nothing() -> Non
     assert verdict(RetryLater("token revoked", Cause.UNAUTHORISED), attempts=99) == Stop("token revoked")
 
 
+@pytest.mark.parametrize("retry_after", [None, 5.0])
+def test_case_53_a_lane_whose_provider_cannot_be_trusted_is_held_for_ten_minutes_with_an_alarm(
+    retry_after: float | None,
+) -> None:
+    outcome = RetryLater("certificate has expired", Cause.UNTRUSTED, retry_after)
+    assert verdict(outcome, attempts=99, affordable=False) == Hold(600.0, "certificate has expired")
+
+
 @pytest.mark.parametrize("cause", [Cause.NOT_SENT, Cause.UNAVAILABLE])
 def test_what_was_surely_not_applied_is_counted_for_the_wait_and_never_given_up(cause: Cause) -> None:
     delay = backoff(POLICY, 3, 0.5)
@@ -274,6 +285,7 @@ def test_case_60_an_outage_uses_no_attempt_up() -> None:
         (Rejected("wrong"), False),
         (Unknown("lost"), True),
         (RetryLater("down", Cause.NOT_SENT), True),
+        (RetryLater("expired", Cause.UNTRUSTED), True),
         (RetryLater("down", Cause.UNAVAILABLE), True),
         (RetryLater("slow down", Cause.THROTTLED), False),
         (RetryLater("who are you", Cause.UNAUTHORISED), False),
@@ -312,3 +324,9 @@ def test_case_18_poison_is_dead_after_the_lapses_that_the_policy_allows(lapses: 
         assert "may or may not have been applied" in outcome.reason
     else:
         assert (outcome is None) is (deadline != 99.0)
+
+
+def test_only_a_refusal_because_of_a_quota_is_a_throttle() -> None:
+    assert is_throttled(RetryLater("later", Cause.THROTTLED))
+    assert not any(is_throttled(RetryLater("later", cause)) for cause in Cause if cause is not Cause.THROTTLED)
+    assert not is_throttled(Unknown("lost"))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ratesync.model.quota import Rate
 from ratesync.rules.window import (
-    BUNCH,
     CREDIT,
+    SLACK,
     SUB_WINDOWS,
     TRUSTED_ROUND_TRIPS,
     TRUSTED_WINDOWS,
@@ -38,7 +38,7 @@ def used_up(permits: int, *, per: float, lasting: float = 0.0, trusted: bool = F
         trust(window)
     assert all(window.take(1, START) for _ in range(permits))
     for _ in range(permits):
-        window.settle(1, START, START + lasting)
+        window.settle(1, 1, START, START + lasting)
     return window
 
 
@@ -76,7 +76,7 @@ def test_the_wait_of_a_big_cost_ends_when_enough_calls_have_left() -> None:
     window = open_window(Rate(4, per=10))
     for second in range(4):
         window.take(1, START + second)
-        window.settle(1, START + second, START + second)
+        window.settle(1, 1, START + second, START + second)
     assert [window.free_at(cost, START + 4) for cost in (1, 2, 4)] == [START + 10, START + 11, START + 13]
 
 
@@ -88,7 +88,7 @@ def test_only_calls_that_have_ended_surely_keep_others_waiting() -> None:
     window = open_window(Rate(3, per=10))
     window.take(3, START)
     assert window.earliest_at(3, START) == START
-    window.settle(2, START, START)
+    window.settle(2, 2, START, START)
     assert [window.earliest_at(cost, START) for cost in (1, 2)] == [START, START + 10]
 
 
@@ -97,7 +97,7 @@ def test_a_window_is_idle_once_nothing_is_counted() -> None:
     assert window.is_idle(START)
     window.take(1, START)
     assert not window.is_idle(START)
-    window.settle(1, START, START + 1)
+    window.settle(1, 1, START, START + 1)
     assert not window.is_idle(START + 10.999)
     assert window.is_idle(START + 11)
 
@@ -107,31 +107,31 @@ def test_the_way_of_the_shortest_round_trip_is_credited_once_enough_were_seen() 
     window = open_window(Rate(permits, per=10))
     window.take(permits, START)
     for call in range(permits - 1):
-        window.settle(1, START, START + 0.1 + call / 100)
-    window.settle(1, START, START + 1)
+        window.settle(1, 1, START, START + 0.1 + call / 100)
+    window.settle(1, 1, START, START + 1)
     assert window.counted_for == 10, "so far all round trips are of one window"
     later = START + 0.1 + TRUSTED_WINDOWS * 10
     window.take(1, later)
-    window.settle(1, later, later + 2)
-    credit = CREDIT * 0.1 - BUNCH
+    window.settle(1, 1, later, later + 2)
+    credit = CREDIT * 0.1 - SLACK
     assert window.counted_for == pytest.approx(10 - credit)
     assert window.free_at(permits, later + 2) == pytest.approx(later + 2 + 10 - credit)
 
 
-def test_a_bunch_may_be_slower_than_its_round_trip_is_long() -> None:
+def test_round_trips_shorter_than_the_slack_earn_no_credit() -> None:
     window = open_window(Rate(1, per=1))
     trust(window)
     window.take(1, START)
-    window.settle(1, START, START + BUNCH / 2)
+    window.settle(1, 1, START, START + SLACK / 2)
     assert window.counted_for == 1
 
 
 def test_a_shorter_round_trip_takes_credit_back_from_calls_that_ended_before() -> None:
     window = used_up(TRUSTED_ROUND_TRIPS, per=10, lasting=1, trusted=True)
-    assert window.free_at(1, START + 2) == pytest.approx(START + 11 - CREDIT + BUNCH)
-    window.permits += 1
+    assert window.free_at(1, START + 2) == pytest.approx(START + 11 - CREDIT + SLACK)
+    window.limit += 1
     window.take(1, START + 2)
-    window.settle(1, START + 2, START + 2)
+    window.settle(1, 1, START + 2, START + 2)
     assert window.free_at(1, START + 2) == START + 11
 
 
@@ -145,7 +145,7 @@ def test_a_large_window_keeps_few_entries() -> None:
     for tick in range(6_400):
         now = START + tick / 10
         assert window.take(100, now)
-        window.settle(100, now, now)
+        window.settle(100, 100, now, now)
     assert window.used(START + 640) >= 64_000
     assert len(window.ends) <= SUB_WINDOWS + 1
 
@@ -154,17 +154,17 @@ def test_ends_in_one_sub_window_are_free_together_when_the_last_one_is() -> None
     window = open_window(Rate(6_400, per=64))
     for now in (START, START + 0.5, START + 1, START + 1.01):
         window.take(1_600, now)
-        window.settle(1_600, now, now)
+        window.settle(1_600, 1_600, now, now)
     assert [window.free_at(cost, START + 2) for cost in (1, 4_800, 4_801)] == [START + 65, START + 65, START + 65.01]
 
 
 def test_a_window_that_was_emptied_starts_a_new_sub_window() -> None:
     window = open_window(Rate(6_400, per=64))
-    window.settle(0, START - 100, START)  # slower than the window itself
+    window.settle(0, 0, START - 100, START)  # slower than the window itself
     window.round_trips = TRUSTED_ROUND_TRIPS
     assert window.used(START) == 0
     window.take(1, START)
-    window.settle(1, START, START + 0.5)
+    window.settle(1, 1, START, START + 0.5)
     assert window.used(START + 0.5) == 1
 
 
@@ -188,7 +188,7 @@ class PlainCount:
         self.first_at = min(self.first_at, now)
         is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + TRUSTED_WINDOWS * self.per
         if self.trusted or is_enough:
-            self.credit = max(0.0, CREDIT * min(self.trips) - BUNCH)
+            self.credit = max(0.0, CREDIT * min(self.trips) - SLACK)
         self.ended.append((now, cost))
         return started_at, cost
 
@@ -225,7 +225,7 @@ def run(window: Window, plains: list[PlainCount], steps: list[tuple[str, int, in
         elif step == "settle" and plains[0].under_way:
             settled = [plain.settle(number, now) for plain in plains]
             started_at, taken = settled[0]
-            window.settle(taken, started_at, now)
+            window.settle(taken, taken, started_at, now)
         for plain in plains:
             plain.ended = plain.left(now)  # what has left does not come back when the credit shrinks
         yield now
@@ -317,7 +317,7 @@ def test_no_strict_provider_counts_more_than_is_allowed(
             free_at = window.free_at(wanted, now)
             if ends and ends[0][0] <= free_at:
                 now, _, started_at, taken = heappop(ends)
-                window.settle(taken, started_at, now)
+                window.settle(taken, taken, started_at, now)
             else:
                 now = free_at
         provider.counted.append((now + way / 2 + jitter * moment, wanted))
@@ -331,7 +331,7 @@ def test_first_calls_that_build_their_connections_earn_no_credit() -> None:
     window.take(10, START)
     for _ in range(10):
         provider.counted.append((START + 0.5, 1))
-        window.settle(1, START, START + 0.5)
+        window.settle(1, 1, START, START + 0.5)
     now = window.free_at(10, START + 0.5)
     assert window.take(10, now)
     provider.counted.append((now, 10))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import anyio
 from attrs import frozen
 
-from ratesync.clock import Clock, timeout_at
+from ratesync.clock import MINIMUM_DELAY, Clock, timeout_at
 from ratesync.engine.admission import Admission, Entry, Pass, Refused
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
@@ -17,7 +17,7 @@ from ratesync.engine.settlement import Ledger, Settler
 from ratesync.engine.work import Action, Task
 from ratesync.errors import CostAboveLimit, LimiterError, QueueError
 from ratesync.model.batch import Reply
-from ratesync.model.event import BackendFailed, CallFinished, LanePaused, LeaseRefused
+from ratesync.model.event import BackendFailed, CallFinished, LaneParked, LanePaused, LeaseRefused
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation, OperationState
@@ -25,7 +25,7 @@ from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unkno
 from ratesync.model.quota import Observation
 from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
-from ratesync.rules.verdict import is_failure, is_throttled
+from ratesync.rules.verdict import Hold, is_failure, is_throttled
 
 _GIVE_BACK_WITHIN = 2.0
 """Seconds that giving back may take a call that was broken off; then its leases lapse."""
@@ -58,7 +58,7 @@ class Call:
         self.size = len(tasks)
         """How many leases it is about."""
         self.is_given_back = tasks[0].action is Action.LEAVE
-        self.is_suspect = tasks[0].action is Action.SEND and tasks[0].is_suspect
+        self.is_suspect = tasks[0].is_suspect
         self.is_settled = False
         """Set when the queue has been told, or it was given up to tell it."""
         self._desk = desk
@@ -180,7 +180,7 @@ class Call:
         elif outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
             self._known = [Settlement(task.lease, unsent=tuple(item.id for item in task.items))]
-            await self._leave([Applied()], operation)
+            await self._leave([Applied()], [], operation)
         else:
             await self._conclude([(task, operation, outcome)], [outcome])
 
@@ -220,30 +220,53 @@ class Call:
         # The budget is counted in calls, as a batch is sent again as a batch.
         if any(task.items[0].attempts == 0 for task, _, _ in judged):
             desk.health.earn_retry(self.lane)
-        in_doubt = any(isinstance(outcome, Unknown) for _, _, outcome in judged)
+        troubles = [answer for answer in answers if not isinstance(answer, Applied)]
+        in_doubt = any(isinstance(answer, Unknown) for answer in troubles)
         ledger = Ledger(
             self.lane,
             affordable=not in_doubt or desk.health.afford_retry(self.lane),
-            is_measured=self._pass is not None and self._pass.is_measured,
+            is_measured=bool(troubles) and self._pass is not None and self._pass.is_measured,
         )
         capabilities = desk.executor.providers[self.lane.provider].capabilities
-        desk.health.note_throttling(self.lane, throttled=any(map(is_throttled, answers)), admitted_at=self._admitted_at)
+        desk.health.note_throttling(
+            self.lane, throttled=any(map(is_throttled, troubles)), admitted_at=self._admitted_at
+        )
         for task, operation, outcome in judged:
             desk.settler.judge(task, operation, outcome, capabilities, ledger)
         self._known = [*ledger.settlements, *(Settlement(task.lease) for task in self._tasks[len(judged) :])]
-        await self._leave(answers, judged[0][1], feedback)
+        await self._leave(answers, troubles, judged[0][1], feedback)
         try:
             if ledger.stop_reason is not None:
                 await desk.queue.pause(Selector(*self.lane))
                 desk.notify(LanePaused(desk.clock.now(), self.lane, ledger.stop_reason))
-            elif ledger.hold_for:
-                await desk.admission.hold(self.lane, ledger.hold_for)
+            elif ledger.hold is not None:
+                await self._hold(ledger.hold)
         except QueueError as error:
             # The lane stays open: its next call will meet the same answer and try again to close it.
             desk.notify(BackendFailed(desk.clock.now(), type(error).__name__, 0.0))
 
-    async def _leave(self, answers: Sequence[Outcome], first: Operation, feedback: Feedback = NO_FEEDBACK) -> None:
-        """The provider answered, or did not, or was not asked: tell circuit and limiter."""
+    async def _hold(self, hold: Hold) -> None:
+        desk = self._desk
+        delay = max(hold.delay, MINIMUM_DELAY)
+        if hold.alarm is None:
+            await desk.admission.hold(self.lane, delay)
+            return
+        now = desk.clock.now()
+        desk.health.hold(self.lane, now + delay)
+        desk.notify(LaneParked(now, self.lane, now + delay, "untrusted", hold.alarm))
+        await desk.queue.park(self.lane, now + delay)
+
+    async def _leave(
+        self,
+        answers: Sequence[Outcome],
+        troubles: Sequence[Outcome],
+        first: Operation,
+        feedback: Feedback = NO_FEEDBACK,
+    ) -> None:
+        """The provider answered, or did not, or was not asked: tell circuit and limiter.
+
+        ``troubles`` are the answers that are not ``Applied``.
+        """
         desk = self._desk
         entered, self._pass = self._pass, None
         if entered is None:
@@ -251,13 +274,13 @@ class Call:
         if not answers:
             await desk.admission.hand_back(entered, sent=False)
             return
-        throttled = [answer for answer in answers if isinstance(answer, RetryLater) and is_throttled(answer)]
+        throttled = [answer for answer in troubles if isinstance(answer, RetryLater) and is_throttled(answer)]
         longest = desk.settler.settings.retry.max_delay
         waits = [min(answer.retry_after, longest) for answer in throttled if answer.retry_after is not None]
         now = self._desk.clock.now()
         duration = now - entered.admitted_at
         # One bad record must not open the circuit for its neighbours: a batch failed if all of it failed.
-        ok = not all(is_failure(answer) for answer in answers)
+        ok = len(troubles) < len(answers) or not all(map(is_failure, troubles))
         if self._desk.notify.active:
             counts = Counter(type(answer).__name__ for answer in answers)
             self._desk.notify(

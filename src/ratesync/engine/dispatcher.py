@@ -8,7 +8,6 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import anyio
-from attrs import evolve
 
 from ratesync.clock import MINIMUM_DELAY, sleep_until
 from ratesync.engine.call import Call, Desk
@@ -106,10 +105,8 @@ class Dispatcher:
 
     def _one_suspect_at_a_time(self, tasks: list[Task]) -> list[Task]:
         # Of several that may have brought a worker down, only the one under way can be to blame for the next time.
-        if tasks[0].action is not Action.SEND or not tasks[0].is_suspect:
-            return tasks
-        if any(call.is_suspect for call in self._calls):
-            return [evolve(task, action=Action.LEAVE, leave_for=_SUSPECT_DELAY) for task in tasks]
+        if tasks[0].is_suspect and any(call.is_suspect for call in self._calls):
+            return [Task(task.lease, task.items, Action.LEAVE, leave_for=_SUSPECT_DELAY) for task in tasks]
         return tasks
 
     async def _serve(self, call: Call) -> None:

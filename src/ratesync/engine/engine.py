@@ -153,6 +153,11 @@ class SyncEngine(AsyncContextManagerMixin):
             raise EngineClosed("the engine is not running: use it inside `async with SyncEngine(...) as engine`")
         self._tickets.check_process()
 
+    def _check_accepts(self) -> None:
+        self._check_open()
+        if self._role is Role.WORK:
+            raise EngineClosed("this engine only works (role 'work'): submit through one of role 'full' or 'submit'")
+
     async def submit(self, operation: Operation, *, wait: float | None = None) -> Ticket:
         """Accept one operation. When this returns, it will be carried out, as far as the queue's durability reaches.
 
@@ -162,13 +167,13 @@ class SyncEngine(AsyncContextManagerMixin):
         :raises EnqueueUncertain: the backend did not answer; submitting the same id again is safe.
         :raises EngineClosed: the engine is not running.
         """
-        return (await self.submit_many([operation], wait=wait))[0]
+        self._check_accepts()
+        (received,) = await self._intake.submit([operation], wait=wait)
+        return self._tickets.issue(received)
 
     async def submit_many(self, operations: Iterable[Operation], *, wait: float | None = None) -> list[Ticket]:
         """Accept all operations or none; a ticket for each in order. Raises as :meth:`submit`."""
-        self._check_open()
-        if self._role is Role.WORK:
-            raise EngineClosed("this engine only works (role 'work'): submit through one of role 'full' or 'submit'")
+        self._check_accepts()
         received = await self._intake.submit(list(operations), wait=wait)
         return [self._tickets.issue(answer) for answer in received]
 

@@ -20,7 +20,7 @@ from ratesync.model.batch import Capabilities
 from ratesync.model.event import BackendFailed, LeaseRefused, OperationDied, Settled
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation, OperationState
-from ratesync.model.outcome import Applied, Outcome, RetryLater, Unknown
+from ratesync.model.outcome import Applied, Outcome, Unknown
 from ratesync.model.settings import Settings
 from ratesync.model.work import Finished, Settlement
 from ratesync.protocols import QueueBackend
@@ -29,7 +29,9 @@ from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_thrott
 
 
 _MEASURING = 2
-"""Refusals in a row that a limiter may need to find a limit out; with more, the lane is held as well."""
+_MEASURED = 0.1
+"""Where the limiter finds the limit out by itself, the lane is held for this share of the usual time only, at so many
+refusals in a row: a few of them tell the limiter all it needs."""
 
 
 @define
@@ -40,10 +42,10 @@ class Ledger:
     affordable: bool = True
     """Whether the lane's retry budget can pay for sending the call's operations again."""
     is_measured: bool = False
-    """Whether the limiter finds the lane's limit out by itself, so that it knows when to go on after a refusal."""
+    """Whether the limiter finds the lane's limit out by itself."""
     settlements: list[Settlement] = field(factory=list[Settlement])
-    hold_for: float = 0.0
-    """Seconds for which the provider wants to be left alone; 0 for not at all."""
+    hold: Hold | None = None
+    """For how long, and why, the provider must be left alone, if it must."""
     stop_reason: str | None = None
     """Why the lane must be paused, if it must."""
 
@@ -73,9 +75,9 @@ class Settler:
             ledger.settlements.append(self.finish(task, OperationState.COMPLETED, outcome))
             return
         throttles = self.health.throttles(ledger.lane) if is_throttled(outcome) else 0
-        if ledger.is_measured and 0 < throttles <= _MEASURING and not _is_timed(outcome):
-            ledger.settlements.append(Settlement(task.lease))
-            return
+        fraction = self.random.random()
+        if ledger.is_measured and 0 < throttles <= _MEASURING:
+            fraction *= _MEASURED
         item = task.items[0]
         verdict = judge(
             outcome,
@@ -87,7 +89,7 @@ class Settler:
             sent_before=item.sent_as != 0,
             circuit_closed=self.health.is_closed(ledger.lane),
             affordable=ledger.affordable,
-            fraction=self.random.random(),
+            fraction=fraction,
         )
         ledger.settlements.append(self._settlement(task, verdict, ledger))
 
@@ -99,8 +101,9 @@ class Settler:
                 ids = tuple(item.id for item in task.items)
                 resume_at = self.clock.now() + max(delay, MINIMUM_DELAY)
                 return Settlement(task.lease, attempted=ids, counted=counted, sent=sent, resume_at=resume_at)
-            case Hold(delay):
-                ledger.hold_for = max(ledger.hold_for, delay, MINIMUM_DELAY)
+            case Hold(delay, alarm):
+                known = ledger.hold or verdict
+                ledger.hold = Hold(max(delay, known.delay), known.alarm or alarm)
             case Stop(reason):
                 ledger.stop_reason = reason
         return Settlement(task.lease)
@@ -112,7 +115,7 @@ class Settler:
         except InvalidPayload:
             state = OperationState.DEAD
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
-        return Settlement(task.lease, tuple(Finished(item.id, state, result) for item in task.items))
+        return Settlement(task.lease, tuple([Finished(item.id, state, result) for item in task.items]))
 
     async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
         """Hand the settlements of calls, each of one lane, to the queue in one piece.
@@ -170,8 +173,3 @@ class Settler:
         for done in dead:
             outcome = decode_outcome(done.result)
             self.notify(OperationDied(now, lane, done.id, "" if isinstance(outcome, Applied) else outcome.reason))
-
-
-def _is_timed(outcome: Outcome) -> bool:
-    """Whether the provider has told how long to wait."""
-    return isinstance(outcome, RetryLater) and bool(outcome.retry_after)

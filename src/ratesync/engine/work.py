@@ -50,11 +50,8 @@ class Task:
     """For FINISH: what the items came to; None if they cancelled each other out."""
     leave_for: float = 0.0
     """For LEAVE: seconds before it is offered again."""
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether a worker lost its lease while it held this: it may be what brought the worker down."""
-        return any(item.lapses for item in self.items)
+    is_suspect: bool = False
+    """For SEND: whether a worker lost its lease while it held this. It may be what brought the worker down."""
 
 
 @frozen
@@ -70,10 +67,11 @@ class Planner:
         tasks = [self._task(lease, capabilities, now) for lease in leases]
         if len(tasks) == 1:
             return [tasks]
-        sendable = [task for task in tasks if task.action is Action.SEND and not task.is_suspect]
+        sends = [task for task in tasks if task.action is Action.SEND]
+        sendable = [task for task in sends if not task.is_suspect]
         grouped = group(sendable, _label, capabilities.batch_max)
         # A suspect travels alone: should it strike again, it takes nobody with it.
-        alone = [[task] for task in tasks if task.action is Action.SEND and task.is_suspect]
+        alone = [[task] for task in sends if task.is_suspect]
         lookups = [[task] for task in tasks if task.action is Action.LOOKUP]
         rest = [task for task in tasks if task.action in {Action.FINISH, Action.LEAVE}]
         return grouped + alone + lookups + ([rest] if rest else [])
@@ -89,7 +87,7 @@ class Planner:
             return Task(lease, items, Action.FINISH)
         if items[0].sent_as and (repeat := decide_repeat(operation, capabilities)) is not Repeat.SEND:
             return self._doubtful(lease, items, operation, repeat)
-        return Task(lease, items, Action.SEND, operation)
+        return Task(lease, items, Action.SEND, operation, is_suspect=any(item.lapses for item in items))
 
     def _readable(self, lease: Lease, now: float) -> list[Pending] | Task:
         """The operations of a mailbox up to the first that cannot be tried; a task if that is the very first."""

@@ -116,6 +116,7 @@ class HttpCaller:
         :param json: sent as JSON unless None. :param content: bytes to send as they are, instead.
         :param headers: for this call; they win over the caller's own.
         :raises NotSent: the request surely did not reach the provider.
+        :raises Untrusted: nor did it find one that could prove to be the provider: TLS failed.
         :raises CallTimeout: ``timeout`` passed. :raises AnswerLost: sent, and no whole answer came back.
         :raises InvalidResponse: the answer's encoding cannot be undone.
         :raises ResponseTooLarge: the answer is larger than allowed.

@@ -1,4 +1,4 @@
-"""What an exception of an HTTP client means: surely not sent, or sent and the answer lost.
+"""What an exception of an HTTP client means: not trusted, surely not sent, or sent and the answer lost.
 
 Exceptions are told by the names of their classes, so that httpx, its forks and other transports under its API are all
 understood without being imported.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from collections.abc import Iterator
 
-from ratesync.errors import AnswerLost, NotSent, ProviderError
+from ratesync.errors import AnswerLost, NotSent, ProviderError, Untrusted
 
 _NOT_SENT = frozenset(
     {
@@ -42,8 +43,11 @@ def call_failure(error: Exception, origin: object) -> ProviderError:
     nothing of the exception's text, in which there may be a URL with its query.
     """
     problem = _problem(error)
-    if _names(_authority(error)) & _NOT_SENT:
-        return NotSent(f"no request reached {origin} ({problem})")
+    names = _names(_authority(error))
+    if names & _NOT_SENT:
+        is_broken = str(origin).startswith("https:") and "ProxyError" not in names and any(map(_is_tls, _chain(error)))
+        kind = Untrusted if is_broken else NotSent
+        return kind(f"no request reached {origin} ({problem})")
     return AnswerLost(f"the answer of {origin} was lost ({problem})")
 
 
@@ -61,16 +65,29 @@ def _names(error: BaseException) -> frozenset[str]:
     return frozenset(kind.__name__ for kind in type(error).__mro__)
 
 
-def _problem(error: Exception) -> str:
-    """The exception's class, and what TLS or the operating system said underneath."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what was underneath."""
     link: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
         if link is None:
             break
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _is_tls(error: BaseException) -> bool:
+    """Whether a TLS handshake ended so. A connection that is refused, and not reset, never got that far."""
+    if isinstance(error, ssl.SSLError):
+        return not isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError)  # those two only ask to wait
+    return isinstance(error, ConnectionResetError)
+
+
+def _problem(error: Exception) -> str:
+    """The exception's class, and what TLS or the operating system said underneath."""
+    for link in _chain(error):
         word = _word(link)
         if word is not None:
             return f"{type(error).__name__}: {word}"
-        link = link.__cause__ or link.__context__
     return type(error).__name__
 
 

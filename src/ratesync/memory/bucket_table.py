@@ -30,8 +30,8 @@ SWEEP_REST = 1.0
 class BucketTable:
     """All buckets in use. Those that are idle are dropped little by little, as others are used: no task does it."""
 
-    alone_since: float
-    """Instant before which others may have used the quotas."""
+    alone_since: float | None = None
+    """Instant before which others may have used the quotas; None: the first use, when it comes."""
     _buckets: dict[tuple[Scope, Quota], Bucket] = field(factory=dict[tuple[Scope, Quota], Bucket], init=False)
     _round: deque[Bucket] = field(factory=deque[Bucket], init=False)
     """The same buckets, in the order in which they are looked at."""
@@ -56,6 +56,8 @@ class BucketTable:
         """
         if self._added or now >= self._sweep_at:
             self._sweep(now)
+        if self.alone_since is None:
+            self.alone_since = now
         claims: list[Claim] = []
         for demand in demands:
             scope, quota, cost = demand
@@ -67,7 +69,7 @@ class BucketTable:
         return claims
 
     def _add(self, scope: Scope, quota: Quota, now: float) -> Bucket:
-        meter = open_meter(quota, now, self.alone_since)
+        meter = open_meter(quota, now, now if self.alone_since is None else self.alone_since)
         bucket = self._buckets[scope, quota] = Bucket(scope, quota, meter, -math.inf)
         self._round.append(bucket)
         self._added += 1

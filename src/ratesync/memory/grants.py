@@ -18,7 +18,7 @@ from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 class Grants:
     """Takes permits and gives them back. The instants handed in must not go backwards."""
 
-    def __init__(self, alone_since: float) -> None:
+    def __init__(self, alone_since: float | None = None) -> None:
         self.table = BucketTable(alone_since)
         self._holds = Holds()
         self._granted: dict[int, tuple[Permit, Sequence[Claim]]] = {}
@@ -67,7 +67,7 @@ class Grants:
             for place, bucket in enumerate(buckets):
                 if place == sure or may_be_meant(feedback.cause, bucket.quota):
                     bucket.meter.refuse(permit.granted_at, now, is_sure=place == sure)
-        hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
+        hold_for = observation.hold_for
         if hold_for > 0:
             for bucket in buckets:
                 self._holds.hold(bucket.scope, now + hold_for, now)

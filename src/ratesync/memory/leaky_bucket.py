@@ -1,4 +1,4 @@
-"""Leaky buckets made of ``aiolimiter``, one for each connection."""
+"""Leaky buckets made of ``aiolimiter``."""
 
 from __future__ import annotations
 
@@ -12,34 +12,39 @@ from ratesync.clock import MINIMUM_DELAY
 from ratesync.errors import ConfigurationError
 from ratesync.model.quota import Scope
 
+BucketKey = tuple[Scope, float, float]
+"""Scope, permits, and seconds in which one of them leaks away."""
+
 HALVINGS = 40
 """Steps in which the room of a bucket is found: to a part in 10^12."""
 
-LOOKS = 2
-"""Buckets looked at in each use: more than one, so that what is idle goes faster than new ones come."""
+LOOKS = 4
+"""Buckets looked at before each call: more than a call uses, so that what is idle goes faster than new ones come."""
 
 
 class LeakyBucket:
-    """What flows to one connection.
+    """What flows through one scope.
 
     ``pace`` is the seconds in which one permit leaks away. ``line`` is held by the first of those who wait, as the
     limiter's own line would let small costs pass big ones.
     """
 
-    __slots__ = ("limiter", "line", "pace", "scope")
+    __slots__ = ("callers", "limiter", "line", "pace", "scope")
 
     def __init__(self, scope: Scope, *, burst: float, pace: float) -> None:
         from aiolimiter import AsyncLimiter
 
         self.scope = scope
         self.pace = pace
+        self.callers = 0
+        """Who waits for it, or is about to."""
         self.limiter = AsyncLimiter(burst, burst * pace)
         self.line = anyio.Lock(fast_acquire=True)
 
     @property
     def is_idle(self) -> bool:
         """True if the bucket is empty and nobody waits for it."""
-        return not self.line.locked() and self.limiter.has_capacity(self.limiter.max_rate)
+        return not self.callers and self.limiter.has_capacity(self.limiter.max_rate)
 
     @property
     def room(self) -> float:
@@ -66,38 +71,39 @@ class LeakyBucket:
 
 @define(eq=False)
 class LeakyBuckets:
-    """The buckets in use. Empty ones are dropped as others are used."""
+    """The buckets in use, by scope, size and pace. Empty ones are dropped as others are used."""
 
-    burst: float
-    """Size of a bucket in permits."""
-    pace: float
-    """Seconds in which one permit leaks away."""
-    _buckets: dict[Scope, LeakyBucket] = field(factory=dict[Scope, LeakyBucket], init=False)
-    _round: deque[LeakyBucket] = field(factory=deque[LeakyBucket], init=False)
+    _buckets: dict[BucketKey, LeakyBucket] = field(factory=dict[BucketKey, LeakyBucket], init=False)
+    _round: deque[tuple[BucketKey, LeakyBucket]] = field(factory=deque[tuple[BucketKey, LeakyBucket]], init=False)
     """The same buckets, in the order in which they are looked at."""
 
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def of(self, scope: Scope) -> LeakyBucket:
-        """The bucket of a scope. Use it before other tasks run: empty buckets can be dropped later.
+    def of(self, scope: Scope, *, burst: float, pace: float) -> LeakyBucket:
+        """The bucket of a scope that holds ``burst`` permits and lets one leak away in ``pace`` seconds.
+
+        Use it before other tasks run: empty buckets can be dropped later.
 
         :raises ConfigurationError: the event loop is not asyncio's.
         """
-        bucket = self._buckets.get(scope) or self._add(scope)
-        for _ in range(LOOKS):
-            looked_at = self._round.popleft()
-            if looked_at is not bucket and looked_at.is_idle:
-                del self._buckets[looked_at.scope]
-            else:
-                self._round.append(looked_at)
-        return bucket
+        key = (scope, burst, pace)
+        return self._buckets.get(key) or self._add(key)
 
-    def _add(self, scope: Scope) -> LeakyBucket:
+    def sweep(self) -> None:
+        """Drop some of those that are empty, before others are used."""
+        for _ in range(min(LOOKS, len(self._round))):
+            key, bucket = self._round.popleft()
+            if bucket.is_idle:
+                del self._buckets[key]
+            else:
+                self._round.append((key, bucket))
+
+    def _add(self, key: BucketKey) -> LeakyBucket:
         require_asyncio()
-        bucket = LeakyBucket(scope, burst=self.burst, pace=self.pace)
-        self._buckets[scope] = bucket
-        self._round.append(bucket)
+        scope, burst, pace = key
+        bucket = self._buckets[key] = LeakyBucket(scope, burst=burst, pace=pace)
+        self._round.append((key, bucket))
         return bucket
 
 

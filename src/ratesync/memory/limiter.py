@@ -19,8 +19,8 @@ from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusa
 class MemoryLimiter:
     """Grants permits exactly, to the callers of one process on one event loop. Runs on asyncio and on trio.
 
-    What is used lives with the process: one that is started anew does not know what the last one used. So for the
-    first window of each rate (at most a minute) calls go one at a time, until an answer tells how much is left: one of
+    What is used lives with the process: one that is started anew does not know what the last one used. So in the first
+    window of each rate since its first use (at most a minute) calls go one at a time, until an answer tells how much is left: one of
     them may be refused, and then nothing is sent until the window has passed. Where nobody used the quotas before, say
     so with ``cold_start=False``. A :class:`~ratesync.Budget` counts from the start of the process, and is corrected by
     what the provider tells.
@@ -36,7 +36,7 @@ class MemoryLimiter:
 
     def __init__(self, *, clock: Clock | None = None, cold_start: bool = True) -> None:
         self._clock = clock or SystemClock()
-        self._grants = Grants(self._clock.now() if cold_start else -math.inf)
+        self._grants = Grants(None if cold_start else -math.inf)
         self._arrivals = count()
 
     async def open(self) -> None:

@@ -65,7 +65,9 @@ class LaneParked:
     lane: Lane
     until: float
     reason: str
-    """"quota", "throttled" or "circuit"."""
+    """"quota", "throttled", "circuit" or "untrusted"."""
+    detail: str = ""
+    """What is wrong, where somebody should look at it: for "untrusted", what TLS said."""
 
 
 @frozen

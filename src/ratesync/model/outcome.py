@@ -18,6 +18,9 @@ class Cause(StrEnum):
     """The provider answered that it cannot serve now (503): not applied, and not this operation's fault."""
     NOT_SENT = "not_sent"
     """The request did not reach the provider: surely not applied, and not this operation's fault."""
+    UNTRUSTED = "untrusted"
+    """Who answered could not prove to be the provider (TLS): surely not applied, the lane waits, no attempt is
+    counted."""
     UNAUTHORISED = "unauthorised"
     """The credentials were refused: the lane is paused until the host resumes it, no attempt is counted."""
 

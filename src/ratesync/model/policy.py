@@ -31,6 +31,8 @@ class RetryPolicy:
     """Upper end of the first delay. Default 1 s."""
     max_delay: float = field(default=300.0, validator=gt(0))
     """Upper end of every delay, also of what a provider asks for with Retry-After. Default 300 s."""
+    untrusted_delay: float = field(default=600.0, validator=[gt(0), le(86_400)])
+    """How long a connection is left alone after a TLS certificate or handshake failed, at most a day. Default 600 s."""
     max_lapses: int = field(default=3, validator=ge(1))
     """Lost leases without any outcome before the operation counts as poison and becomes a dead letter. Default 3."""
     budget_ratio: float = field(default=0.1, validator=_ratio)

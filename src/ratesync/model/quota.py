@@ -202,6 +202,12 @@ class Observation:
     feedback: Feedback = NO_FEEDBACK
     """What the answer told of the provider's quotas."""
 
+    @property
+    def hold_for(self) -> float:
+        """Seconds for which the connection is to be left alone; 0.0 for not at all."""
+        asked_for = self.retry_after or 0.0 if self.throttled else 0.0
+        return max(asked_for, self.feedback.hold_for or 0.0)
+
 
 @frozen
 class QuotaState:

@@ -7,7 +7,7 @@ import math
 from attrs import define, field
 
 from ratesync.model.feedback import Reading
-from ratesync.rules.estimate import Estimate, Refused, cut, next_step, prove, raise_
+from ratesync.rules.estimate import Estimate, Refused, cut, next_step, probe, prove
 from ratesync.rules.window import EXACT_PERMITS, SUB_WINDOWS, Window
 
 UNLIMITED = 1 << 62
@@ -21,6 +21,10 @@ CALM = 0.2
 
 Otherwise it may have forgotten calls already that are counted here, and that a step was accepted tells nothing before
 a whole window has passed."""
+
+
+HOLD = 1.0
+"""Seconds for which a step is kept even then: a fixed window that ends meanwhile lets through what none does else."""
 
 
 @define(eq=False)
@@ -59,18 +63,20 @@ class AdaptiveWindow:
     @property
     def limit(self) -> int | None:
         """Most permits now; None before the first refusal."""
-        limit = self.estimate.limit
-        return None if limit is None else max(limit, self.floor)
+        return self.estimate.limit
 
     def take(self, cost: int, now: float, kept: int = 0) -> bool:
         """Take permits for a call that starts now."""
         window = self.window
         if cost > self.floor:
-            self.floor = cost
+            self._lift_floor(cost)
         if window.under_way + window.spent + cost + kept <= self.at_once:
             window.under_way += cost
             return True
         return self._take(cost, now, kept)
+
+    def _lift_floor(self, cost: int) -> None:
+        self.floor = cost
 
     def _take(self, cost: int, now: float, kept: int) -> bool:
         self._conclude(now)
@@ -86,19 +92,19 @@ class AdaptiveWindow:
         if is_trying:
             self.filled_at = now
             self.at_once = self.window.limit
-        if not self._may_raise(now):
+        return self._probe(cost, now, kept)
+
+    def _probe(self, cost: int, now: float, kept: int) -> bool:
+        """Take permits although the window is full, if a probe is due and all of the last step was accepted."""
+        if self.trial or now < self.estimate.probe_at:
+            return False
+        if self.window.free_at(cost - next_step(self.estimate, cost), now, kept) > now:
             return False
         is_calm = self.window.free_at(1, now) > now + CALM * self.per
-        raised = raise_(self.estimate, cost, 0.0 if is_calm else (1 + CALM) * self.per, now)
-        if self.window.used(now) + cost + kept > (raised.limit or 0):
-            return False
-        self._follow(raised)
+        self._follow(probe(self.estimate, cost, HOLD if is_calm else (1 + CALM) * self.per, now))
         self.window.under_way += cost
         self.trial = cost
         return True
-
-    def _may_raise(self, now: float) -> bool:
-        return self.trial == 0 and now >= self.estimate.probe_at
 
     def refund(self, cost: int) -> None:
         """The call was not made."""
@@ -107,15 +113,16 @@ class AdaptiveWindow:
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """The call ended. It was accepted if no refusal follows."""
-        self.window.settle(cost, charged, granted_at, now)
+        window = self.window
+        window.settle(cost, charged, granted_at, now)
         self.accepted += charged
         self.charged = charged
-        if granted_at >= self.watched_from and granted_at <= self.filled_at:
+        if self.watched_from <= granted_at <= self.filled_at:
             self.trial = max(0, self.trial - cost)
             self.has_proof = True
-        if len(self.window.ends) > EXACT_PERMITS:
-            self.window.used(now)
-            self.window.grain = self.per / SUB_WINDOWS
+        if len(window.ends) > EXACT_PERMITS:
+            window.used(now)
+            window.grain = self.per / SUB_WINDOWS
 
     def learn(self, reading: Reading, granted_at: float, now: float) -> None:
         """A reading tells of a declared quota."""
@@ -125,7 +132,10 @@ class AdaptiveWindow:
         charged, self.charged = self.charged, 0
         self.accepted -= charged
         self.has_proof = False
-        refused = Refused(charged, granted_at, self.window.used(now) - charged, self.accepted, self.floor)
+        used = self.window.used(now) - charged
+        if self.estimate.target is None and used <= 0:
+            return  # nothing was accepted yet, so there is nothing to measure
+        refused = Refused(charged, granted_at, used, self.accepted, self.floor)
         estimate = cut(self.estimate, refused, self.per, now)
         if estimate.cut_at > self.estimate.cut_at:
             self.accepted = self.trial = 0
@@ -139,7 +149,7 @@ class AdaptiveWindow:
         """Tell whether nothing is counted any more, and the estimate is too old to be of use."""
         if self.window.used(now):
             return False
-        return self.estimate.target is None or now >= self.estimate.cut_at + KEPT_FOR
+        return self.estimate.target is None or now >= self.window.last_began_at + KEPT_FOR
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""

@@ -18,8 +18,7 @@ def window_starts(quota: FixedWindow) -> NextStart:
     def next_start(now: float) -> float:
         midnight = datetime.fromtimestamp(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)
         begun = midnight.timestamp()
-        start = begun + ((now - begun) // quota.per + 1) * quota.per
-        return min(start, _following(midnight, Period.DAY).timestamp())
+        return min(_next_of(begun, quota.per, now), _following(midnight, Period.DAY).timestamp())
 
     return next_start
 
@@ -45,9 +44,14 @@ def starts_every(per: float, one_start: float) -> NextStart:
     """Every ``per`` seconds, ``one_start`` among them."""
 
     def next_start(now: float) -> float:
-        return one_start + ((now - one_start) // per + 1) * per
+        return _next_of(one_start, per, now)
 
     return next_start
+
+
+def _next_of(one_start: float, per: float, now: float) -> float:
+    start = one_start + ((now - one_start) // per + 1) * per
+    return start if start > now else start + per  # rounding can find the start that is now
 
 
 def _after(midnight: datetime, late: timedelta) -> float:

@@ -20,8 +20,8 @@ import math
 from attrs import evolve, frozen
 
 FIRST_WAIT = 2.0
-LONGEST_WAIT = 10.0
-"""Seconds from a cut to the next probe. They double with each probe that fails."""
+WAIT = 10.0
+"""Seconds from a cut to the next probe: after a surprise, as its measure may be low, and after a probe that failed."""
 
 GROWTH = 3
 """A probe begins with one permit above the target. Each step is so many times the one before that was accepted."""
@@ -54,14 +54,14 @@ class Estimate:
     """Instant at which they were first let through."""
     probe_at: float = -math.inf
     """Instant from which the next step may be tried."""
-    wait: float = FIRST_WAIT
+    wait: float = WAIT
     """Seconds from a failed probe to the next one."""
     cut_at: float = -math.inf
-    """Instant of the last refusal that was a surprise: calls granted before it belong to it."""
+    """Instant of the last refusal that cut the target. Refusals of calls granted before belong to it."""
     measured: int = 0
-    """Permits that were accepted when it was cut, or under way and not refused since."""
+    """Permits that were accepted when the target was cut, or under way and not refused since."""
     was_probe: bool = False
-    """It was cut because a probe failed."""
+    """The target was cut because a probe failed."""
     is_proven: bool = True
     """A call that was granted after the cut has been accepted."""
     resume_at: float = -math.inf
@@ -69,7 +69,7 @@ class Estimate:
     rest: float = 0.0
     """Seconds between those calls."""
     locked_for: float = 0.0
-    """Seconds from the last cut to the first accepted call, if others were refused between."""
+    """Seconds from the last cut to the first accepted call, if calls granted after the cut were refused; else 0.0."""
     memory: float = 0.0
     """Seconds for which a step has to hold before it is believed; 0.0 if one window is enough."""
     version: int = 0
@@ -97,13 +97,14 @@ class Refused:
 
 def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimate:
     """The estimate after a refusal that came ``now``, for a window of ``per`` seconds."""
+    version = estimate.version + 1
     if estimate.target is not None and refused.granted_at < estimate.cut_at:
         measured = max(refused.floor, estimate.measured - refused.cost)
-        return _next(estimate, measured=measured, target=min(estimate.target, measured), step=0)
+        return evolve(estimate, version=version, measured=measured, target=min(estimate.target, measured))
     if not estimate.is_proven:
         rest = 2 * estimate.rest if estimate.resume_at > estimate.cut_at else max(FIRST_REST * per, estimate.rest)
         rest = min(rest, max(per, LONGEST_REST))
-        return _next(estimate, rest=rest, resume_at=now + rest)
+        return evolve(estimate, version=version, rest=rest, resume_at=now + rest)
     measured = max(refused.floor, refused.used if estimate.limit is None else min(estimate.limit, refused.used))
     target, memory = measured, estimate.memory
     if estimate.target is not None and estimate.step and memory:
@@ -111,13 +112,12 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
     if not estimate.step and estimate.locked_for > LONG * per and now < estimate.cut_at + 2 * estimate.locked_for:
         target = min(target, int(refused.accepted * per / (now - estimate.cut_at)))
         memory = max(memory, estimate.locked_for)
-    wait = min(2 * estimate.wait, max(LONGEST_WAIT, estimate.wait)) if estimate.step else estimate.wait
-    return _next(
+    return evolve(
         estimate,
+        version=version,
         target=max(refused.floor, target),
         step=0,
-        probe_at=now + (wait if estimate.step else max(FIRST_WAIT, memory)),
-        wait=wait,
+        probe_at=now + (estimate.wait if estimate.step else max(FIRST_WAIT, memory)),
         cut_at=now,
         measured=measured,
         was_probe=estimate.step > 0,
@@ -130,37 +130,34 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
 
 def prove(estimate: Estimate, now: float) -> Estimate:
     """The estimate after a call that was granted after the cut came back accepted ``now``."""
+    version = estimate.version + 1
     if estimate.resume_at <= estimate.cut_at:
-        return _next(estimate, is_proven=True, rest=estimate.rest / 2, wait=min(estimate.wait, LONGEST_WAIT))
+        return evolve(estimate, version=version, is_proven=True, rest=estimate.rest / 2, wait=WAIT)
     locked_for = now - estimate.cut_at
     wait = max(estimate.wait, locked_for / LOCKED_OUT) if estimate.was_probe else estimate.wait
     probe_at = now + (wait if estimate.was_probe else max(FIRST_WAIT, estimate.memory))
-    return _next(estimate, is_proven=True, locked_for=locked_for, wait=wait, probe_at=probe_at)
+    return evolve(estimate, version=version, is_proven=True, locked_for=locked_for, wait=wait, probe_at=probe_at)
 
 
 def next_step(estimate: Estimate, cost: int) -> int:
     """The permits that a call of that cost adds to the limit if it is let through as a probe."""
-    assert estimate.target is not None
-    target = estimate.target + estimate.step
+    target = (estimate.target or 0) + estimate.step
     most = max(1, int(target * LARGEST_STEP))
     return max(1, cost, min(GROWTH * estimate.step, most))
 
 
-def raise_(estimate: Estimate, cost: int, held_for: float, now: float) -> Estimate:
+def probe(estimate: Estimate, cost: int, held_for: float, now: float) -> Estimate:
     """The estimate when a call of that cost is let through though the window is full, as a probe is due.
 
     All of the last step was accepted.
     """
-    assert estimate.target is not None
-    return _next(
+    target = (estimate.target or 0) + estimate.step
+    return evolve(
         estimate,
-        target=estimate.target + estimate.step,
+        version=estimate.version + 1,
+        target=target,
+        measured=target,
         step=next_step(estimate, cost),
         raised_at=now,
         probe_at=now + max(held_for, estimate.memory),
-        wait=FIRST_WAIT if estimate.step else estimate.wait,
     )
-
-
-def _next(estimate: Estimate, **changes: object) -> Estimate:
-    return evolve(estimate, version=estimate.version + 1, **changes)

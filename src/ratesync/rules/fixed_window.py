@@ -36,7 +36,7 @@ class CountedWindow:
     """Seconds by which the provider's clock may differ."""
     ends_between: tuple[float, float]
     """The earliest and the latest instant at which the window may end by the provider's clock."""
-    per: float | None
+    per: float | None = None
     """Seconds from one start to the next, where the provider may tell when; None: only the calendar tells."""
     doubt_until: float = -math.inf
     """Until this instant calls go one at a time, as somebody else may have used permits before."""
@@ -89,17 +89,21 @@ class CountedWindow:
         limit = self.permits if reading.limit is None else max(1, reading.limit)
         self.limit = min(self.permits, limit)
         if reading.reset_after is not None and self.per is not None:
-            self._narrow(granted_at + reading.reset_after - ROUNDING, now + reading.reset_after + ROUNDING, self.per)
+            told = granted_at + reading.reset_after - ROUNDING, now + reading.reset_after + ROUNDING
+            self._narrow(told, now, self.per)
         if reading.remaining is not None:
             self.others = max(0, limit - reading.remaining - self.under_way - self.spent)
             self.doubt_until = -math.inf
 
-    def _narrow(self, earliest: float, latest: float, per: float) -> None:
+    def _narrow(self, told: tuple[float, float], now: float, per: float) -> None:
         """The window ends between these instants, too."""
-        narrowed = max(earliest, self.ends_between[0]), min(latest, self.ends_between[1])
-        if narrowed[0] > narrowed[1]:  # a contradiction: the provider knows best
-            narrowed = earliest, latest
+        narrowed = max(told[0], self.ends_between[0]), min(told[1], self.ends_between[1])
+        is_contradiction = narrowed[0] > narrowed[1]
+        if is_contradiction:  # the provider knows best
+            narrowed = told
         if narrowed[1] - narrowed[0] < per / 2:
+            if is_contradiction:
+                self.carried = self.spent if now >= told[0] else 0
             self.ends_between = narrowed
             self.guard = (narrowed[1] - narrowed[0]) / 2
             self.next_start = starts_every(per, narrowed[0] + self.guard)
@@ -107,6 +111,8 @@ class CountedWindow:
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
         self._turn(now)
+        if granted_at < self.began_at:
+            return  # it may have been for the window before
         if is_sure or now < self.doubt_until:
             self.others = max(0, self.limit - self.under_way - self.spent)
             self.doubt_until = -math.inf
@@ -122,9 +128,8 @@ class CountedWindow:
 
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""
-        if self.under_way and now < self.doubt_until:
-            return math.inf
-        return self._free_at(self.under_way, cost + kept, now)
+        free_at = self._free_at(self.under_way, cost + kept, now)
+        return max(free_at, self.doubt_until) if self.under_way else free_at
 
     def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Surely not before this instant, whatever calls under way do."""
@@ -137,7 +142,7 @@ class CountedWindow:
         next_at = self.ends_between[1]
         if under_way + self.carried + cost <= self.limit:
             return next_at
-        return math.inf if under_way else self._end_after(next_at)[1]
+        return self._end_after(next_at)[1] if under_way + cost <= self.limit else math.inf
 
     def _turn(self, now: float) -> None:
         """Begin the next window if this one has surely ended."""
@@ -157,23 +162,18 @@ class CountedWindow:
 def open_fixed_window(quota: FixedWindow, now: float, *, doubt_until: float) -> CountedWindow:
     """The window that is on, in which nothing is used."""
     guard = min(GUARD * quota.per, MOST_GUARD)
-    return _open(quota.permits, window_starts(quota), now, guard=guard, per=quota.per, doubt_until=doubt_until)
+    window = _open(quota, window_starts(quota), guard, now)
+    window.per, window.doubt_until = quota.per, min(doubt_until, window.ends_between[1])
+    return window
 
 
 def open_budget(quota: Budget, now: float) -> CountedWindow:
     """The day or month that is on, of which nothing is used."""
-    return _open(quota.permits, budget_starts(quota), now, guard=MOST_GUARD, per=None, doubt_until=-math.inf)
+    return _open(quota, budget_starts(quota), MOST_GUARD, now)
 
 
-def _open(
-    permits: int, next_start: NextStart, now: float, *, guard: float, per: float | None, doubt_until: float
-) -> CountedWindow:
+def _open(quota: FixedWindow | Budget, next_start: NextStart, guard: float, now: float) -> CountedWindow:
     start = next_start(now)
     return CountedWindow(
-        permits=permits,
-        next_start=next_start,
-        guard=guard,
-        ends_between=(start - guard, start + guard),
-        per=per,
-        doubt_until=min(doubt_until, start + guard),
+        permits=quota.permits, next_start=next_start, guard=guard, ends_between=(start - guard, start + guard)
     )

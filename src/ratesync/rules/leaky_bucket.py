@@ -32,6 +32,8 @@ class Bucket:
     """Permits of calls that have not ended."""
     read_at: float = -math.inf
     """When the call was granted whose answer told last how the bucket stands."""
+    ended_at: tuple[float, float] = (-math.inf, -math.inf)
+    """When the last two calls ended."""
     limit: int = field(init=False)
     """What the bucket holds now: less than declared where the provider tells so."""
 
@@ -53,6 +55,7 @@ class Bucket:
         """The call ended: what it was charged begins to come back."""
         self.missing = self._missing(now) + charged
         self.under_way -= cost
+        self.ended_at = self.ended_at[1], now
 
     def learn(self, reading: Reading, granted_at: float, now: float) -> None:
         """What the provider finds missing beyond our own calls, others took."""
@@ -65,8 +68,10 @@ class Bucket:
             return
         told = limit - reading.remaining - (now - granted_at) * self.restore
         own = self._missing(now)
-        self.missing = max(0.0, told - self.under_way, 0.0 if self.is_in_doubt else own)
-        self.is_in_doubt = False
+        if self.is_in_doubt and self.ended_at[0] <= granted_at:  # else a call ended meanwhile that may not be in it
+            self.is_in_doubt = False
+            own = min(own, max(0.0, told))
+        self.missing = max(told - self.under_way, own)
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure that this bucket was empty, it is."""

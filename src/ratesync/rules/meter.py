@@ -82,18 +82,20 @@ def open_meter(quota: Quota, now: float, alone_since: float) -> Meter:
 
     ``alone_since`` is the instant before which others may have used the quota, unknown to us.
     """
+    meter: Meter
     match quota:
         case Rate():
-            return open_window(quota, doubt_until=min(alone_since + quota.per, alone_since + LONGEST_DOUBT))
+            meter = open_window(quota, doubt_until=alone_since + min(quota.per, LONGEST_DOUBT))
         case FixedWindow():
-            return open_fixed_window(quota, now, doubt_until=min(alone_since + quota.per, alone_since + LONGEST_DOUBT))
+            meter = open_fixed_window(quota, now, doubt_until=alone_since + min(quota.per, LONGEST_DOUBT))
         case Budget():
-            return open_budget(quota, now)
+            meter = open_budget(quota, now)
         case LeakyBucket():
-            return open_bucket(quota, now, alone_since)
+            meter = open_bucket(quota, now, alone_since)
         case Concurrency():
-            return Occupancy(quota.permits)
+            meter = Occupancy(quota.permits)
         case Penalty():
-            return PenaltyBox(quota.seconds)
+            meter = PenaltyBox(quota.seconds)
         case _:
-            return AdaptiveWindow(quota.per)
+            meter = AdaptiveWindow(quota.per)
+    return meter

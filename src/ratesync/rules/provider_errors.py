@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratesync.errors import NotSent, ProviderError, Throttled, Unauthorised, Unavailable, UnsafeRedirect
+from ratesync.errors import NotSent, ProviderError, Throttled, Unauthorised, Unavailable, UnsafeRedirect, Untrusted
 from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater, Unknown
 
 
@@ -14,12 +14,13 @@ def outcome_for_error(error: ProviderError) -> Outcome:
     """
     reason = str(error) or type(error).__name__
     match error:
+        case Untrusted():
+            return RetryLater(reason, Cause.UNTRUSTED)
         case NotSent():
             return RetryLater(reason, Cause.NOT_SENT)
-        case Throttled():
-            return RetryLater(reason, Cause.THROTTLED, error.retry_after)
-        case Unavailable():
-            return RetryLater(reason, Cause.UNAVAILABLE, error.retry_after)
+        case Throttled() | Unavailable():
+            cause = Cause.THROTTLED if isinstance(error, Throttled) else Cause.UNAVAILABLE
+            return RetryLater(reason, cause, error.retry_after)
         case Unauthorised():
             return RetryLater(reason, Cause.UNAUTHORISED)
         case UnsafeRedirect():

@@ -44,7 +44,9 @@ def match_cause(cause: ThrottleCause | None, quotas: Sequence[Quota]) -> int | N
 
 def may_be_meant(cause: ThrottleCause | None, quota: Quota) -> bool:
     """Whether a refusal may say something about the quota: a penalty follows each, the others follow their own."""
-    return cause is None or isinstance(quota, Penalty) or (cause is ThrottleCause.RATE and not isinstance(quota, Budget))
+    return (
+        cause is None or isinstance(quota, Penalty) or (cause is ThrottleCause.RATE and not isinstance(quota, Budget))
+    )
 
 
 def _is_window(quota: Quota, per: float) -> bool:

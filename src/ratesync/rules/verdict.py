@@ -61,6 +61,8 @@ class Hold:
 
     delay: float
     """Seconds."""
+    alarm: str | None = None
+    """What is wrong, if somebody should look at it: the provider cannot be trusted. None: it only asked to wait."""
 
 
 @frozen
@@ -136,7 +138,7 @@ def is_failure(outcome: Outcome) -> bool:
     Refusals do not: a provider that throttles, rejects or asks for credentials is there and answers.
     """
     if isinstance(outcome, RetryLater):
-        return outcome.cause in {Cause.NOT_SENT, Cause.UNAVAILABLE}
+        return outcome.cause in {Cause.NOT_SENT, Cause.UNTRUSTED, Cause.UNAVAILABLE}
     return isinstance(outcome, Unknown)
 
 
@@ -182,6 +184,8 @@ def _judge_later(outcome: RetryLater, policy: RetryPolicy, attempt: int, fractio
         return again
     if outcome.cause is Cause.UNAUTHORISED:
         return Stop(outcome.reason)
+    if outcome.cause is Cause.UNTRUSTED:
+        return Hold(policy.untrusted_delay, outcome.reason)
     if outcome.retry_after is not None and outcome.retry_after > 0:
         return Hold(min(outcome.retry_after, policy.max_delay))
     return Hold(backoff(policy, attempt, fraction))

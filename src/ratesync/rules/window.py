@@ -54,7 +54,7 @@ class Window:
     grain: float = 0.0
     """Ends of calls within so many seconds are kept together; 0.0 keeps each by itself."""
     doubt_until: float = -math.inf
-    """Until this instant calls go one at a time, as somebody else may have used permits before."""
+    """Until this instant, from ``others_until`` on, calls go one at a time: somebody else may have used permits."""
     limit: int = field(init=False)
     """Most permits now: less than declared where the provider tells so."""
     under_way: int = 0
@@ -94,7 +94,7 @@ class Window:
             self._forget(now)
             if self.under_way + self.spent + self.others > room:
                 return False
-        if self.under_way and now < self.doubt_until:
+        if self.under_way and self.others_until <= now < self.doubt_until:
             return False
         self.under_way += cost
         return True
@@ -167,7 +167,7 @@ class Window:
     def free_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Instant at which permits can be taken if nobody takes or gives back any until then."""
         free_at = self._without(self.used(now) + cost - self.limit + kept, now)
-        return math.inf if self.under_way and free_at < self.doubt_until else free_at
+        return max(free_at, self.doubt_until) if self.under_way and free_at >= self.others_until else free_at
 
     def earliest_at(self, cost: int, now: float, kept: int = 0) -> float:
         """Surely not before this instant, whatever calls under way do."""

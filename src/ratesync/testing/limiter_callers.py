@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,8 +15,21 @@ from attrs import define, field
 
 from ratesync.clock import Clock
 from ratesync.errors import PermitTimeout
-from ratesync.model.quota import Countable, Demand, Observation, Permit, Quota, Rate, Refusal, Scope
+from ratesync.model.quota import (
+    Budget,
+    Countable,
+    Demand,
+    FixedWindow,
+    LeakyBucket,
+    Observation,
+    Permit,
+    Quota,
+    Rate,
+    Refusal,
+    Scope,
+)
 from ratesync.protocols import Limiter
+from ratesync.rules.calendar import NextStart, budget_starts, window_starts
 
 NOTHING_TOLD = Observation()
 
@@ -74,33 +89,127 @@ async def calling(limiter: Limiter, clock: Clock, moment: float) -> AsyncGenerat
         raise error
 
 
-@define(eq=False)
-class CountedWindow:
-    """The calls of the last window."""
+class Count(Protocol):
+    """How a strict provider counts the calls of one quota at one scope. Instants must not go backwards."""
 
+    def count(self, cost: int, now: float) -> bool:
+        """A call arrives now. False: it is too many and refused, so it is not counted."""
+        ...
+
+    def used(self, now: float) -> float:
+        """Permits in use."""
+        ...
+
+
+@define(eq=False)
+class SlidingCount:
+    """The calls of the last ``per`` seconds."""
+
+    permits: int
+    per: float
+    tolerance: float = 1e-6
+    """Seconds by which a call may come too early, for the rounding of instants."""
     calls: deque[tuple[float, int]] = field(factory=deque[tuple[float, int]], init=False)
     """Instants and costs."""
     cost: int = field(default=0, init=False)
     """All of them together."""
 
-    def count(self, cost: int, now: float, since: float) -> None:
-        """A call arrives now. Those until ``since`` have left the window."""
+    def count(self, cost: int, now: float) -> bool:
+        """A call arrives."""
+        if self.used(now) + cost > self.permits:
+            return False
         self.calls.append((now, cost))
         self.cost += cost
-        while self.calls[0][0] <= since:
+        return True
+
+    def used(self, now: float) -> float:
+        """Permits in use."""
+        while self.calls and self.calls[0][0] <= now - self.per + self.tolerance:
             self.cost -= self.calls.popleft()[1]
+        return self.cost
+
+
+@define(eq=False)
+class StepwiseCount:
+    """The calls of the window that is on, by the provider's clock."""
+
+    permits: int
+    next_start: NextStart
+    ahead: float = 0.0
+    """Seconds by which the provider's clock is ahead."""
+    tolerance: float = 1e-6
+    ends_at: float = field(default=-math.inf, init=False)
+    cost: int = field(default=0, init=False)
+
+    def count(self, cost: int, now: float) -> bool:
+        """A call arrives."""
+        if self.used(now) + cost > self.permits:
+            return False
+        self.cost += cost
+        return True
+
+    def used(self, now: float) -> float:
+        """Permits in use."""
+        theirs = now + self.ahead + self.tolerance
+        if theirs >= self.ends_at:
+            self.ends_at, self.cost = self.next_start(theirs), 0
+        return self.cost
+
+
+@define(eq=False)
+class LevelCount:
+    """The level of a leaky bucket."""
+
+    permits: int
+    restore: float
+    tolerance: float = 1e-6
+    """Seconds by which a call may come too early, for the rounding of instants."""
+    level: float = field(default=0.0, init=False)
+    counted_at: float = field(default=-math.inf, init=False)
+
+    def count(self, cost: int, now: float) -> bool:
+        """A call arrives."""
+        if self.used(now) + cost > self.permits + self.tolerance * self.restore:
+            return False
+        self.level += cost
+        return True
+
+    def used(self, now: float) -> float:
+        """Permits in use."""
+        self.level = max(0.0, self.level - (now - self.counted_at) * self.restore)
+        self.counted_at = now
+        return self.level
+
+
+def strict_count(quota: Quota, *, tolerance: float = 1e-6, ahead: float = 0.0) -> Count | None:
+    """How a strict provider counts under that quota; None where it does not count calls as they arrive.
+
+    ``ahead`` is by how many seconds its clock is ahead.
+    """
+    match quota:
+        case Rate():
+            return SlidingCount(quota.permits, quota.per, tolerance)
+        case FixedWindow():
+            return StepwiseCount(quota.permits, window_starts(quota), ahead, tolerance)
+        case Budget():
+            return StepwiseCount(quota.permits, budget_starts(quota), ahead, tolerance)
+        case LeakyBucket():
+            return LevelCount(quota.permits, quota.restore, tolerance)
+        case _:
+            return None
 
 
 @define(eq=False)
 class StrictProvider:
-    """Counts each call when it arrives, and remembers the most that any window and any instant held.
+    """Counts each call when it arrives, by its own clock, and remembers what was exceeded.
 
-    ``tolerance`` is in seconds, for the rounding of instants.
+    ``tolerance`` is in seconds, for the rounding of instants. ``ahead`` is by how many its clock is ahead.
     """
 
     tolerance: float = 1e-6
-    windows: dict[tuple[Scope, Rate], CountedWindow] = field(
-        factory=dict[tuple[Scope, Rate], "CountedWindow"], init=False
+    ahead: float = 0.0
+    counts: dict[tuple[Scope, Quota], Count | None] = field(
+        factory=dict[tuple[Scope, Quota], "Count | None"], init=False
     )
     under_way: dict[tuple[Scope, Quota], int] = field(factory=dict[tuple[Scope, Quota], int], init=False)
     overfull: list[str] = field(factory=list[str], init=False)
@@ -119,14 +228,21 @@ class StrictProvider:
         for demand in demands:
             self.under_way[demand.scope, demand.quota] -= demand.cost
 
-    def count(self, demands: Sequence[Demand], now: float) -> None:
-        """The call arrives."""
-        for demand in demands:
-            if isinstance(demand.quota, Rate):
-                window = self.windows.setdefault((demand.scope, demand.quota), CountedWindow())
-                window.count(demand.cost, now, now - demand.quota.per + self.tolerance)
-                if window.cost > demand.quota.permits:
-                    self.overfull.append(f"{demand}: {window.cost} in one window")
+    def count(self, demands: Sequence[Demand], now: float) -> bool:
+        """The call arrives. False: it is too many under one of the quotas."""
+        fits = True
+        for scope, quota, cost in demands:
+            count = self.count_of(scope, quota)
+            if count is not None and not count.count(cost, now):
+                self.overfull.append(f"{quota} at {scope}: {count.used(now)} in use, and {cost} more at {now}")
+                fits = False
+        return fits
+
+    def count_of(self, scope: Scope, quota: Quota) -> Count | None:
+        """How the calls of a quota are counted."""
+        if (scope, quota) not in self.counts:
+            self.counts[scope, quota] = strict_count(quota, tolerance=self.tolerance, ahead=self.ahead)
+        return self.counts[scope, quota]
 
 
 async def granted(limiter: Limiter, *demands: Demand, priority: int = 0) -> Permit:

@@ -46,15 +46,16 @@ UNKNOWN_TO_THE_ENGINE = PARTS_APART - {"mapping"} | {"providers"}
 IMPORTERS = {
     "aiohttp": {"http"},
     "aiolimiter": {"memory"},
+    "coredis": {"redis"},
     "httpx": {"http", "providers"},
     "httpx_aiohttp": {"http"},
     "hypothesis": {"testing"},
     "pytest": {"testing"},
-    "trio": {"testing"},
+    "trio": {"redis", "testing"},
 }
 """Packages that cost much to import or may not be installed, and the parts that may import them."""
 
-OPTIONAL = {"aiohttp", "aiolimiter", "httpx_aiohttp"}
+OPTIONAL = {"aiohttp", "aiolimiter", "coredis", "httpx_aiohttp"}
 """Of those: imported inside the function that needs them, so that nobody else pays."""
 
 NO_PLACE_IN_RULES = {

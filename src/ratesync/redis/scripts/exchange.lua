@@ -1,0 +1,88 @@
+-- One exchange between a process and the quotas of one provider: it reports what ended, says what it holds, and asks for
+-- permits. Everything is decided by the server's time, and all keys have the provider as their hash tag.
+--
+-- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds.
+-- ARGV: 1 a JSON object:
+--   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
+--   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered
+--   joins                  0; 1 to come back after having been taken for dead; 2 after data was lost
+--   batch                  number of the reports: they are applied once
+--   holder, prefix, alive  name; what its key begins with; seconds until it is taken for dead
+--   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, rtt, hold, report}
+--   holds                  {place of its key, until}
+--   wants                  {units, privileged, horizon, reuse, asks, places, costs}
+--   leaves                 whether the holder goes away
+-- Returns JSON: status, now, epoch, workers, for each bucket
+--   {own, used, limit, closed, rtt, ends_lo, ends_hi, fair, out}
+-- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
+-- O(buckets + wants x log), where a log has at most about a thousand entries. A script's first write comes after all
+-- that it reads of the root and the holder; the same request is never carried out twice.
+
+local request = cjson.decode(ARGV[1])
+local root, now = open_root(KEYS[1], request)
+local me = KEYS[3]
+local status, batch = recognise(root, me, request, now)
+if status ~= 'ok' then
+  return cjson.encode({ status = status, now = now, epoch = root.epoch })
+end
+if request.joins > 0 then
+  while not take_from(me, now) do end
+  redis.call('HDEL', me, 'dead')
+end
+reap(KEYS[2], request.prefix, me, now)
+
+for i, hold in ipairs(request.holds) do
+  local key = KEYS[hold[1]]
+  if tonumber(redis.call('GET', key) or 0) < hold[2] and hold[2] > now then
+    redis.call('SET', key, hold[2], 'PX', math.ceil((hold[2] - now) * 1000))
+  end
+end
+
+local applies = request.batch > batch
+local workers = math.max(1, redis.call('ZCARD', KEYS[2]))
+local buckets, changes = {}, {}
+for i, spec in ipairs(request.buckets) do
+  local key = KEYS[2 + 2 * i]
+  local b = load_bucket(key, KEYS[3 + 2 * i], spec, root, now)
+  local before = tonumber(redis.call('HGET', me, 'o' .. key) or 0)
+  b.out, b.own, b.idle = math.max(0, b.out + spec.own - before), spec.own, spec.idle
+  if applies and spec.report then
+    learn(b, spec.report, now)
+  end
+  if spec.rtt >= 0 and (b.rtt < 0 or spec.rtt < b.rtt or b.rtt_at + 60 < now) then
+    b.rtt, b.rtt_at = spec.rtt, now
+  end
+  if spec.hold > 0 then
+    b.held = tonumber(redis.call('GET', KEYS[spec.hold]) or 0)
+    b.penalty, b.closed = b.closed, math.max(b.closed, b.held)
+  end
+  if b.kind == 'calls' and b.hungry > now and b.hungry_by ~= request.holder then
+    b.fair = math.max(1, math.floor(b.limit / math.max(2, workers)))
+  end
+  buckets[i] = b
+end
+
+local answers = serve_all(request.wants, buckets, request.holder, now)
+
+local states = {}
+for i, b in ipairs(buckets) do
+  states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi, b.fair or 0, b.out }
+  b.closed = b.penalty or b.closed
+  save_bucket(b, now)
+  redis.call('HSET', b.key, 'kind', b.kind, 'span', b.spec.span, 'grain', b.grain, 'ends', b.spec.ends)
+  if b.own > 0 then
+    redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
+  else
+    redis.call('HDEL', me, 'o' .. b.key)
+  end
+end
+save_root(root, now, request.root_ttl)
+redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch))
+redis.call('PEXPIRE', me, math.ceil(request.root_ttl * 1000))
+if request.leaves then
+  redis.call('ZREM', KEYS[2], request.holder)
+else
+  redis.call('ZADD', KEYS[2], now + request.alive, request.holder)
+  redis.call('PEXPIRE', KEYS[2], math.ceil(request.root_ttl * 1000))
+end
+return cjson.encode({ status = 'ok', now = now, epoch = root.epoch, workers = workers, buckets = states, wants = answers })

@@ -1,0 +1,47 @@
+"""How much earlier than a whole window after their end calls may be forgotten, as all calls spend time on the way.
+
+See :mod:`ratesync.rules.window`, which tells why.
+"""
+
+from __future__ import annotations
+
+import math
+
+from attrs import define
+
+from ratesync.rules.window import CREDIT, SLACK, TRUSTED_ROUND_TRIPS, TRUSTED_WINDOWS
+
+
+@define(eq=False)
+class Credit:
+    """Learns from round trips how long a call is counted after its end."""
+
+    per: float
+    """Length of the window in seconds."""
+    shortest: float = math.inf
+    """Shortest round trip so far, in seconds, of anybody whose calls are counted with ours."""
+    round_trips: int = 0
+    """Calls that ended so far."""
+    trusted_at: float = math.inf
+    """Instant after which round trips have been seen long enough."""
+    slack: float = SLACK
+    slackened_at: float = -math.inf
+
+    def learn(self, round_trip: float, now: float) -> None:
+        """A call ended that took so many seconds."""
+        if self.round_trips == 0:
+            self.trusted_at = now + TRUSTED_WINDOWS * self.per
+        self.round_trips += 1
+        self.shortest = min(self.shortest, round_trip)
+
+    def refuse(self, now: float) -> None:
+        """Calls came closer to each other than thought."""
+        if now - self.slackened_at > self.per:
+            self.slackened_at = now
+            self.slack *= 2
+
+    def counted_for(self, now: float) -> float:
+        """Seconds for which a call that ends now is counted."""
+        if self.round_trips < TRUSTED_ROUND_TRIPS or now < self.trusted_at:
+            return self.per
+        return self.per - max(0.0, CREDIT * self.shortest - self.slack)

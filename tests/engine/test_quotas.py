@@ -227,7 +227,7 @@ class Telling(FakeProvider):
     told: Feedback = NO_FEEDBACK
 
     @override
-    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self.sizes.append(len(batch.operations))
         return Reply(await super().execute(batch), self.told)
 

@@ -192,7 +192,8 @@ def test_who_promises_lookup_and_has_it_is_accepted() -> None:
 
 
 def test_quotas_by_provider_and_by_connection_are_accepted() -> None:
-    check_quotas({"acme": [Rate(1, per=1.0)], ("acme", "berlin"): [Concurrency(2)], "globex": []}, ["acme", "globex"])
+    quotas = {"acme": [Rate(1, per=1.0)], ("acme", "berlin"): [Concurrency(2)], "globex": []}
+    check_quotas(quotas, {"acme": Acme(), "globex": Acme()})
 
 
 @pytest.mark.parametrize("key", ["globex", ("globex", "berlin")], ids=str)

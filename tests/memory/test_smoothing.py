@@ -120,7 +120,8 @@ async def test_declared_leaky_buckets_are_kept_each_by_itself(clock: VirtualCloc
     limiter = SmoothingLimiter(clock=clock)
     await spend(limiter, bucket(4))
     refusal = await refused(limiter, bucket(3), rate())
-    assert (refusal.demand, refusal.retry_after) == (bucket(3), pytest.approx(1.5))
+    assert refusal.demand == bucket(3)
+    assert refusal.retry_after == pytest.approx(1.5)
     await spend(limiter, bucket(4, scope=BOB))
     await spend(limiter, Demand(ADA, LeakyBucket(40, restore=2), 40))
     await anyio.sleep(1.5)
@@ -135,7 +136,8 @@ async def test_declared_leaky_buckets_and_the_even_spread_are_all_kept(clock: Vi
         await limiter.acquire([bucket(), rate()])
     assert clock.now() - started_at == pytest.approx((7 - 4) / 2, abs=0.01)
     full, spread = await limiter.snapshot([bucket(), rate()])
-    assert (full.used, full.limit, full.next_free_at) == (4, 4, pytest.approx(clock.now() + 0.5, abs=0.01))
+    assert (full.used, full.limit) == (4, 4)
+    assert full.next_free_at == pytest.approx(clock.now() + 0.5, abs=0.01)
     assert spread.used == 1
     async with calling(limiter, clock, MOMENT) as callers:
         await callers.line_up("in time", bucket(), deadline=clock.now() + 0.6)

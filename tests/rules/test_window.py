@@ -13,22 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesync.model.quota import Rate
-from ratesync.rules.window import (
-    CREDIT,
-    SLACK,
-    SUB_WINDOWS,
-    TRUSTED_AFTER,
-    TRUSTED_ROUND_TRIPS,
-    Window,
-    open_window,
-)
+from ratesync.rules.credit import CREDIT, SLACK, TRUSTED_AFTER, TRUSTED_ROUND_TRIPS
+from ratesync.rules.window import SUB_WINDOWS, Window, open_window
 
 START = 1_700_000_000.0
 
 
 def trust(window: Window) -> None:
     """As if enough round trips, all of them endless, had been seen over enough windows."""
-    window.round_trips, window.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
+    window.credit.round_trips, window.credit.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
 
 
 def used_up(permits: int, *, per: float, lasting: float = 0.0, trusted: bool = False) -> Window:
@@ -161,7 +154,7 @@ def test_ends_in_one_sub_window_are_free_together_when_the_last_one_is() -> None
 def test_a_window_that_was_emptied_starts_a_new_sub_window() -> None:
     window = open_window(Rate(6_400, per=64))
     window.settle(0, 0, START - 100, START)  # slower than the window itself
-    window.round_trips = TRUSTED_ROUND_TRIPS
+    window.credit.round_trips = TRUSTED_ROUND_TRIPS
     assert window.used(START) == 0
     window.take(1, START)
     window.settle(1, 1, START, START + 0.5)
@@ -186,7 +179,9 @@ class PlainCount:
         started_at, cost = self.under_way.pop(number % len(self.under_way))
         self.trips.append(now - started_at)
         self.first_at = min(self.first_at, now)
-        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + min(2 * self.per, max(TRUSTED_AFTER, self.per))
+        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + min(
+            2 * self.per, max(TRUSTED_AFTER, self.per)
+        )
         if self.trusted or is_enough:
             self.credit = max(0.0, CREDIT * min(self.trips) - SLACK)
         self.ended.append((now, cost))

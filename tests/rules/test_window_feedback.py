@@ -8,7 +8,8 @@ import pytest
 
 from ratesync.model.feedback import Reading
 from ratesync.model.quota import Rate
-from ratesync.rules.window import CREDIT, LONGEST_CALL, SLACK, TRUSTED_ROUND_TRIPS, Window, open_window
+from ratesync.rules.credit import CREDIT, SLACK, TRUSTED_ROUND_TRIPS
+from ratesync.rules.window import LONGEST_CALL, Window, open_window
 
 START = 1_700_000_000.0
 
@@ -168,7 +169,7 @@ def test_a_refusal_in_doubt_says_that_the_window_is_used_up() -> None:
 def trusted(shortest: float) -> Window:
     """A window that gives credit for such a way."""
     window = opened()
-    window.round_trips, window.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
+    window.credit.round_trips, window.credit.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
     window.take(1, START)
     window.settle(1, 1, START, START + shortest)
     return window
@@ -178,7 +179,7 @@ def test_a_refusal_doubles_the_slack_once_in_a_window() -> None:
     window = trusted(0.1)
     for now, times in ((START + 1, 2), (START + 10, 2), (START + 12, 4), (START + 23, 8)):
         window.refuse(now, now, is_sure=False)
-        assert window.slack == times * SLACK
+        assert window.credit.slack == times * SLACK
         assert window.counted_for == pytest.approx(10 - (CREDIT * 0.1 - times * SLACK))
     for window_number in range(4, 9):
         window.refuse(START + window_number * 11, START + window_number * 11, is_sure=True)
@@ -189,7 +190,7 @@ def test_before_there_is_credit_a_refusal_earns_none() -> None:
     window = opened()
     spend(window, 1, START)
     window.refuse(START, START, is_sure=False)
-    assert window.slack == 2 * SLACK
+    assert window.credit.slack == 2 * SLACK
     assert window.counted_for == 10
 
 
@@ -197,4 +198,4 @@ def test_a_refusal_that_others_explain_leaves_the_slack() -> None:
     window = opened()
     spend(window, 1, START, Reading(remaining=0))
     window.refuse(START, START, is_sure=False)
-    assert window.slack == SLACK
+    assert window.credit.slack == SLACK

@@ -8,45 +8,31 @@ import anyio
 from typing_extensions import override
 
 from ratesync.clock import Clock
-from ratesync.memory.bucket import Claim, Line, Waiter
+from ratesync.memory.bucket import Claim, Waiter
 from ratesync.memory.grants import Grants
 from ratesync.model.quota import Demand, Permit, Refusal
+from ratesync.rules.line import Line as WholeLine
 from tests.testing.limiter_mutants import Mutant, mutants_in
 
 
 class LastComeFirstServed(Mutant):
-    class Line(Line):
-        @override
-        def head(self) -> Waiter:
-            return self.waiters()[-1]
-
+    class Line(WholeLine[Waiter]):
         @override
         def heads(self) -> list[Waiter]:
-            return [self.head()]
+            return list(self.in_order())[-1:]
 
 
 class SmallCostsFirst(Mutant):
-    class Line(Line):
-        @override
-        def head(self) -> Waiter:
-            return min(self.waiters(), key=lambda waiter: sum(cost for _, cost in waiter.claims))
-
+    class Line(WholeLine[Waiter]):
         @override
         def heads(self) -> list[Waiter]:
-            return [self.head()]
+            return [min(self.in_order(), key=lambda waiter: sum(cost for _, cost in waiter.claims))]
 
 
 class PriorityIgnored(Mutant):
     @override
     async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
         return await super().acquire(demands, deadline=deadline)
-
-
-class KeptPermitsHoldUpThoseWhoMayHaveThem(Mutant):
-    class Line(Line):
-        @override
-        def heads(self) -> list[Waiter]:
-            return [self.head()]
 
 
 class OneLineForAll(Mutant):
@@ -65,7 +51,7 @@ class OneLineForAll(Mutant):
 class FirstInOneLineIsEnough(Mutant):
     @override
     def _is_next(self, waiter: Waiter, now: float) -> bool:
-        return any(bucket.line.head() is waiter for bucket, _ in waiter.claims)
+        return any(bucket.line.heads()[0] is waiter for bucket, _ in waiter.claims)
 
 
 class TakesWhileWaiting(Mutant):

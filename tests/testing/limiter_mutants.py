@@ -12,13 +12,14 @@ from typing_extensions import override
 
 from ratesync.clock import Clock
 from ratesync.errors import CostAboveLimit
-from ratesync.memory.bucket import Bucket, Claim, Line
+from ratesync.memory.bucket import Bucket, Claim, Waiter
 from ratesync.memory.bucket_table import BucketTable
 from ratesync.memory.grants import Grants
 from ratesync.memory.limiter import MemoryLimiter
 from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Quota, QuotaState, Refusal, Scope
 from ratesync.rules.concurrency import Occupancy
 from ratesync.rules.hold import Holds
+from ratesync.rules.line import Line
 from ratesync.rules.window import Window
 
 AnyBucket = Bucket
@@ -32,7 +33,7 @@ class Mutant(MemoryLimiter):
     Bucket: ClassVar[type[Bucket]] = Bucket
     Window: ClassVar[type[Window]] = Window
     Occupancy: ClassVar[type[Occupancy]] = Occupancy
-    Line: ClassVar[type[Line]] = Line
+    Line: ClassVar[type[Line[Waiter]]] = Line
 
     def __init__(self, *, clock: Clock) -> None:
         super().__init__(clock=clock, cold_start=False)
@@ -120,7 +121,7 @@ class WindowTooShort(Mutant):
     def bucket(self, bucket: AnyBucket) -> AnyBucket:
         bucket = super().bucket(bucket)
         if isinstance(bucket.meter, Window):
-            bucket.meter.per *= 0.99
+            bucket.meter.credit.per *= 0.99
         return bucket
 
 

@@ -127,8 +127,6 @@ class Admission:
         now = self._clock.now()
         quota = demand.quota
         if retry_after is None:
-            if refusal.is_reserved:
-                return Refused(now + _LOOK_AGAIN)
             await self._park(lane, None, "quota", demand.scope)
             return Refused()
         one_resource = quota.resource is not None or quota.scope is QuotaScope.ENDPOINT

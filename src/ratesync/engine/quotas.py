@@ -52,16 +52,17 @@ class QuotaTable:
     capabilities: Mapping[str, Capabilities]
     charges: Mapping[str, Charges] = field(factory=dict[str, Charges])
     """The adapters that know what a call costs, by provider."""
-    _known: dict[tuple[Lane, str], tuple[Demand, ...]] = field(
-        factory=dict[tuple[Lane, str], tuple[Demand, ...]], init=False
+    _known: dict[tuple[Lane, str], tuple[tuple[Demand, ...], bool]] = field(
+        factory=dict[tuple[Lane, str], tuple[tuple[Demand, ...], bool]], init=False
     )
+    """Demands, and whether each call costs 1 under all of them."""
 
     def demands(self, lane: Lane, resource: str, kind: Kind = Kind.UPDATE, size: int = 1) -> tuple[Demand, ...]:
         """One demand for each different quota that a call with ``size`` operations on ``resource`` needs permits of."""
-        demands = self._known.get((lane, resource)) or self._remember(lane, resource)
-        charge = self.charges.get(lane.provider)
-        if charge is None and all(demand.quota.unit == CALLS for demand in demands if _is_unit(demand.quota)):
+        demands, is_plain = self._known.get((lane, resource)) or self._remember(lane, resource)
+        if is_plain:
             return demands
+        charge = self.charges.get(lane.provider)
         costs = {CALLS: 1, OPERATIONS: size, **(charge.charge(resource, kind, size) if charge else {})}
         priced = [Demand(scope, quota, _cost(quota, costs)) for scope, quota, _ in demands]
         return tuple(demand for demand in priced if demand.cost > 0)
@@ -80,11 +81,13 @@ class QuotaTable:
             if isinstance(demand.quota, Countable)
         )
 
-    def _remember(self, lane: Lane, resource: str) -> tuple[Demand, ...]:
+    def _remember(self, lane: Lane, resource: str) -> tuple[tuple[Demand, ...], bool]:
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
-        demands = self._known[lane, resource] = self._find(lane, resource)
-        return demands
+        demands = self._find(lane, resource)
+        is_plain = lane.provider not in self.charges and all(_unit(demand.quota) == CALLS for demand in demands)
+        self._known[lane, resource] = demands, is_plain
+        return demands, is_plain
 
     def _find(self, lane: Lane, resource: str) -> tuple[Demand, ...]:
         found = [
@@ -108,8 +111,8 @@ class QuotaTable:
         return applying if is_limited else [*applying, Adaptive()]
 
 
-def _is_unit(quota: Quota) -> bool:
-    return isinstance(quota, (Countable, Adaptive))
+def _unit(quota: Quota) -> str:
+    return quota.unit if isinstance(quota, Countable | Adaptive) else CALLS
 
 
 def _cost(quota: Quota, costs: Mapping[str, int]) -> int:

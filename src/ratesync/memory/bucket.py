@@ -3,67 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import anyio
 from attrs import define, field
 
 from ratesync.model.quota import Adaptive, Countable, Demand, Permit, Quota, Scope, kept_of
+from ratesync.rules.line import Line
 from ratesync.rules.meter import Meter
 from ratesync.rules.priority import PRIORITY_STEP, score
 
 KEPT_FOR = 1.0
 """Seconds for which a bucket is kept although nothing of it is used, as it may well be used again."""
-
-
-@define(eq=False)
-class Line:
-    """Who waits for one bucket. Within a priority, who came first is first; between priorities the score decides."""
-
-    _by_priority: dict[int, OrderedDict[Waiter, None]] = field(
-        factory=dict[int, OrderedDict["Waiter", None]], init=False
-    )
-    wanted: int = field(default=0, init=False)
-    """Permits that all of them want together."""
-
-    def __bool__(self) -> bool:
-        return bool(self._by_priority)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_priority.values()))
-
-    def add(self, waiter: Waiter, cost: int) -> None:
-        """Let somebody stand in line."""
-        alike = self._by_priority.get(waiter.priority)
-        if alike is None:
-            alike = self._by_priority[waiter.priority] = OrderedDict()
-        alike[waiter] = None
-        self.wanted += cost
-
-    def remove(self, waiter: Waiter, cost: int) -> None:
-        """Let somebody go."""
-        alike = self._by_priority[waiter.priority]
-        del alike[waiter]
-        if not alike:
-            del self._by_priority[waiter.priority]
-        self.wanted -= cost
-
-    def head(self) -> Waiter:
-        """Who is first."""
-        return min((next(iter(alike)) for alike in self._by_priority.values()), key=_place)
-
-    def heads(self) -> list[Waiter]:
-        """Who is first, and who is first of those that may have kept permits, if that is somebody else."""
-        first = self.head()
-        if first.is_privileged:
-            return [first]
-        privileged = [next(iter(alike)) for priority, alike in self._by_priority.items() if priority > 0]
-        return [first, min(privileged, key=_place)] if privileged else [first]
-
-    def waiters(self) -> list[Waiter]:
-        """Everybody in it."""
-        return [waiter for alike in self._by_priority.values() for waiter in alike]
 
 
 @define(eq=False)
@@ -77,7 +28,7 @@ class Bucket:
     """Instant at which somebody last wanted permits."""
     reserve: float = field(init=False)
     """Share of the permits that is kept for priorities above 0."""
-    line: Line = field(factory=Line, init=False)
+    line: Line[Waiter] = field(factory=Line["Waiter"], init=False)
     """Who waits for it."""
 
     def __attrs_post_init__(self) -> None:
@@ -96,9 +47,9 @@ class Bucket:
     def most(self, priority: int) -> float:
         """The greatest cost that is ever granted to a priority, as things stand."""
         limit = self.meter.limit
-        # What a measured limit is too low for is let through all the same, in a window of its own.
-        is_free = limit is None or isinstance(self.quota, Adaptive)
-        return math.inf if is_free else limit - self.kept_from(priority)
+        if limit is None or isinstance(self.quota, Adaptive):  # a measured limit is lifted by who asks for more
+            return math.inf
+        return limit - self.kept_from(priority)
 
 
 Claim = tuple[Bucket, int]
@@ -123,11 +74,6 @@ class Waiter:
     """Instant at which the waiter looks by itself; infinity for never."""
     permit: Permit | None = field(default=None, init=False)
 
-    @property
-    def is_privileged(self) -> bool:
-        """True if it may have the permits that are kept for higher priorities."""
-        return self.priority > 0
-
     def line_up(self) -> None:
         """Take a place in each line."""
         for bucket, cost in self.claims:
@@ -142,7 +88,3 @@ class Waiter:
 def place_in_line(now: float, priority: int, number: int) -> tuple[float, int]:
     """Where somebody stands who came now."""
     return score(now, priority, PRIORITY_STEP), number
-
-
-def _place(waiter: Waiter) -> tuple[float, int]:
-    return waiter.place

@@ -20,10 +20,10 @@ class MemoryLimiter:
     """Grants permits exactly, to the callers of one process on one event loop. Runs on asyncio and on trio.
 
     What is used lives with the process: one that is started anew does not know what the last one used. So in the first
-    window of each rate since its first use (at most a minute) calls go one at a time, until an answer tells how much is left: one of
-    them may be refused, and then nothing is sent until the window has passed. Where nobody used the quotas before, say
-    so with ``cold_start=False``. A :class:`~ratesync.Budget` counts from the start of the process, and is corrected by
-    what the provider tells.
+    window of each rate since the limiter's first use (at most a minute) calls go one at a time, until an answer tells
+    how much is left: one of them may be refused, and then nothing is sent until the window has passed. Where nobody
+    used the quotas before, say so with ``cold_start=False``. A :class:`~ratesync.Budget` counts from the start of the
+    process, and is corrected by what the provider tells.
 
     Engines of one event loop may share a limiter. A permit that is free is granted without letting other tasks run.
     Nothing polls: who waits sleeps until the instant at which its permits come free, or until another call gives them
@@ -106,7 +106,7 @@ class MemoryLimiter:
     def _may_pass(self, claims: Sequence[Claim], priority: int, now: float) -> bool:
         """Whether all who wait for any of it wait for permits that are kept from them, and not from this one."""
         return all(
-            priority > 0 and not head.is_privileged and self._grants.is_reserved(head.claims, now)
+            priority > 0 and head.priority <= 0 and self._grants.is_reserved(head.claims, now)
             for bucket, _ in claims
             if bucket.line
             for head in bucket.line.heads()
@@ -116,8 +116,11 @@ class MemoryLimiter:
         costs = dict(merged(claims, demands, priority))
         turns = [self._turn_at(bucket, costs[bucket], priority, now) for bucket, _ in claims]
         last = max(turns)
+        demand = demands[turns.index(last)]
+        if last == math.inf or any(bucket.meter.goes_alone(now) for bucket, _ in claims):
+            return Refusal(demand, None)
         is_reserved = priority <= 0 and self._grants.is_sooner_for_others(list(costs.items()), now)
-        return Refusal(demands[turns.index(last)], None if last == math.inf else last - now, is_reserved)
+        return Refusal(demand, last - now, is_reserved)
 
     def _turn_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
         """When the permits can be had, after those who wait; infinity where that depends on a call under way."""
@@ -126,7 +129,7 @@ class MemoryLimiter:
         most = bucket.most(priority)
         all_wanted = cost if most == math.inf else min(int(most), bucket.line.wanted + cost)
         free_at = self._grants.bucket_free_at(bucket, all_wanted, priority, now)
-        head = bucket.line.head()
+        head = bucket.line.heads()[0]
         turn_at = max(free_at, self._grants.free_at(head.claims, head.priority, now))
         return turn_at if turn_at > now else math.inf  # free, but the first in line waits behind somebody elsewhere
 
@@ -221,6 +224,6 @@ class MemoryLimiter:
 def rouse(claims: Sequence[Claim]) -> None:
     """Let those look again whose wait may have changed: the first, and all that have a timer or a deadline."""
     for bucket, _ in claims:
-        for place, waiter in enumerate(bucket.line.waiters()):
+        for place, waiter in enumerate(bucket.line.in_order()):
             if place == 0 or waiter.deadline < math.inf or waiter.looks_at < math.inf:
                 waiter.alarm.set()

@@ -148,11 +148,11 @@ class SmoothingLimiter:
         self._delay_within(deadline, pours, held)
         with timeout_at(self._clock, deadline), calling(pours):
             async with AsyncExitStack() as lines:
-                for bucket, _, _ in sorted(
-                    pours, key=_rank
-                ):  # always in the same order, so that nobody waits in a ring
+                # Always in the same order, so that nobody waits in a ring.
+                for bucket, _, _ in sorted(pours, key=_rank):
                     await lines.enter_async_context(bucket.line)
-                while (delay := self._delay_within(deadline, pours, held)) > 0:
+                # An aiolimiter tells nobody when it has leaked, and a hold may come meanwhile.
+                while (delay := self._delay_within(deadline, pours, held)) > 0:  # noqa: ASYNC110
                     await anyio.sleep(delay)
                 for bucket, _, cost in pours:
                     await bucket.fill(cost)

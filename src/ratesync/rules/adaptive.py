@@ -7,7 +7,7 @@ import math
 from attrs import define, field
 
 from ratesync.model.feedback import Reading
-from ratesync.rules.estimate import Estimate, Refused, cut, next_step, probe, prove
+from ratesync.rules.estimate import Estimate, Refused, cut, lift, next_step, probe, prove
 from ratesync.rules.window import EXACT_PERMITS, SUB_WINDOWS, Window
 
 UNLIMITED = 1 << 62
@@ -77,6 +77,7 @@ class AdaptiveWindow:
 
     def _lift_floor(self, cost: int) -> None:
         self.floor = cost
+        self._follow(lift(self.estimate, cost))
 
     def _take(self, cost: int, now: float, kept: int) -> bool:
         self._conclude(now)
@@ -134,13 +135,17 @@ class AdaptiveWindow:
         self.accepted -= charged
         self.has_proof = False
         used = self.window.used(now) - charged
-        if self.estimate.target is None and used <= 0:
+        if self.estimate.target is None and self.accepted <= 0 and not self.window.under_way:
             return  # nothing was accepted yet, so there is nothing to measure
         refused = Refused(charged, granted_at, used, self.accepted, self.floor)
         estimate = cut(self.estimate, refused, self.per, now)
         if estimate.cut_at > self.estimate.cut_at:
             self.accepted = self.trial = 0
         self._follow(estimate)
+
+    def goes_alone(self, now: float) -> bool:
+        """Calls need not go one at a time."""
+        return False
 
     def used(self, now: float) -> int:
         """Permits in use now: of calls under way, and of those that were accepted within the window."""

@@ -43,6 +43,10 @@ class Occupancy:
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Others' calls come free at a time that nobody knows."""
 
+    def goes_alone(self, now: float) -> bool:
+        """Calls need not go one at a time."""
+        return False
+
     def used(self, now: float) -> int:
         """Permits of calls under way."""
         return self.under_way

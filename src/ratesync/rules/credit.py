@@ -9,7 +9,16 @@ import math
 
 from attrs import define
 
-from ratesync.rules.window import CREDIT, SLACK, TRUSTED_ROUND_TRIPS, TRUSTED_WINDOWS
+CREDIT = 0.9
+"""Share of the shortest round trip that calls surely spend on the way."""
+
+SLACK = 0.005
+"""Seconds taken off the credit. It doubles with a refusal, at most once in a window."""
+
+TRUSTED_ROUND_TRIPS = 20
+TRUSTED_AFTER = 2.0
+"""No credit before so many round trips were seen, over so many seconds and a whole window (or over two shorter ones).
+The first ones build connections, and those of one bunch are slow together."""
 
 
 @define(eq=False)
@@ -30,7 +39,7 @@ class Credit:
     def learn(self, round_trip: float, now: float) -> None:
         """A call ended that took so many seconds."""
         if self.round_trips == 0:
-            self.trusted_at = now + TRUSTED_WINDOWS * self.per
+            self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
         self.round_trips += 1
         self.shortest = min(self.shortest, round_trip)
 

@@ -139,6 +139,13 @@ def prove(estimate: Estimate, now: float) -> Estimate:
     return evolve(estimate, version=version, is_proven=True, locked_for=locked_for, wait=wait, probe_at=probe_at)
 
 
+def lift(estimate: Estimate, floor: int) -> Estimate:
+    """The estimate when a call was asked for that costs more than any before: with less it could never be made."""
+    if estimate.target is None or estimate.target >= floor:
+        return estimate
+    return evolve(estimate, version=estimate.version + 1, target=floor)
+
+
 def next_step(estimate: Estimate, cost: int) -> int:
     """The permits that a call of that cost adds to the limit if it is let through as a probe."""
     target = (estimate.target or 0) + estimate.step

@@ -122,6 +122,10 @@ class CountedWindow:
             self.others = max(0, self.limit - self.under_way - self.spent)
             self.doubt_until = -math.inf
 
+    def goes_alone(self, now: float) -> bool:
+        """Tell whether the next call must wait for one that is under way, as it is not known what was used before."""
+        return self.under_way > 0 and now < self.doubt_until
+
     def used(self, now: float) -> int:
         """Permits in use in this window, others' too."""
         self._turn(now)

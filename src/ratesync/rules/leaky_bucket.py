@@ -84,6 +84,10 @@ class Bucket:
             self._missing(now)
             self.missing = max(self.missing, float(self.limit - self.under_way))
 
+    def goes_alone(self, now: float) -> bool:
+        """Calls need not go one at a time."""
+        return False
+
     def used(self, now: float) -> int:
         """Permits of calls under way and of those that are not back yet."""
         return self.under_way + math.ceil(self._missing(now))

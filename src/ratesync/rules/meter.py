@@ -59,6 +59,10 @@ class Meter(Protocol):
         """
         ...
 
+    def goes_alone(self, now: float) -> bool:
+        """Tell whether the next call must wait for one that is under way, as calls go one at a time now."""
+        ...
+
     def used(self, now: float) -> int:
         """Permits in use."""
         ...

@@ -39,6 +39,10 @@ class PenaltyBox:
         """The penalty begins, or begins again."""
         self.held_until = now + self.seconds
 
+    def goes_alone(self, now: float) -> bool:
+        """Calls need not go one at a time."""
+        return False
+
     def used(self, now: float) -> int:
         """Nothing is counted."""
         return 0

@@ -19,17 +19,7 @@ from attrs import define, field
 
 from ratesync.model.feedback import Reading
 from ratesync.model.quota import Rate
-
-CREDIT = 0.9
-"""Share of the shortest round trip that calls surely spend on the way."""
-
-SLACK = 0.005
-"""Seconds taken off the credit. It doubles with a refusal, at most once in a window."""
-
-TRUSTED_ROUND_TRIPS = 20
-TRUSTED_AFTER = 2.0
-"""No credit before so many round trips were seen, over so many seconds and a whole window (or over two shorter ones).
-The first ones build connections, and those of one bunch are slow together."""
+from ratesync.rules.credit import Credit
 
 EXACT_PERMITS = 2_000
 """Up to this limit each end of a call is kept by itself."""
@@ -73,18 +63,12 @@ class Window:
     others_until: float = -math.inf
     read_at: float = -math.inf
     """When the call was granted whose answer told last how the quota stands."""
-    round_trips: int = 0
-    """Calls that ended so far."""
-    trusted_at: float = math.inf
-    """Instant after which round trips have been seen long enough."""
-    shortest: float = math.inf
-    """Shortest round trip so far, in seconds."""
-    slack: float = SLACK
-    slackened_at: float = -math.inf
+    credit: Credit = field(init=False)
     counted_for: float = field(init=False)
     """Seconds for which a call is still counted after its end."""
 
     def __attrs_post_init__(self) -> None:
+        self.credit = Credit(self.per)
         self.counted_for = self.per
         self.limit = self.permits
 
@@ -106,7 +90,8 @@ class Window:
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """The call ended: its permits stay counted until the window has passed."""
-        self._learn_round_trip(now - granted_at, now)
+        self.credit.learn(now - granted_at, now)
+        self.counted_for = self.credit.counted_for(now)
         self.under_way -= cost
         self.spent += charged
         if self.ends and now - self.last_began_at <= self.grain:
@@ -114,17 +99,6 @@ class Window:
         else:
             self.last_began_at = now
         self.ends.append((now, charged))
-
-    def _learn_round_trip(self, round_trip: float, now: float) -> None:
-        if self.round_trips == 0:
-            self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
-        self.round_trips += 1
-        self.shortest = min(self.shortest, round_trip)
-        if self.round_trips >= TRUSTED_ROUND_TRIPS and now >= self.trusted_at:
-            self._give_credit()
-
-    def _give_credit(self) -> None:
-        self.counted_for = self.per - max(0.0, CREDIT * self.shortest - self.slack)
 
     def learn(self, reading: Reading, granted_at: float, now: float) -> bool:
         """What the provider counts more than we do, others use; a limit below the declared one is kept."""
@@ -159,11 +133,13 @@ class Window:
         if now < self.doubt_until and now >= self.others_until:
             self.others = max(0, self.limit - self.under_way - self.spent)
             self.others_until, self.doubt_until = self.doubt_until, -math.inf
-        elif not self.others and now - self.slackened_at > self.per:
-            self.slackened_at = now
-            self.slack *= 2
-            if self.counted_for < self.per:
-                self._give_credit()
+        elif not self.others:
+            self.credit.refuse(now)
+            self.counted_for = self.credit.counted_for(now)
+
+    def goes_alone(self, now: float) -> bool:
+        """Tell whether the next call must wait for one that is under way, as it is not known what was used before."""
+        return self.under_way > 0 and self.others_until <= now < self.doubt_until
 
     def used(self, now: float) -> int:
         """Permits in use now: of calls under way, of those that ended within the window, and others'."""

@@ -192,7 +192,7 @@ def test_who_promises_lookup_and_has_it_is_accepted() -> None:
 
 
 def test_quotas_by_provider_and_by_connection_are_accepted() -> None:
-    quotas = {"acme": [Rate(1, per=1.0)], ("acme", "berlin"): [Concurrency(2)], "globex": []}
+    quotas: dict[Any, Any] = {"acme": [Rate(1, per=1.0)], ("acme", "berlin"): [Concurrency(2)], "globex": []}
     check_quotas(quotas, {"acme": Acme(), "globex": Acme()})
 
 

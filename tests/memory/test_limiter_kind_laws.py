@@ -84,7 +84,7 @@ class KindWorld(World):
 
     @override
     def fits(self, visit: Visit, now: float, priority: int) -> bool:
-        grants = self.limiter._grants
+        grants = self.limiter._grants  # pyright: ignore[reportPrivateUsage]
         found = [(grants.table.find(demand), demand.cost) for demand in visit.demands]
         claims = [(bucket, cost) for bucket, cost in found if bucket is not None]
         assert len(claims) == len(visit.demands), "a bucket was dropped while somebody waits for it"

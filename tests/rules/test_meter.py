@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from attrs import define, field, frozen
@@ -287,5 +288,5 @@ def test_equal_steps_give_equal_meters(kind: str, alone_since: float, steps: lis
 
 def state(meter: Meter) -> dict[str, object]:
     """All that a meter remembers, but for the rule that tells where windows begin."""
-    names: tuple[str, ...] = type(meter).__slots__  # type: ignore[attr-defined]
+    names = cast("tuple[str, ...]", type(meter).__slots__)  # type: ignore[attr-defined]
     return {name: getattr(meter, name) for name in names if name not in {"next_start", "__weakref__"}}

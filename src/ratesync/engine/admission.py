@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Hashable
 from contextlib import suppress
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -25,8 +26,7 @@ _LOOK_AGAIN = 5.0
 """Seconds after which a lane that waits for somebody's call to end is tried again, should the wake-up be elsewhere."""
 
 
-@frozen
-class Entry:
+class Entry(NamedTuple):
     """Who wants to make a call."""
 
     lane: Lane
@@ -38,8 +38,7 @@ class Entry:
     """The highest priority among them."""
 
 
-@frozen
-class Pass:
+class Pass(NamedTuple):
     """The right to make one call now. End it with exactly one of ``close`` and ``hand_back``."""
 
     lane: Lane

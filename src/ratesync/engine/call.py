@@ -33,6 +33,9 @@ _AFTER_FAILURE = 1.0
 """Seconds before work is offered again that the queue or the limiter failed on, so that a failure does not spin."""
 
 
+_NOTHING_LEARNT = Observation()
+
+
 @frozen
 class Desk:
     """What every call needs."""
@@ -275,8 +278,7 @@ class Call:
             await desk.admission.hand_back(entered, sent=False)
             return
         throttled = [answer for answer in troubles if isinstance(answer, RetryLater) and is_throttled(answer)]
-        longest = desk.settler.settings.retry.max_delay
-        waits = [min(answer.retry_after, longest) for answer in throttled if answer.retry_after is not None]
+        waits = [answer.retry_after for answer in throttled if answer.retry_after is not None]
         now = self._desk.clock.now()
         duration = now - entered.admitted_at
         # One bad record must not open the circuit for its neighbours: a batch failed if all of it failed.
@@ -288,5 +290,8 @@ class Call:
                     now, self.lane, first.resource, first.kind, len(answers), duration, counts, bool(throttled)
                 )
             )
-        observation = Observation(bool(throttled), max(waits, default=None), feedback)
+        observation = _NOTHING_LEARNT
+        if throttled or feedback is not NO_FEEDBACK:
+            wait = min(max(waits), desk.settler.settings.retry.max_delay) if waits else None
+            observation = Observation(bool(throttled), wait, feedback)
         await self._desk.admission.close(entered, observation, ok=ok, duration=duration)

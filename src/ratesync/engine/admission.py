@@ -12,10 +12,11 @@ from attrs import frozen
 from ratesync.clock import Clock
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.outage import Outage
 from ratesync.engine.places import Places
 from ratesync.engine.quotas import QuotaTable
-from ratesync.errors import CostAboveLimit, QueueError
-from ratesync.model.event import LaneParked
+from ratesync.errors import CostAboveLimit, LimiterError, QueueError
+from ratesync.model.event import BackendFailed, LaneParked
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
 from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refusal
@@ -71,6 +72,7 @@ class Admission:
         limiter: Limiter,
         quotas: QuotaTable,
         health: HealthBoard,
+        outage: Outage,
         clock: Clock,
         notify: Notifier,
     ) -> None:
@@ -78,6 +80,7 @@ class Admission:
         self._limiter = limiter
         self._quotas = quotas
         self._health = health
+        self._outage = outage
         self._clock = clock
         self._notify = notify
         self._blocked: dict[Hashable, deque[Lane]] = {}
@@ -93,6 +96,9 @@ class Admission:
         if held_until > self._clock.now():
             await self.park(lane, held_until, "throttled")
             return Refused()
+        if self._outage.until > self._clock.now():
+            await self.park(lane, self._outage.until, "limiter")
+            return Refused()
         admitted = self._health.admit(lane)
         if isinstance(admitted, Wait):
             await self._park(lane, admitted.until, "circuit", lane)
@@ -104,22 +110,35 @@ class Admission:
         finally:
             if not entered:
                 self._health.abandon(lane, probe=admitted.probe)
+        if answer is None:
+            await self.park(lane, self._outage.until, "limiter")
+            return Refused()
         if isinstance(answer, Permit):
             return Pass(lane, answer, admitted.probe, self._clock.now(), size)
         return await self._refuse(lane, answer)
 
-    async def _reserve(self, entry: Entry) -> tuple[int, Permit | Refusal]:
-        """Ask for permits, for fewer operations if so many are never let through at once; how many it is about."""
+    async def _reserve(self, entry: Entry) -> tuple[int, Permit | Refusal | None]:
+        """Ask for permits, for fewer operations if so many are never let through at once; how many it is about.
+
+        None: the limiter failed.
+        """
         lane, resource, kind = entry.lane, entry.resource, entry.kind
         size = self._quotas.fitting(lane, resource, kind, entry.size)
         while True:
             demands = self._quotas.demands(lane, resource, kind, size)
             try:
-                return size, await self._limiter.reserve(demands, priority=entry.priority)
+                answer = await self._limiter.reserve(demands, priority=entry.priority)
             except CostAboveLimit:  # the provider allows less than was declared
                 if size == 1:
                     raise
                 size //= 2
+            except LimiterError as error:
+                now = self._clock.now()
+                self._notify(BackendFailed(now, type(error).__name__, self._outage.begin(now)))
+                return size, None
+            else:
+                self._outage.end()
+                return size, answer
 
     async def _refuse(self, lane: Lane, refusal: Refusal) -> Refused:
         demand, retry_after = refusal.demand, refusal.retry_after

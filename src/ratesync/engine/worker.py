@@ -16,6 +16,7 @@ from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.heartbeat import Heartbeat
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.outage import Outage
 from ratesync.engine.parts import Parts
 from ratesync.engine.quotas import QuotaTable
 from ratesync.engine.settlement import Settler
@@ -55,7 +56,13 @@ class Worker:
         name = f"worker-{operation_id(clock.now(), source)}"
         health = HealthBoard(settings, clock, notify)
         admission = Admission(
-            queue=queue, limiter=parts.limiter, quotas=quotas, health=health, clock=clock, notify=notify
+            queue=queue,
+            limiter=parts.limiter,
+            quotas=quotas,
+            health=health,
+            outage=Outage(settings.retry, source),
+            clock=clock,
+            notify=notify,
         )
         self._settler = Settler(
             queue=queue,

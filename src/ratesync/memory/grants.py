@@ -49,7 +49,8 @@ class Grants:
         claims = self._take_out(permit)
         feedback = observation.feedback
         for bucket, cost in claims:
-            bucket.meter.settle(cost, _charged(bucket, cost, feedback), permit.granted_at, now)
+            charged = cost if feedback is NO_FEEDBACK else _charged(bucket, cost, feedback)
+            bucket.meter.settle(cost, charged, permit.granted_at, now)
         if feedback is NO_FEEDBACK and not observation.throttled:
             return claims, False
         return claims, self._learn(claims, permit, observation, now)

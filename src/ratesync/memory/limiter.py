@@ -96,7 +96,7 @@ class MemoryLimiter:
     ) -> Permit | None:
         """A permit, if all is free and nobody who waits for any of it comes first."""
         for bucket, _ in claims:
-            if bucket.line:
+            if bucket.line.wanted:
                 self._serve(claims, now)  # their timer may be late
                 if not self._may_pass(claims, priority, now):
                     return None
@@ -201,7 +201,7 @@ class MemoryLimiter:
 
     def _serve(self, claims: Sequence[Claim], now: float) -> None:
         """Grant to those next in line for these buckets while permits are free; let the others set their timers."""
-        changed = [bucket for bucket, _ in claims if bucket.line]
+        changed = [bucket for bucket, _ in claims if bucket.line.wanted]
         while changed:
             bucket = changed.pop()
             while bucket.line and (served := self._serve_one_of(bucket, now)) is not None:

@@ -65,7 +65,7 @@ class LaneParked:
     lane: Lane
     until: float
     reason: str
-    """"quota", "throttled", "circuit" or "untrusted"."""
+    """"quota", "throttled", "circuit", "limiter" (it failed) or "untrusted"."""
     detail: str = ""
     """What is wrong, where somebody should look at it: for "untrusted", what TLS said."""
 

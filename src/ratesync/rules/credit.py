@@ -36,12 +36,17 @@ class Credit:
     slack: float = SLACK
     slackened_at: float = -math.inf
 
-    def learn(self, round_trip: float, now: float) -> None:
-        """A call ended that took so many seconds."""
+    def learn(self, round_trip: float, now: float) -> float:
+        """A call ended now that took so many seconds. Returns for how many it is counted."""
         if self.round_trips == 0:
             self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
         self.round_trips += 1
-        self.shortest = min(self.shortest, round_trip)
+        if round_trip < self.shortest:
+            self.shortest = round_trip
+        if self.round_trips < TRUSTED_ROUND_TRIPS or now < self.trusted_at:
+            return self.per
+        gained = CREDIT * self.shortest - self.slack
+        return self.per - gained if gained > 0 else self.per
 
     def refuse(self, now: float) -> None:
         """Calls came closer to each other than thought."""

@@ -90,8 +90,7 @@ class Window:
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float) -> None:
         """The call ended: its permits stay counted until the window has passed."""
-        self.credit.learn(now - granted_at, now)
-        self.counted_for = self.credit.counted_for(now)
+        self.counted_for = self.credit.learn(now - granted_at, now)
         self.under_way -= cost
         self.spent += charged
         if self.ends and now - self.last_began_at <= self.grain:

@@ -137,6 +137,55 @@ async def test_case_53_a_batch_that_is_also_throttled_waits_for_the_longer_time_
     assert next(event.detail for event in events if isinstance(event, LaneParked)) == "expired"
 
 
+async def test_case_54_a_hundred_calls_whose_credentials_ran_out_all_succeed_once_those_are_renewed(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    """What the engine owes whoever renews credentials: no call counts, nothing dies, and a word from the host will do."""
+    valid_from = clock.now() + 30
+
+    @define
+    class Expired(ScriptedProvider):
+        @override
+        async def execute(self, batch: Batch) -> dict[str, Outcome]:
+            self.asked.append((self.clock.now(), batch))
+            await anyio.sleep(0.05)
+            if self.clock.now() < valid_from:
+                raise Unauthorised("401")
+            return await self.really(batch)
+
+    provider = Expired(clock=clock, capabilities=Capabilities(batch_max=1, concurrency=100))
+    events: list[Event] = []
+    settings = Settings(max_calls=100)
+    async with make_engine(providers=[provider], observers=[events.append], settings=settings) as engine:
+        tickets = await engine.submit_many([upsert(str(number)) for number in range(100)])
+        await anyio.sleep(30)
+        assert len(provider.asked) == 100, "those under way together, and none after"
+        assert {(await ticket.status()).attempts for ticket in tickets} == {0}
+        assert any(isinstance(event, LanePaused) for event in events)
+        await engine.resume("fake", "default")
+        assert await engine.drain(timeout=60)
+        assert len(provider.records) == 100
+        assert len(provider.asked) == 200
+        assert await engine.dead_letters() == []
+
+
+async def test_case_55_an_account_that_needs_to_be_connected_again_is_paused_and_its_work_kept(
+    make_engine: EngineFactory, scripted: ScriptedProvider, clock: VirtualClock
+) -> None:
+    scripted.script = [failing(Unauthorised("invalid_grant")) for _ in range(1_000)]
+    async with make_engine(providers=[scripted]) as engine:
+        await engine.submit_many([upsert(str(number)) for number in range(500)])
+        await anyio.sleep(7 * 86_400)
+        calls = len(scripted.asked)
+        assert calls <= 10, "those that were under way together"
+        assert (await engine.stats()).pending == 500
+        assert await engine.dead_letters() == []
+        scripted.script = []
+        await engine.resume("fake")
+        assert await engine.drain(timeout=600)
+    assert len(scripted.records) == 500
+
+
 async def test_case_56_refused_credentials_pause_that_connection_only(
     make_engine: EngineFactory, scripted: ScriptedProvider
 ) -> None:

@@ -140,7 +140,7 @@ async def test_case_53_a_batch_that_is_also_throttled_waits_for_the_longer_time_
 async def test_case_54_a_hundred_calls_whose_credentials_ran_out_all_succeed_once_those_are_renewed(
     make_engine: EngineFactory, clock: VirtualClock
 ) -> None:
-    """What the engine owes whoever renews credentials: no call counts, nothing dies, and a word from the host will do."""
+    """What the engine owes whoever renews credentials: no call counts, nothing dies, and the host only resumes."""
     valid_from = clock.now() + 30
 
     @define

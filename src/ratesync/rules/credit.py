@@ -41,8 +41,7 @@ class Credit:
         if self.round_trips == 0:
             self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
         self.round_trips += 1
-        if round_trip < self.shortest:
-            self.shortest = round_trip
+        self.shortest = min(self.shortest, round_trip)
         if self.round_trips < TRUSTED_ROUND_TRIPS or now < self.trusted_at:
             return self.per
         gained = CREDIT * self.shortest - self.slack

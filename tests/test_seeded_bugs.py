@@ -18,17 +18,16 @@ from ratesync import Applied, Lane, Operation, Outcome, SyncEngine
 from ratesync.codec import encode_operation, encode_outcome
 from ratesync.engine import admission, call, execution, intake, settlement, work
 from ratesync.engine.execution import Executor
-from ratesync.memory import MemoryBackend, MemoryQueue, bucket
+from ratesync.memory import MemoryBackend, MemoryQueue
 from ratesync.memory.leases import Leases
 from ratesync.memory.ledger import Ledger
 from ratesync.memory.mailbox import Hold
 from ratesync.memory.store import Store
 from ratesync.model.operation import OperationState
 from ratesync.model.work import ClaimRequest, Finished, Item, Lease, Settlement
-from ratesync.rules import coalescing, verdict
+from ratesync.rules import coalescing, meter, verdict
 from ratesync.rules.coalescing import Step
 from ratesync.rules.verdict import Again, Finish, Repeat
-from ratesync.rules.window import open_window
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.simulation import simulate
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
@@ -217,14 +216,14 @@ def _(patch: Patch) -> None:
 
 @bug("a quota permits one call too many")
 def _(patch: Patch) -> None:
-    opened = open_window
-    patch.setattr(bucket, "open_window", lambda rate: opened(evolve(rate, permits=rate.permits + 1)))
+    opened = meter.open_window
+    patch.setattr(meter, "open_window", lambda rate, **doubt: opened(evolve(rate, permits=rate.permits + 1), **doubt))
 
 
 @bug("a window ends ten percent early")
 def _(patch: Patch) -> None:
-    opened = open_window
-    patch.setattr(bucket, "open_window", lambda rate: opened(evolve(rate, per=rate.per * 0.9)))
+    opened = meter.open_window
+    patch.setattr(meter, "open_window", lambda rate, **doubt: opened(evolve(rate, per=rate.per * 0.9), **doubt))
 
 
 @bug("a lane that waits for a call to end is not opened again")

@@ -23,6 +23,10 @@ from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refu
 from ratesync.protocols import Limiter, QueueBackend
 from ratesync.rules.circuit import Wait
 
+_RESERVED_REST = 0.25
+"""Seconds for which a mailbox rests that lacks only permits kept for higher priorities, where nobody knows when calls
+under way will give others back. The lane stays open for those priorities."""
+
 _LOOK_AGAIN = 5.0
 """Seconds after which a lane that waits for somebody's call to end is tried again, should the wake-up be elsewhere."""
 
@@ -144,6 +148,8 @@ class Admission:
         demand, retry_after = refusal.demand, refusal.retry_after
         now = self._clock.now()
         quota = demand.quota
+        if retry_after is None and refusal.is_reserved:
+            return Refused(now + _RESERVED_REST)
         if retry_after is None:
             await self._park(lane, None, "quota", demand.scope)
             return Refused()

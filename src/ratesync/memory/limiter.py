@@ -117,10 +117,10 @@ class MemoryLimiter:
         turns = [self._turn_at(bucket, costs[bucket], priority, now) for bucket, _ in claims]
         last = max(turns)
         demand = demands[turns.index(last)]
-        if last == math.inf or any(bucket.meter.goes_alone(now) for bucket, _ in claims):
+        if any(bucket.meter.goes_alone(now) for bucket, _ in claims):
             return Refusal(demand, None)
         is_reserved = priority <= 0 and self._grants.is_sooner_for_others(list(costs.items()), now)
-        return Refusal(demand, last - now, is_reserved)
+        return Refusal(demand, None if last == math.inf else last - now, is_reserved)
 
     def _turn_at(self, bucket: Bucket, cost: int, priority: int, now: float) -> float:
         """When the permits can be had, after those who wait; infinity where that depends on a call under way."""

@@ -92,7 +92,7 @@ def quick_cells() -> list[Cell]:
     few = ("ratesync", "aiolimiter burst=limit", "pyrate-limiter")
     return [
         Cell(name="100/1 s, lan, 1 process", rules=second, seconds=4.0, contestants=few),
-        Cell(name="100/1 s, wan, 1 process", rules=second, is_wide=True, seconds=6.0, contestants=few[:1]),
+        Cell(name="100/1 s, wan, 1 process", rules=second, is_wide=True, seconds=9.0, contestants=few[:1]),
         Cell(name="190/10 s, lan, 1 process", rules=ten_seconds, seconds=10.0, contestants=few[:1]),
         Cell(name="restart, 100/1 s, lan", rules=second, seconds=4.0, restart_at=1.5, contestants=few[:1]),
     ]

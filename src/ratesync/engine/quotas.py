@@ -33,7 +33,7 @@ QuotaKey = str | tuple[str, str]
 Quotas = Mapping[str, Sequence[Quota]] | Mapping[tuple[str, str], Sequence[Quota]] | Mapping[QuotaKey, Sequence[Quota]]
 """Quotas by provider or lane. Spelt out, as type checkers take a mapping's keys to the letter."""
 
-_MOST_REMEMBERED = 10_000
+_MOST_REMEMBERED = 1_000
 """Lanes and resources whose quotas are remembered, so that they need not be looked up for each call."""
 
 _LIMITS = (Rate, FixedWindow, LeakyBucket, Budget)

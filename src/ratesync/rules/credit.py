@@ -21,7 +21,7 @@ TRUSTED_AFTER = 2.0
 The first ones build connections, and those of one bunch are slow together."""
 
 
-@define(eq=False)
+@define
 class Credit:
     """Learns from round trips how long a call is counted after its end."""
 

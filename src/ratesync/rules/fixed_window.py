@@ -97,7 +97,8 @@ class CountedWindow:
             told = granted_at + reading.reset_after - ROUNDING, now + reading.reset_after + ROUNDING
             self._narrow(told, now, self.per)
         if reading.remaining is not None:
-            self.others = max(0, limit - reading.remaining - self.under_way - self.spent)
+            # Calls under way may not have been counted yet, so this is the least that others used.
+            self.others = max(self.others, limit - reading.remaining - self.under_way - self.spent)
             self.doubt_until = -math.inf
 
     def _narrow(self, told: tuple[float, float], now: float, per: float) -> None:

@@ -71,12 +71,13 @@ class Bucket:
         self.limit = min(self.permits, limit)
         if reading.remaining is None:
             return
-        told = limit - reading.remaining - (now - granted_at) * self.restore
+        told = limit - reading.remaining
         own = self._missing(now)
         if self.is_in_doubt and self.ended_at[0] <= granted_at:  # else a call ended meanwhile that may not be in it
             self.is_in_doubt = False
-            own = min(own, max(0.0, told))
-        self.missing = max(told - self.under_way, own)
+            own = min(own, told)
+        # Told at some moment since the grant, so some of it may be back. Where in doubt, none is taken for that.
+        self.missing = max(told - (now - granted_at) * self.restore - self.under_way, own)
 
     def refuse(self, granted_at: float, now: float, *, is_sure: bool) -> None:
         """Where it is sure that this bucket was empty, it is."""

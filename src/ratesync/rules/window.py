@@ -115,9 +115,12 @@ class Window:
             return
         self._forget(now)
         own = self.under_way + self.spent + self._freed_since(granted_at)
-        self.others = max(0, limit - reading.remaining - own)
-        self.others_until = now + self.per
         self.doubt_until = -math.inf
+        others = max(0, limit - reading.remaining - own)
+        if others < self.others:
+            return  # the least that they use, as calls under way may not have been counted yet
+        self.others = others
+        self.others_until = now + self.per
         if self.others and reading.reset_after is not None and reading.reset_after < self.per:
             # Some of it comes free then; how much, the next answer tells.
             self.others_until = now + reading.reset_after

@@ -138,8 +138,8 @@ class Penalty:
 class Adaptive:
     """A limit that nobody has told: it is measured when the provider refuses, kept just under, and probed upward.
 
-    Nothing is held back before the first refusal. Declared quotas beside it are kept whatever it finds. A provider
-    without any declared quota gets one of these by itself.
+    Nothing is held back before the first refusal. Declared quotas beside it are kept whatever it finds. A connection
+    gets one by itself if no rate, fixed window, leaky bucket or budget is declared that holds for all its resources.
     """
 
     per: float = field(default=1.0, validator=gt(0))

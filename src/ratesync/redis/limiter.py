@@ -36,10 +36,11 @@ BEATS = 15
 class RedisLimiter:
     """Grants permits to all processes that share a Redis or Valkey (6.2 or newer), and never more than there are.
 
-    A process leases permits in blocks, about as many as are wanted in the next 0.15 s and at most a third of a limit,
-    so under load there is one round trip for ten and more calls. Those that are not wanted after all are returned.
-    Time is the server's: clocks of workers play no part. What a process holds that died counts as used when it has
-    been silent for ``dead_after``. Nothing is sent while nothing is wanted or under way.
+    A process leases permits in blocks, about as many as are wanted in the next 0.15 s and at most a third of a limit.
+    So hundreds of calls a second in one process need one round trip for ten and more of them; some dozens that come one
+    by one need one for every two to five. What is not wanted after all is returned. Time is the server's: clocks of
+    workers play no part. What a process holds that died counts as used when it has been silent for ``dead_after``.
+    Nothing is sent while nothing is wanted or under way.
 
     While Redis does not answer, nothing is granted: ``reserve`` and ``snapshot`` raise
     :class:`~ratesync.errors.LimiterError` and ``acquire`` waits, until its deadline or until Redis is back. With a

@@ -8,7 +8,8 @@ stores it if the version is still the one it was computed from.
 - After a cut calls go one at a time until one is accepted. While even those are refused, nothing was measured: the
   target stays, and the rests between them double.
 - When the window is full and a probe is due, a small step more is tried. When all of that came back accepted it belongs
-  to the target, and the next step is twice as large, at once. A failed probe thus costs one call in most cases.
+  to the target and was kept for a while, the next step is three times as large. A failed probe thus costs one call in
+  most cases.
 - Who was locked out for long probes seldom. If it happens again soon after, the provider remembers longer than was
   thought: the target is the average over the whole cycle, and each step is kept for as long before the next one.
 """

@@ -303,11 +303,13 @@ async def test_what_is_kept_for_higher_priorities_is_theirs_even_in_the_same_lan
 async def test_an_engine_tells_how_quotas_stand(make_engine: EngineFactory, clock: VirtualClock) -> None:
     provider = FakeProvider(clock=clock)
     everything = [FixedWindow(5, per=60), Budget(9), LeakyBucket(40, restore=2), Penalty(30), Adaptive()]
-    async with make_engine(providers=[provider], quotas={"fake": [*everything, CONTACTS_ONLY]}) as engine:
+    async with make_engine(providers=[provider], quotas={"fake": [*everything, CONTACTS_ONLY, ENDPOINT]}) as engine:
         assert isinstance(await (await engine.submit(Operation.upsert("fake", "deals", "1", {}))).outcome(9), Applied)
         states = {state.demand.quota: state for state in await engine.quotas("fake")}
         assert set(states) == {*everything, Concurrency(10)}
         assert states[FixedWindow(5, per=60)].used == 1
         assert CONTACTS_ONLY in {state.demand.quota for state in await engine.quotas("fake", resource="contacts")}
+        assert ENDPOINT not in {state.demand.quota for state in await engine.quotas("fake")}
+        assert ENDPOINT in {state.demand.quota for state in await engine.quotas("fake", resource="deals")}
         with pytest.raises(UnknownProvider):
             await engine.quotas("other")

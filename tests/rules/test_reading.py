@@ -19,9 +19,8 @@ def test_a_told_window_is_the_quota_of_that_window(per: float, place: int | None
     assert match_reading(reading, [BURST, HOUR, DAY, BUCKET, *SILENT]) == place
 
 
-def test_a_window_of_a_day_is_told_of_a_monthly_budget_too() -> None:
-    """How long its month is nobody knows here, and a provider tells of it by the day if at all."""
-    assert match_reading(Reading(per=86_400), [Budget(5, every=Period.MONTH)]) == 0
+def test_a_window_of_a_day_is_not_told_of_a_monthly_budget() -> None:
+    assert match_reading(Reading(per=86_400), [Budget(5, every=Period.MONTH)]) is None
 
 
 def test_two_quotas_of_one_window_are_not_told_apart() -> None:

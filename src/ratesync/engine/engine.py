@@ -225,7 +225,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._check_open()
         if provider not in self._providers:
             raise UnknownProvider(f"there is no provider {provider!r}", path="provider")
-        return await self._parts.limiter.snapshot(self._quotas.demands(Lane(provider, connection), resource or ""))
+        return await self._parts.limiter.snapshot(self._quotas.listed(Lane(provider, connection), resource))
 
     async def set_weight(self, provider: str, connection: str, weight: float) -> None:
         """Give a lane ``weight`` times the share of work of an ordinary lane when there is more than can be done."""

@@ -67,6 +67,17 @@ class QuotaTable:
         priced = [Demand(scope, quota, _cost(quota, costs)) for scope, quota, _ in demands]
         return tuple(demand for demand in priced if demand.cost > 0)
 
+    def listed(self, lane: Lane, resource: str | None) -> tuple[Demand, ...]:
+        """The quotas of calls on ``resource``, with a cost of 1; None: those that hold for every resource."""
+        demands, _ = self._known.get((lane, resource or "")) or self._remember(lane, resource or "")
+        if resource is not None:
+            return demands
+        return tuple(
+            demand
+            for demand in demands
+            if demand.quota.resource is None and demand.quota.scope is not QuotaScope.ENDPOINT
+        )
+
     def fitting(self, lane: Lane, resource: str, kind: Kind, size: int) -> int:
         """The most operations, up to ``size`` and at least 1, that every quota can ever let through in one call."""
         if size == 1 or self._fits(lane, resource, kind, size):

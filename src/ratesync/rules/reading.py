@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ratesync.model.feedback import Reading, ThrottleCause
-from ratesync.model.quota import Budget, Concurrency, FixedWindow, LeakyBucket, Penalty, Quota, Rate
+from ratesync.model.quota import Budget, Concurrency, FixedWindow, LeakyBucket, Penalty, Period, Quota, Rate
 
 SAME = 0.01
 """Lengths of windows that differ by this share are the same."""
@@ -50,8 +50,15 @@ def may_be_meant(cause: ThrottleCause | None, quota: Quota) -> bool:
 
 
 def _is_window(quota: Quota, per: float) -> bool:
-    length = _DAY if isinstance(quota, Budget) else getattr(quota, "per", None)
+    length = _length(quota)
     return length is not None and abs(length - per) <= SAME * per
+
+
+def _length(quota: Quota) -> float | None:
+    """Seconds of the quota's window; None where it has none, or of varying length."""
+    if isinstance(quota, Budget):
+        return _DAY if quota.every is Period.DAY else None
+    return quota.per if isinstance(quota, Rate | FixedWindow) else None
 
 
 def _only(places: Iterable[int]) -> int | None:

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 from attrs import define, field, frozen
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratesync.model.feedback import Reading
@@ -20,6 +20,9 @@ from ratesync.rules.leaky_bucket import Bucket
 from ratesync.rules.meter import LONGEST_DOUBT, Meter, open_meter
 from ratesync.rules.penalty import PenaltyBox
 from ratesync.rules.window import Window
+
+EXAMPLES = 30
+"""Of each law for each kind of quota."""
 
 START = 1_700_000_000.0
 FAR = 40 * 86_400.0
@@ -191,6 +194,7 @@ every_meter = pytest.mark.parametrize("kind", QUOTAS)
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS, st.floats(0, 1))
 def test_free_at_is_the_first_instant_at_which_permits_can_be_taken(
     kind: str, alone_since: float, steps: list[Step], part: float
@@ -211,6 +215,7 @@ def test_free_at_is_the_first_instant_at_which_permits_can_be_taken(
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_nothing_is_free_before_earliest_at_even_if_all_calls_are_refunded(
     kind: str, alone_since: float, steps: list[Step]
@@ -223,6 +228,7 @@ def test_nothing_is_free_before_earliest_at_even_if_all_calls_are_refunded(
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_a_refund_undoes_a_take(kind: str, alone_since: float, steps: list[Step]) -> None:
     for it, step in course(kind, alone_since, steps):
@@ -235,6 +241,7 @@ def test_a_refund_undoes_a_take(kind: str, alone_since: float, steps: list[Step]
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_what_is_taken_is_used(kind: str, alone_since: float, steps: list[Step]) -> None:
     for it, step in course(kind, alone_since, steps):
@@ -249,6 +256,7 @@ def test_what_is_taken_is_used(kind: str, alone_since: float, steps: list[Step])
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_after_a_long_rest_nothing_is_used(kind: str, alone_since: float, steps: list[Step]) -> None:
     it = Course(open_meter(QUOTAS[kind], START, alone_since))
@@ -264,6 +272,7 @@ def test_after_a_long_rest_nothing_is_used(kind: str, alone_since: float, steps:
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_permits_that_are_kept_lower_what_is_granted(kind: str, alone_since: float, steps: list[Step]) -> None:
     for it, step in course(kind, alone_since, steps):
@@ -275,6 +284,7 @@ def test_permits_that_are_kept_lower_what_is_granted(kind: str, alone_since: flo
 
 
 @every_meter
+@settings(max_examples=EXAMPLES)
 @given(ALONE_SINCE, STEPS)
 def test_equal_steps_give_equal_meters(kind: str, alone_since: float, steps: list[Step]) -> None:
     one, other = [Course(open_meter(QUOTAS[kind], START, alone_since)) for _ in range(2)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratesync.model.quota import FixedWindow, LeakyBucket, Quota, Rate
 from ratesync.rules.meter import Meter, open_meter
 from ratesync.testing.limiter_callers import Count, strict_count
 from tests.rules.meter_course import Call, MeterCourse
+
+EXAMPLES = 40
+"""Of each law for each kind of quota."""
 
 START = 1_700_000_000.3
 
@@ -68,6 +71,7 @@ def on_its_way(call: Call, way: float) -> Call:
 
 
 @every_kind
+@settings(max_examples=EXAMPLES)
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS)
 def test_alone_no_call_is_ever_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, tells: bool, calls: list[Call]
@@ -80,6 +84,7 @@ def test_alone_no_call_is_ever_refused(  # noqa: PLR0917  Hypothesis passes by n
 
 
 @every_kind
+@settings(max_examples=EXAMPLES)
 @given(st.data(), WAY, AHEAD, CALLS, st.lists(st.tuples(st.floats(0, 30), st.integers(1, 10)), max_size=4))
 def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_come(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, ahead: float, calls: list[Call], others: list[tuple[float, int]]
@@ -96,6 +101,7 @@ def test_one_call_at_a_time_is_refused_at_most_once_for_each_time_that_others_co
 
 
 @every_kind
+@settings(max_examples=EXAMPLES)
 @given(st.data(), WAY, st.integers(2, 8), CALLS, st.floats(0, 30), st.integers(1, 10))
 def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_others_came(  # noqa: PLR0917  Hypothesis passes by name
     kind: str, data: st.DataObject, way: float, most: int, calls: list[Call], after: float, cost: int
@@ -111,6 +117,7 @@ def test_many_calls_are_refused_at_most_as_far_as_they_were_under_way_when_other
 
 
 @every_kind
+@settings(max_examples=EXAMPLES)
 @given(st.data(), WAY, AHEAD, st.booleans(), CALLS, CALLS, JITTER)
 def test_after_a_restart_at_most_one_call_is_refused(  # noqa: PLR0917  Hypothesis passes by name
     kind: str,

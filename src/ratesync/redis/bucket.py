@@ -88,12 +88,15 @@ class Bucket:
 
     kind = "calls"
     grain = 1.0
-    patience = 0.0
-    """Seconds for which nobody else needs to know of ended calls."""
 
     def __attrs_post_init__(self) -> None:
         if isinstance(self.quota, Countable):
             self.most = self.quota.permits
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which nobody else needs to know of ended calls."""
+        return 0.0
 
     @property
     def kept(self) -> int:

@@ -8,20 +8,17 @@ from typing import Any
 
 from ratesync.errors import CostAboveLimit
 from ratesync.model.quota import Countable, QuotaState, Refusal
-from ratesync.redis.book import check_costs
+from ratesync.redis.book import check_costs, most_units
 from ratesync.redis.bucket import Bucket
 from ratesync.redis.exchange import GONE, LOST, NEVER, OK, Request
 from ratesync.redis.lane import Lane, Wait, Waiter
 from ratesync.redis.plan import Want
 from ratesync.redis.question import Question
-from ratesync.redis.root import QuotaRoot
+from ratesync.redis.root import FLUSH, PAUSE, QuotaRoot
 
 POLL = 0.05
 MOST_POLL = 0.25
 """Seconds between two questions for permits that other workers hold."""
-
-PAUSE = 0.002
-"""Least seconds between two questions for the same."""
 
 
 class Answer:
@@ -103,14 +100,25 @@ class Answer:
         lane.asks_at, lane.asked = -math.inf, self._number
         if wait is None:
             lane.polls = 0
+            if want.is_stock and lane.stock and want.units >= most_units(lane, root.workers):
+                lane.asks_at = self._after_lease(lane, now)
         elif wait.free_at < math.inf:
             lane.polls = 0
-            lane.asks_at = max(now + PAUSE, wait.free_at - 1.5 * root.round_trip - PAUSE)
+            lane.asks_at = max(now + PAUSE, wait.free_at - root.lead)
         elif any(bucket.others_out or bucket.fair for bucket, _ in lane.costs):
-            lane.asks_at = now + min(MOST_POLL, POLL * 2**lane.polls)
+            lane.asks_at = now + (wait.bucket.patience or min(MOST_POLL, POLL * 2**lane.polls))
             lane.polls = min(lane.polls + 1, 10)
         else:
             lane.asks_at = math.inf
+
+    def _after_lease(self, lane: Lane, now: float) -> float:
+        """When to ask for more than this worker's share: if others hold some, when calls can be reported too."""
+        pause = math.inf
+        for bucket, _ in lane.flow:
+            if bucket.kind == "window" and bucket.others_out:
+                most = bucket.span / (4 * self._root.workers)
+                pause = min(pause, most, FLUSH + 2 * max(0.0, bucket.round_trip()))
+        return -math.inf if pause == math.inf else max(now, lane.stock[-1][0]) + pause
 
     def _wait(self, want: Want, answer: Sequence[Any]) -> Wait:
         _, place, free_at, earliest_at, is_reserved = answer

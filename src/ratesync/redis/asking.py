@@ -8,13 +8,7 @@ from ratesync.redis.bucket import Bucket, Report
 from ratesync.redis.exchange import Request
 from ratesync.redis.lane import SLOT
 from ratesync.redis.plan import Plan, Want
-from ratesync.redis.root import QuotaRoot
-
-FLUSH = 0.02
-"""Seconds after which what ended is reported, if no exchange comes before."""
-
-BUSY_FLUSH = 0.25
-"""The same while demand is high."""
+from ratesync.redis.root import FLUSH, QuotaRoot
 
 MOST_REPORTS = 200
 """Buckets to tell of in one exchange."""
@@ -25,7 +19,7 @@ def next_request(root: QuotaRoot, now: float) -> tuple[Request | None, float]:
     root.trim(now)
     if not root.clock.is_known and (root.line or root.probes or root.questions):
         return Request(buckets=[], reports={}, wants=[], holds={}), now  # what time is it there?
-    plan = Plan(now)
+    plan = Plan(now, root.workers, root.lead)
     if not root.member.joins:
         plan.add_all(root.line.in_order())
         plan.lease_ahead()
@@ -55,11 +49,7 @@ def _report_at(root: QuotaRoot, now: float) -> float:
         return math.inf
     if root.urgent:
         return now
-    # Where permits are leased in blocks, the next lease tells of what ended too.
-    if now >= root.hot_until:
-        return min(root.dirty_at, now) + FLUSH
-    # Long before it comes free, nobody else needs to know of a permit.
-    return min(root.dirty_at, now) + min([BUSY_FLUSH, *(bucket.span / 4 for bucket in root.dirty if bucket.span)])
+    return root.report_at if root.report_at < math.inf else now + FLUSH
 
 
 def _beat_at(root: QuotaRoot) -> float:
@@ -84,7 +74,7 @@ def _request(root: QuotaRoot, wants: list[Want], now: float) -> Request:
         told[bucket] = None
     for bucket in told:
         root.dirty.pop(bucket, None)
-    root.dirty_at = now if root.dirty else math.inf
+    root.report_at = now if root.dirty else math.inf
     root.urgent = False
     root.requests += 1
     return Request(

@@ -11,13 +11,16 @@ from attrs import define, field
 from ratesync.errors import CostAboveLimit
 from ratesync.model.quota import Demand, Quota, Scope
 from ratesync.redis.bucket import Bucket
-from ratesync.redis.lane import Lane
+from ratesync.redis.lane import SLOT, Lane
 from ratesync.redis.names import KeyNames
 from ratesync.redis.server_clock import ServerClock
 from ratesync.redis.windows import open_bucket
 
 KEPT_FOR = 5.0
 """Seconds for which an idle lane is kept, as it may well be used again."""
+
+LEASE = 14
+"""Permits in a lease, about, where demand is high: so that exchanges are few."""
 
 LOOKS = 4
 """Lanes looked at for each new one, and buckets too: more than one, so that what is idle goes faster than it comes."""
@@ -109,9 +112,23 @@ def check_costs(lane: Lane, priority: int) -> None:
             )
 
 
-def most_units(lane: Lane) -> int:
-    """Units leased at once: not more than a third of any limit, for other workers want some too."""
+def most_units(lane: Lane, workers: int) -> int:
+    """Units leased at once: not more than a third of any limit, or this worker's share, for others want some too."""
     most = math.inf
     for bucket, cost in lane.flow:
-        most = min(most, (bucket.most_for(1 if lane.is_privileged else 0) // 3) // cost)
+        most = min(most, -(-bucket.most_for(1 if lane.is_privileged else 0) // max(3, workers)) // cost)
     return max(1, 100_000 if most == math.inf else int(most))
+
+
+def horizon_of(lane: Lane, workers: int) -> float:
+    """Seconds ahead for which permits are leased: more where many workers share a small limit.
+
+    Then each lease is of some permits all the same; never more than half a window.
+    """
+    most, longest = SLOT, math.inf
+    for bucket, cost in lane.flow:
+        if bucket.kind == "window":
+            longest = min(longest, bucket.span / (2 if workers > 1 else 3))
+            if workers > 1:
+                most = max(most, LEASE * workers * cost * bucket.span / max(1.0, bucket.most))
+    return min(most, longest)

@@ -28,6 +28,7 @@ class Report:
     charged: int = 0
     """Permits of ended calls that come back at the bucket's own pace."""
     readings: list[dict[str, float]] = field(factory=list[dict[str, float]])
+    """Of calls granted later than those of others."""
     refused: int = 0
     """1: a call was refused; 2: surely because of this quota."""
     refused_at: float = 0.0
@@ -59,6 +60,10 @@ class Bucket:
     """Those of calls under way."""
     unreported: int = field(default=0, init=False)
     """Permits of ended calls that are part of ``report``: the server shall count them as held until then."""
+    used: float = field(default=0, init=False)
+    """Permits in use, as the server told last."""
+    is_doubtful: bool = field(default=True, init=False)
+    """It is not known what was used before."""
     others_out: bool = field(default=False, init=False)
     """Whether other processes hold some."""
     fair: int = field(default=0, init=False)
@@ -87,6 +92,11 @@ class Bucket:
     def __attrs_post_init__(self) -> None:
         if isinstance(self.quota, Countable):
             self.most = self.quota.permits
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which nobody else needs to know of ended calls."""
+        return 0.0
 
     @property
     def kept(self) -> int:
@@ -151,6 +161,13 @@ class Bucket:
     def learn(self, reading: Reading, granted_at: float, now: float, clock: ServerClock) -> None:
         """An answer told how the quota stands."""
 
+    def is_news(self, reading: Reading) -> bool:
+        """Whether a reading says anything but that all is as it was thought to be: all workers shall know soon."""
+        limit = reading_limit(reading, self.quota)
+        if self.is_doubtful or (isinstance(self.quota, Countable) and min(limit, self.quota.permits) != self.most):
+            return True
+        return reading.remaining is not None and limit - reading.remaining > max(self.used, self.most)
+
     def refund(self, cost: int) -> None:
         """A call was not made."""
         self.in_use -= cost
@@ -162,7 +179,8 @@ class Bucket:
 
     def adopt(self, state: list[float], clock: ServerClock, now: float) -> None:
         """What the server knows: see exchange.lua."""
-        own, _, limit, closed, *_, fair, out = state
+        own, self.used, limit, closed, *_, doubt, fair, out = state
+        self.is_doubtful = doubt > 0
         if isinstance(self.quota, Countable):
             self.most = limit
         self.closed_until = clock.surely_past(closed) if closed > 0 else -math.inf

@@ -153,8 +153,10 @@ class Lane:
                 del self.stock[-1]
 
     def demand(self, now: float) -> int:
-        """Grants in the last slot, if they were many; else 0."""
+        """Grants in the last slot, if they were many and nobody else wants some; else 0."""
         self._turn(now)
+        if any(bucket.fair for bucket, _ in self.flow):
+            return 0
         grants = max(self._grants, self._grants_before)
         return grants if grants >= HOT else 0
 

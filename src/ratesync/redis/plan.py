@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, field
 
-from ratesync.redis.book import most_units
+from ratesync.redis.book import horizon_of, most_units
 from ratesync.redis.bucket import Bucket
 from ratesync.redis.lane import SLOT, Lane, Waiter
 from ratesync.redis.question import Question
@@ -47,6 +47,9 @@ class Plan:
     """Collects wants. Give it those who wait, first come first."""
 
     now: float
+    workers: int = 1
+    lead: float = 0.0
+    """Seconds before an instant at which the server has to be asked for what comes free then."""
     wants: list[Want] = field(factory=list[Want], init=False)
     next_ask: float = field(default=math.inf, init=False)
     """When somebody should be asked for who is not now."""
@@ -82,8 +85,14 @@ class Plan:
             self._hold_up(lane, UNPRIVILEGED if lane.is_reserved and not lane.is_privileged else ALL)
             self._ask_for_deadline(waiter)
             return
+        if lane.stock and lane.stock[-1][0] - self.lead > self.now:
+            # Whoever comes later is served later: ask when what is leased comes to its end.
+            self.next_ask = min(self.next_ask, lane.stock[-1][0] - self.lead)
+            self._hold_up(lane, ALL)
+            self._ask_for_deadline(waiter)
+            return
         want = self._want(lane, lane.costs, is_stock=True)
-        if want.units >= most_units(lane):
+        if want.units >= most_units(lane, self.workers):
             self._hold_up(lane, ALL)  # the rest with the next exchange
 
     def _lacks_calls(self, lane: Lane) -> bool:
@@ -101,8 +110,7 @@ class Plan:
             return want
         want = self._current[lane] = Want(lane, costs, 1, SLOT, is_stock=is_stock)
         if is_stock:
-            spans = [bucket.span for bucket, _ in lane.flow if bucket.kind == "window"]
-            want.horizon = min([SLOT, *(span / 3 for span in spans)])
+            want.horizon = horizon_of(lane, self.workers)
             want.reuse = lane.demand(self.now) if lane.flow else 0
         for bucket, _ in costs:
             self._last[bucket] = want
@@ -138,7 +146,7 @@ class Plan:
         """Where demand is high, ask for what will be wanted soon."""
         for want in self._current.values():
             if want.is_stock and want.lane not in self._covered and not self._is_blocked(want.lane):
-                want.units = max(want.units, min(want.lane.demand(self.now), most_units(want.lane)))
+                want.units = max(want.units, min(want.lane.demand(self.now), most_units(want.lane, self.workers)))
 
 
 def may_pass(lane: Lane) -> bool:

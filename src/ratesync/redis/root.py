@@ -24,6 +24,15 @@ from ratesync.rules.hold import Holds, connection_of
 from ratesync.rules.line import Line
 from ratesync.rules.reading import match_cause, match_reading
 
+FLUSH = 0.02
+"""Seconds after which what is returned is told, if no exchange comes before."""
+
+BUSY_FLUSH = 0.25
+"""The same while demand is high."""
+
+PAUSE = 0.002
+"""Least seconds between two questions for the same."""
+
 SAFETY = 0.1
 """Share of the time until this process is taken for dead in which it uses no leased permits any more."""
 
@@ -45,8 +54,8 @@ class QuotaRoot:
     granted: dict[int, tuple[Permit, Lane]] = field(factory=dict[int, tuple[Permit, Lane]], init=False)
     dirty: dict[Bucket, None] = field(factory=dict[Bucket, None], init=False)
     """Buckets to tell of with the next exchange."""
-    dirty_at: float = field(default=math.inf, init=False)
-    """Since when there are any."""
+    report_at: float = field(default=math.inf, init=False)
+    """When to tell of them, if no exchange comes before."""
     stocked: set[Lane] = field(factory=set[Lane], init=False)
     spare: dict[Bucket, None] = field(factory=dict[Bucket, None], init=False)
     """Buckets of calls of which this process may hold more than it uses."""
@@ -75,6 +84,11 @@ class QuotaRoot:
         if lane.costs and (now > self.valid_until or not lane.may_take(now) or not may_pass(lane)):
             return None
         return self.take_for(lane, now)
+
+    @property
+    def lead(self) -> float:
+        """Seconds before an instant at which the server has to be asked for what comes free then."""
+        return 1.5 * self.round_trip + PAUSE
 
     @property
     def valid_until(self) -> float:
@@ -151,11 +165,9 @@ class QuotaRoot:
             if feedback.charged and isinstance(bucket.quota, Countable):
                 charged = max(0, feedback.charged.get(bucket.quota.unit, cost))
             bucket.settle(cost, charged, permit.granted_at, now, self.clock)
-            self.dirty[bucket] = None
             self.spare_at(bucket)
-        if now < self.dirty_at:
-            self.dirty_at = now
-            self.stir()
+            if bucket.kind != "calls":
+                self._note(bucket, now + max(bucket.patience, self._flush_after(bucket, now)))
         if feedback is not NO_FEEDBACK or observation.throttled:
             self._learn(lane, permit, observation, now)
         self._serve_after(lane, now)
@@ -175,17 +187,20 @@ class QuotaRoot:
         feedback = observation.feedback
         buckets = [bucket for bucket, _ in lane.costs]
         quotas = [bucket.quota for bucket in buckets]
+        is_news = observation.throttled or observation.hold_for > 0
         for reading in feedback.readings:
             place = match_reading(reading, quotas)
             if place is not None:
+                is_news = buckets[place].is_news(reading) or is_news
                 buckets[place].learn(reading, permit.granted_at, now, self.clock)
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
                 bucket.refuse(now, self.clock, is_sure=place == sure)
-        hold_for = max(feedback.hold_for or 0.0, (observation.retry_after or 0.0) if observation.throttled else 0.0)
-        if hold_for > 0:
-            self._hold(buckets, now + hold_for, now)
+        if observation.hold_for > 0:
+            self._hold(buckets, now + observation.hold_for, now)
+        if not is_news:
+            return
         self.urgent = True
         for bucket in buckets:
             bucket.freed = self.requests
@@ -212,9 +227,18 @@ class QuotaRoot:
                 self.urgent = True
 
     def touch(self, bucket: Bucket, now: float) -> None:
-        """Tell of a bucket with the next exchange."""
+        """Tell of a bucket with the next exchange, and soon."""
+        self._note(bucket, now + (FLUSH if bucket.fair else self._flush_after(bucket, now)))
+
+    def _flush_after(self, bucket: Bucket, now: float) -> float:
+        # Where permits are leased in blocks, the next lease tells of what ended too.
+        return FLUSH if now >= self.hot_until else min(BUSY_FLUSH, bucket.span / 4 or BUSY_FLUSH)
+
+    def _note(self, bucket: Bucket, report_at: float) -> None:
         self.dirty[bucket] = None
-        self.dirty_at = min(self.dirty_at, now)
+        if report_at < self.report_at:
+            self.report_at = report_at
+            self.stir()
 
     def _take_out(self, permit: Permit) -> Lane:
         granted, lane = self.granted.get(permit.id, (None, None))

@@ -16,6 +16,12 @@ from ratesync.rules.fixed_window import CountedWindow, open_budget, open_fixed_w
 
 DAY = 86_400.0
 
+LONGEST_PATIENCE = 3.0
+"""Seconds for which ended calls are kept to be reported with others."""
+
+FEW = 500
+"""Permits up to which grains of time are a tenth as long: the log stays short all the same."""
+
 
 @define(eq=False)
 class Window(Bucket):
@@ -25,6 +31,11 @@ class Window(Bucket):
     """Seconds."""
 
     kind = "window"
+
+    @property
+    def patience(self) -> float:
+        """Long before it comes free, nobody else needs to know of a permit."""
+        return min(self.span / 3, LONGEST_PATIENCE)
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float, clock: ServerClock) -> None:
         """The call ended: its permits are in the log until they are free."""
@@ -155,9 +166,8 @@ def open_bucket(scope: Scope, quota: Quota, key: str) -> Bucket:
     """A bucket of which this process holds nothing."""
     match quota:
         case Rate():
-            return RateWindow(
-                scope, quota, key, span=quota.per, grain=max(1e-4, quota.per / GRAINS), credit=Credit(quota.per)
-            )
+            grain = max(1e-4, quota.per / (GRAINS if quota.permits > FEW else 10 * GRAINS))
+            return RateWindow(scope, quota, key, span=quota.per, grain=grain, credit=Credit(quota.per))
         case FixedWindow():
             return CalendarWindow(scope, quota, key, span=quota.per)
         case Budget():

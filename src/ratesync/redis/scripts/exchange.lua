@@ -13,7 +13,7 @@
 --   wants                  {units, privileged, horizon, reuse, asks, places, costs}
 --   leaves                 whether the holder goes away
 -- Returns JSON: status, now, epoch, workers, for each bucket
---   {own, used, limit, closed, rtt, ends_lo, ends_hi, fair, out}
+--   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
 -- O(buckets + wants x log), where a log has at most about a thousand entries. A script's first write comes after all
 -- that it reads of the root and the holder; the same request is never carried out twice.
@@ -56,8 +56,8 @@ for i, spec in ipairs(request.buckets) do
     b.held = tonumber(redis.call('GET', KEYS[spec.hold]) or 0)
     b.penalty, b.closed = b.closed, math.max(b.closed, b.held)
   end
-  if b.kind == 'calls' and b.hungry > now and b.hungry_by ~= request.holder then
-    b.fair = math.max(1, math.floor(b.limit / math.max(2, workers)))
+  if b.hungry > now and b.hungry_by ~= request.holder then
+    b.fair = b.kind == 'calls' and math.max(1, math.floor(b.limit / math.max(2, workers))) or 1
   end
   buckets[i] = b
 end
@@ -66,7 +66,8 @@ local answers = serve_all(request.wants, buckets, request.holder, now)
 
 local states = {}
 for i, b in ipairs(buckets) do
-  states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi, b.fair or 0, b.out }
+  states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi,
+      math.max(0, b.doubt - now), b.fair or 0, b.out }
   b.closed = b.penalty or b.closed
   save_bucket(b, now)
   redis.call('HSET', b.key, 'kind', b.kind, 'span', b.spec.span, 'grain', b.grain, 'ends', b.spec.ends)

@@ -50,7 +50,7 @@ end
 -- Units for which a bucket of calls has room: idle ones of this holder, free ones, and those that it will reuse.
 local function call_units(b, want, cost, kept, now)
   local room = math.max(0, room_at(b, now, kept, now))
-  if b.fair then
+  if b.fair and b.kind == "calls" then
     room = math.max(0, math.min(room, b.fair - b.own))
   end
   return math.floor((b.idle + room) / cost) + want.reuse, room
@@ -123,7 +123,7 @@ local function wait_for(b, cost, kept, now)
   local at = math.max(now, b.closed)
   if b.kind == 'calls' then
     local room = room_at(b, now, kept, now)
-    if b.fair then
+    if b.fair and b.kind == "calls" then
       room = math.min(room, b.fair - b.own)
     end
     return b.idle + room >= cost and at or NEVER, at
@@ -190,7 +190,8 @@ local function serve_all(wants, buckets, me, now)
         if want.units > 0 then
           blocked[place] = math.max(blocked[place] or 0, (reserved and not is_blocked) and 1 or 2)
         end
-        if want.units > 0 and b.kind == 'calls' and b.out > b.own and b.limit - b.kept - b.out < want.costs[i] then
+        if want.units > 0 and b.out > b.own and (b.kind == 'calls' or free_at >= NEVER)
+          and b.limit - b.kept - b.out < want.costs[i] + b.spent then
           b.hungry, b.hungry_by = now + 1, me
         end
       end

@@ -28,6 +28,7 @@ from ratesync.model.work import ClaimRequest, Finished, Item, Lease, Settlement
 from ratesync.rules import coalescing, meter, verdict
 from ratesync.rules.coalescing import Step
 from ratesync.rules.verdict import Again, Finish, Repeat
+from ratesync.rules.window import open_window
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.simulation import simulate
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
@@ -216,13 +217,13 @@ def _(patch: Patch) -> None:
 
 @bug("a quota permits one call too many")
 def _(patch: Patch) -> None:
-    opened = meter.open_window
+    opened = open_window
     patch.setattr(meter, "open_window", lambda rate, **doubt: opened(evolve(rate, permits=rate.permits + 1), **doubt))
 
 
 @bug("a window ends ten percent early")
 def _(patch: Patch) -> None:
-    opened = meter.open_window
+    opened = open_window
     patch.setattr(meter, "open_window", lambda rate, **doubt: opened(evolve(rate, per=rate.per * 0.9), **doubt))
 
 

@@ -27,6 +27,7 @@ from tests.servers.valkey_server import Valkey
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,
     # coredis leaves streams of connections open that never came about.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -12,6 +12,7 @@ from ratesync.testing.limiter_suite import LimiterSuite
 from tests.servers.valkey_server import Valkey
 
 
+@pytest.mark.slow
 class TestRedisLimiter(LimiterSuite):
     """The conformance suite, against a real server and in real time."""
 

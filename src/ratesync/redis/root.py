@@ -22,7 +22,7 @@ from ratesync.redis.question import Question
 from ratesync.redis.server_clock import ServerClock
 from ratesync.rules.hold import Holds, connection_of
 from ratesync.rules.line import Line
-from ratesync.rules.reading import match_cause, match_reading
+from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 
 FLUSH = 0.02
 """Seconds after which what is returned is told, if no exchange comes before."""
@@ -196,7 +196,8 @@ class QuotaRoot:
         if observation.throttled:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
-                bucket.refuse(now, self.clock, is_sure=place == sure)
+                if place == sure or may_be_meant(feedback.cause, bucket.quota):
+                    bucket.refuse(now, self.clock, is_sure=place == sure)
         if observation.hold_for > 0:
             self._hold(buckets, now + observation.hold_for, now)
         if not is_news:

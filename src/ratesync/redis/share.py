@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import define, evolve, field
 
 from ratesync.errors import CostAboveLimit
-from ratesync.model.quota import Countable, Demand, Observation, Permit, Refusal
+from ratesync.model.quota import Countable, Demand, LeakyBucket, Observation, Permit, Quota, Refusal
 from ratesync.protocols import Limiter
 
 MARGIN = 0.8
@@ -61,10 +61,21 @@ class Share:
 
 
 def divided(demands: Sequence[Demand], workers: int) -> list[Demand]:
-    """The demands under a worker's share of each quota."""
-    return [
-        demand._replace(quota=evolve(demand.quota, permits=max(1, int(demand.quota.permits * MARGIN / workers))))
-        if isinstance(demand.quota, Countable)
-        else demand
-        for demand in demands
-    ]
+    """The demands under a worker's share of each quota.
+
+    :raises CostAboveLimit: there are fewer permits than workers, or the cost is above the share.
+    """
+    return [demand._replace(quota=share_of(demand, workers)) for demand in demands]
+
+
+def share_of(demand: Demand, workers: int) -> Quota:
+    """A worker's share of the demand's quota."""
+    quota, share = demand.quota, MARGIN / workers
+    if not isinstance(quota, Countable):
+        return quota
+    permits = int(quota.permits * share)
+    if permits < demand.cost:
+        raise CostAboveLimit(f"{demand.scope}: a cost of {demand.cost} is above a share of {permits} permits")
+    if isinstance(quota, LeakyBucket):
+        return evolve(quota, permits=permits, restore=quota.restore * share)
+    return evolve(quota, permits=permits)

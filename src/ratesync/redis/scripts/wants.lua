@@ -23,10 +23,15 @@ local function room_at(b, at, kept, now)
   return room
 end
 
+-- Whether calls go one at a time, as it is not known what was used before. O(1).
+local function goes_alone(b, now)
+  return b.doubt > now and b.others_until <= now
+end
+
 -- The first instant until the horizon at which `cost` permits are free; nil if there is none.
 local function next_at(b, cost, kept, now, horizon)
   local at = math.max(now, b.closed)
-  if at > now + horizon or (b.doubt > now and b.out > 0) then
+  if at > now + horizon or (goes_alone(b, now) and b.out > 0) then
     return nil
   end
   local room = room_at(b, now, kept, now)
@@ -57,7 +62,7 @@ local function call_units(b, want, cost, kept, now)
 end
 
 local function units_at(b, want, cost, kept, at, now)
-  if b.doubt > now then
+  if goes_alone(b, now) then
     return 1
   elseif b.kind == 'calls' then
     local units = call_units(b, want, cost, kept, now)

@@ -260,6 +260,16 @@ def test_a_sure_refusal_says_that_the_window_is_used_up_and_another_does_not() -
     assert window.used(END + GAP) == 1
 
 
+def test_a_refusal_of_a_call_from_the_window_before_says_nothing_of_this_one() -> None:
+    window = opened()
+    window.take(1, START)
+    after = END + GAP
+    window.settle(1, 1, START, after)
+    used = window.used(after)
+    window.refuse(START, after, is_sure=True)
+    assert window.used(after) == used
+
+
 def test_the_guard_is_a_share_of_the_window_but_never_long() -> None:
     short = open_fixed_window(FixedWindow(5, per=2), START, doubt_until=-math.inf)
     assert short.guard == GUARD * 2

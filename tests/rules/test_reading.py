@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ratesync.model.feedback import Reading, ThrottleCause
 from ratesync.model.quota import Adaptive, Budget, Concurrency, FixedWindow, LeakyBucket, Penalty, Period, Quota, Rate
-from ratesync.rules.reading import match_cause, match_reading
+from ratesync.rules.reading import match_cause, match_reading, may_be_meant
 
 BURST, HOUR, DAY = Rate(190, per=10), FixedWindow(5_000, per=3_600), Budget(650_000)
 BUCKET, PLACES = LeakyBucket(1_000, restore=50), Concurrency(10)
@@ -71,3 +71,18 @@ def test_a_cause_names_a_quota_where_only_one_is_of_its_kind(
     cause: ThrottleCause | None, quotas: list[Quota], place: int | None
 ) -> None:
     assert match_cause(cause, quotas) == place
+
+
+@pytest.mark.parametrize(
+    ("cause", "meant"),
+    [
+        (None, [BURST, HOUR, DAY, BUCKET, Concurrency(3), Penalty(30), Adaptive()]),
+        (ThrottleCause.RATE, [BURST, HOUR, BUCKET, Concurrency(3), Penalty(30), Adaptive()]),
+        (ThrottleCause.OVERLOAD, [Penalty(30)]),
+        (ThrottleCause.BUDGET, [Penalty(30)]),
+        (ThrottleCause.CONCURRENCY, [Penalty(30)]),
+    ],
+)
+def test_a_refusal_for_another_cause_says_nothing_of_a_quota(cause: ThrottleCause | None, meant: list[Quota]) -> None:
+    every: list[Quota] = [BURST, HOUR, DAY, BUCKET, Concurrency(3), Penalty(30), Adaptive()]
+    assert [quota for quota in every if may_be_meant(cause, quota)] == meant

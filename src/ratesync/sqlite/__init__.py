@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ratesync.sqlite.backend import SqliteBackend
+from ratesync.sqlite.queue import SqliteQueue
 from ratesync.sqlite.state import SqliteStateStore
 
-__all__ = ["SqliteStateStore"]
+__all__ = ["SqliteBackend", "SqliteQueue", "SqliteStateStore"]

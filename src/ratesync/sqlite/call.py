@@ -60,9 +60,9 @@ class Call(Generic[T]):
 
     async def answer(self) -> T:
         """Wait until it is done or refused."""
-        assert self.event is not None
         try:
-            await self.event.wait()
+            if self.event is not None:
+                await self.event.wait()
         except BaseException:
             self.is_given_up = True
             raise

@@ -67,7 +67,7 @@ def _lay_out(db: sqlite3.Connection, path: str) -> None:
         db.execute("COMMIT")
     if version > LAYOUT:
         raise NewerLayout(
-            f"{path}: has layout {version}, this version of ratesync knows layouts up to {LAYOUT}. Upgrade this process."
+            f"{path}: has layout {version}, this ratesync knows layouts up to {LAYOUT}. Upgrade this process."
         )
 
 

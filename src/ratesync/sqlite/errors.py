@@ -58,4 +58,4 @@ def told(error: sqlite3.Error, path: str) -> FileError:
         )
     if kind == sqlite3.SQLITE_FULL:
         return FileFull(f"{path}: the disk is full, so nothing was done. Make room; what was accepted before is safe.")
-    return FileError(f"{path}: SQLite reports {error!s}. Nothing was done; look at the disk and the file's permissions.")
+    return FileError(f"{path}: SQLite reports {error!s}. Nothing was done; look at the disk and at permissions.")

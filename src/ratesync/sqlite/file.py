@@ -39,8 +39,12 @@ class SqliteFile:
         self._opened = 0
         self._looks: list[Look] = []
         self._lock = Lock()
-        self.unanswered = 0
-        """Calls whose answer has not come yet."""
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether calls are under way whose answers have not come to their tasks."""
+        writer = self._writer
+        return writer is not None and bool(writer.under_way)
 
     def look_elsewhere(self, look: Look) -> None:
         """Have ``look`` called in the writer thread when another process has changed something."""

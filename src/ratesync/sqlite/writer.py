@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -49,10 +50,13 @@ class Writer(threading.Thread):
         self._data_version = 0
         self.watchers = 0
         """How many wait for changes by other processes."""
-        self.ended: list[Callable[[], object]] = []
+        self.under_way = set[AnyCall]()
+        """Calls whose answer has not come to their tasks yet."""
 
     def give(self, call: AnyCall | None) -> None:
         """Have a call carried out; None: end."""
+        if call is not None and call.post is not None:
+            self.under_way.add(call)
         self._calls.put(call)
 
     def run(self) -> None:
@@ -68,15 +72,15 @@ class Writer(threading.Thread):
                 self._refuse(calls, self._failure)
                 continue
             if calls:
-                self._carry_out([call for call in calls if not call.is_given_up])
-                deliver(calls)
+                going = [call for call in calls if not call.is_given_up]
+                if going:
+                    self._carry_out(going)
+                self._deliver(calls)
             self._watch()
             self._sync()
         if self._failure is None:
             with suppress(sqlite3.Error):
                 self._db.close()
-        for tell in self.ended:
-            tell()
 
     def _gather(self) -> tuple[list[AnyCall], bool]:
         """The calls that have come, after a wait for the first; whether there may be more."""
@@ -97,11 +101,10 @@ class Writer(threading.Thread):
             return LOOK_AFTER
         return None if self._unsynced_at is None else SYNC_AFTER
 
-    @staticmethod
-    def _refuse(calls: Sequence[AnyCall], failure: RateSyncError) -> None:
+    def _refuse(self, calls: Sequence[AnyCall], failure: RateSyncError) -> None:
         for call in calls:
             call.error = type(failure)(*failure.args)
-        deliver(calls)
+        self._deliver(calls)
 
     def _carry_out(self, calls: Sequence[AnyCall]) -> None:
         transaction = Transaction(self._db)
@@ -195,14 +198,17 @@ class Writer(threading.Thread):
         with suppress(sqlite3.Error):
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def _deliver(self, calls: Sequence[AnyCall]) -> None:
+        """Tell those who wait, each event loop once."""
+        by_loop: dict[Post, list[AnyCall]] = {}
+        for call in calls:
+            if call.post is not None:
+                by_loop.setdefault(call.post, []).append(call)
+        for post, own in by_loop.items():
+            post_quietly(post, partial(self._answer, own))
 
-def deliver(calls: Sequence[AnyCall]) -> None:
-    """Tell those who wait, each event loop once."""
-    by_loop: dict[Post, list[AnyCall]] = {}
-    for call in calls:
-        if call.post is not None:
-            by_loop.setdefault(call.post, []).append(call)
-    for post, own in by_loop.items():
-        post_quietly(post, lambda own=own: [call.answered() for call in own])  # type: ignore[misc]
-
-
+    def _answer(self, calls: Sequence[AnyCall]) -> None:
+        """Runs in the event loop of the calls."""
+        for call in calls:
+            call.answered()
+        self.under_way.difference_update(calls)

@@ -14,6 +14,7 @@ from ratesync.model.work import Durability
 from ratesync.sqlite import SqliteQueue
 from ratesync.sqlite.connection import check_library
 from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileFull, NewerLayout, SqliteTooOld
+from ratesync.sqlite.file import SqliteFile
 from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
 
 pytestmark = pytest.mark.anyio
@@ -113,12 +114,13 @@ async def test_a_newer_layout_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_is_reported_and_harms_nothing(tmp_path: Path) -> None:
-    queue = SqliteQueue(tmp_path / "sync.db")
+    file = SqliteFile(tmp_path / "sync.db", durability=Durability.FSYNC, clock=None)
+    queue = SqliteQueue(file)
     await queue.open()
     await submit(queue, item("a"))
 
     def limit(pages: int) -> None:
-        queue._file.tell(lambda transaction: transaction.db.execute(f"PRAGMA max_page_count = {pages}"))
+        file.tell(lambda transaction: transaction.db.execute(f"PRAGMA max_page_count = {pages}"))
 
     limit(1)
     with pytest.raises(FileFull, match="disk is full"):

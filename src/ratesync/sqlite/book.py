@@ -56,6 +56,7 @@ class Book:
         self.is_news = False
         """Whether somebody may claim something because of this call, now or at an instant."""
         self.is_roomier = False
+        self._held_least: dict[str, float] = {}
         self._drained: list[Lane] = []
         self.ended: list[Entry] = []
         """Operations that have finished and are waited for."""
@@ -135,8 +136,11 @@ class Book:
 
     def held_least(self, provider: str) -> float:
         """The lowest bound on leased mailboxes of a lane so far: who waits was held up by no lower one."""
-        row = self.db.execute("SELECT held_least FROM provider WHERE name = ?", (provider,)).fetchone()
-        return inf if row is None or row[0] is None else row[0]
+        least = self._held_least.get(provider)
+        if least is None:
+            row = self.db.execute("SELECT held_least FROM provider WHERE name = ?", (provider,)).fetchone()
+            least = self._held_least[provider] = inf if row is None or row[0] is None else row[0]
+        return least
 
     def write_lanes(self) -> None:
         """Write what has changed in the lanes."""

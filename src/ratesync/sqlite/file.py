@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
@@ -111,7 +111,7 @@ class SqliteFile:
         return writer
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """While in it, changes by other processes are looked for."""
         with self._lock:
             writer = self._open_writer()

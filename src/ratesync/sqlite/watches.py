@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from threading import Lock
 
@@ -53,19 +53,19 @@ class Watches:
         """Those who wait for room, who came first is first."""
 
     @contextmanager
-    def news(self) -> Iterator[Watch]:
+    def news(self) -> Generator[Watch]:
         """Wait for the bell."""
         with self._listed(self._for_news, Watch(None)) as watch:
             yield watch
 
     @contextmanager
-    def drains(self, selector: Selector) -> Iterator[Watch]:
+    def drains(self, selector: Selector) -> Generator[Watch]:
         """Wait for selected lanes to run empty."""
         with self._listed(self._for_drains, Watch(selector)) as watch:
             yield watch
 
     @contextmanager
-    def ends(self, operation_id: str) -> Iterator[Watch]:
+    def ends(self, operation_id: str) -> Generator[Watch]:
         """Wait for the end of an operation."""
         with self._lock:
             own = self._for_ends.setdefault(operation_id, {})
@@ -78,7 +78,7 @@ class Watches:
                     del self._for_ends[operation_id]
 
     @contextmanager
-    def in_line(self, watch: Watch) -> Iterator[None]:
+    def in_line(self, watch: Watch) -> Generator[None]:
         """Leave the line for room afterwards, whether it was entered or not; the next one has a look then."""
         try:
             yield
@@ -95,7 +95,7 @@ class Watches:
                 self.room.setdefault(watch)
 
     @contextmanager
-    def _listed(self, watches: dict[Watch, None], watch: Watch) -> Iterator[Watch]:
+    def _listed(self, watches: dict[Watch, None], watch: Watch) -> Generator[Watch]:
         with self._lock:
             watches[watch] = None
         try:

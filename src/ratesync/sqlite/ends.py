@@ -29,7 +29,7 @@ def entry(row: tuple[Any, ...]) -> Entry:
         id=operation_id,
         lane=Lane(provider, connection),
         key=key,
-        state=STATES[state],
+        state=STATES[int(state)],
         attempts=attempts,
         enqueued_at=enqueued_at,
         due_at=None if is_finished else at,

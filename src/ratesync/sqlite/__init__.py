@@ -1,0 +1,9 @@
+"""Queue and state store in one SQLite file, by the standard library alone."""
+
+from __future__ import annotations
+
+from ratesync.sqlite.backend import SqliteBackend
+from ratesync.sqlite.queue import SqliteQueue
+from ratesync.sqlite.state import SqliteStateStore
+
+__all__ = ["SqliteBackend", "SqliteQueue", "SqliteStateStore"]

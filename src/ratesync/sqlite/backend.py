@@ -1,0 +1,41 @@
+"""Queue and state store in one file, with the limiter of the host's choice."""
+
+from __future__ import annotations
+
+import os
+
+from ratesync.clock import Clock
+from ratesync.model.work import Durability
+from ratesync.protocols import Limiter
+from ratesync.sqlite.file import SqliteFile
+from ratesync.sqlite.queue import SqliteQueue
+from ratesync.sqlite.state import SqliteStateStore
+
+
+class SqliteBackend:
+    """Queue and state store in one SQLite file, ready for ``SyncEngine(backend=...)``.
+
+    The limiter is given, for example ``SqliteBackend("sync.db", limiter=MemoryLimiter())``: a file grants no permits.
+    Where several processes share quotas, give a ``RedisLimiter``.
+
+    Args:
+        path: The database. It is made if there is none, with two files beside it (``-wal`` and ``-shm``).
+        limiter: Who grants permits.
+        durability: ``fsync`` (default): on disk before it is accepted. ``fsync-1s``: within about a second.
+        capacity: Most pending operations. Default 1,000,000.
+        clock: Default: the machine's clock.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        limiter: Limiter,
+        durability: Durability = Durability.FSYNC,
+        capacity: int = 1_000_000,
+        clock: Clock | None = None,
+    ) -> None:
+        file = SqliteFile(path, durability=durability, clock=clock)
+        self.queue = SqliteQueue(file, capacity=capacity)
+        self.limiter = limiter
+        self.state = SqliteStateStore(file)

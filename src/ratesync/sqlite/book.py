@@ -1,0 +1,185 @@
+"""The queue's counters and lanes during one call: read once, changed in place, written at its end."""
+
+from __future__ import annotations
+
+import sqlite3
+from math import inf
+
+from attrs import frozen
+
+from ratesync.model.lane import Lane, Selector
+from ratesync.model.work import Entry
+from ratesync.sqlite.call import Transaction
+from ratesync.sqlite.lane import SELECT, LaneRow
+from ratesync.sqlite.watches import Watches
+
+TOTALS = ("number", "token", "bell", "virtual_time", "pending", "finished", "dead")
+
+
+@frozen
+class Limits:
+    """The settings of a queue."""
+
+    capacity: int
+    dead_letter_capacity: int
+    result_capacity: int
+    result_seconds: float
+    lease_seconds: float
+    mailbox_max: int
+    claim_bytes: int
+    priority_step: float
+
+
+class Book:
+    """Counters and lanes. :meth:`close` must follow the changes."""
+
+    number: int
+    token: int
+    bell: int
+    virtual_time: float
+    pending: int
+    finished: int
+    dead: int
+
+    def __init__(self, transaction: Transaction, limits: Limits, watches: Watches, now: float) -> None:
+        self.db: sqlite3.Connection = transaction.db
+        self.limits = limits
+        self.watches = watches
+        self.now = now
+        self._after = transaction.after
+        self._totals = self.db.execute(
+            "SELECT number, token, bell, virtual_time, pending, finished, dead FROM totals"
+        ).fetchone()
+        self.__dict__.update(zip(TOTALS, self._totals, strict=True))
+        self._lanes: dict[int, LaneRow] = {}
+        self._numbers: dict[Lane, int] = {}
+        self.is_news = False
+        """Whether somebody may claim something because of this call, now or at an instant."""
+        self.is_roomier = False
+        self._held_least: dict[str, float] = {}
+        self._drained: list[Lane] = []
+        self.ended: list[Entry] = []
+        """Operations that have finished and are waited for."""
+
+    def next_number(self) -> int:
+        """A number that was not given before."""
+        self.number += 1
+        return self.number
+
+    def lane(self, number: int) -> LaneRow:
+        """The lane of that number."""
+        lane = self._lanes.get(number)
+        if lane is None:
+            lane = self._take(self.db.execute(f"{SELECT} WHERE number = ?", (number,)).fetchone())
+        return lane
+
+    def find(self, name: Lane) -> LaneRow | None:
+        """The lane, if it is known."""
+        number = self._numbers.get(name)
+        if number is not None:
+            return self._lanes[number]
+        row = self.db.execute(f"{SELECT} WHERE provider = ? AND connection = ?", tuple(name)).fetchone()
+        return None if row is None else self._take(row)
+
+    def open(self, name: Lane) -> LaneRow:
+        """The lane, made if need be."""
+        lane = self.find(name)
+        if lane is not None:
+            return lane
+        self._forget_idle(name.provider)
+        is_paused = any(pause.matches(Lane(*name)) for pause in self.pauses())
+        self.db.execute("INSERT OR IGNORE INTO provider VALUES (?, 0.0, 0.0, 0.0, NULL)", (name.provider,))
+        row = (self.next_number(), *name, 1.0, 0.0, 0.0, int(is_paused), *[0] * 9, None, None, 0, 0, 0)
+        self.db.execute(f"INSERT INTO lane VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - marks only
+        return self._take(row)
+
+    def _take(self, row: tuple[object, ...]) -> LaneRow:
+        lane = LaneRow(row)
+        if lane.number in self._lanes:
+            return self._lanes[lane.number]
+        self._lanes[lane.number] = lane
+        self._numbers[lane.lane] = lane.number
+        return lane
+
+    def _forget_idle(self, provider: str) -> None:
+        """Two lanes without operations that owe nothing: so lanes that come and go leave nothing behind."""
+        self.db.execute(
+            "DELETE FROM lane WHERE number IN (SELECT lane.number FROM lane JOIN provider ON name = provider "
+            "WHERE provider = ? AND is_idle AND virtual_time <= current AND parked_until <= ? LIMIT 2)",
+            (provider, self.now),
+        )
+
+    def selected(self, selector: Selector) -> list[LaneRow]:
+        """The selected lanes."""
+        rows = self.db.execute(
+            f"{SELECT} WHERE (?1 IS NULL OR provider = ?1) AND (?2 IS NULL OR connection = ?2)", tuple(selector)
+        ).fetchall()
+        return [self._take(row) for row in rows]
+
+    def pauses(self) -> list[Selector]:
+        """The pauses in force, the oldest first."""
+        return [Selector(*row) for row in self.db.execute("SELECT provider, connection FROM pause ORDER BY number")]
+
+    def is_drained(self, selector: Selector) -> bool:
+        """Whether the selected lanes have nothing pending."""
+        if selector.provider is None:
+            row = self.db.execute(
+                "SELECT 1 FROM lane WHERE is_busy AND (?1 IS NULL OR connection = ?1) LIMIT 1", (selector.connection,)
+            ).fetchone()
+        elif selector.connection is None:
+            row = self.db.execute("SELECT 1 FROM lane WHERE is_busy AND provider = ? LIMIT 1", selector[:1]).fetchone()
+        else:
+            row = self.db.execute(
+                "SELECT 1 FROM lane WHERE is_busy AND provider = ? AND connection = ?", tuple(selector)
+            ).fetchone()
+        return row is None
+
+    def held_least(self, provider: str) -> float:
+        """The lowest bound on leased mailboxes of a lane so far: who waits was held up by no lower one."""
+        least = self._held_least.get(provider)
+        if least is None:
+            row = self.db.execute("SELECT held_least FROM provider WHERE name = ?", (provider,)).fetchone()
+            least = self._held_least[provider] = inf if row is None or row[0] is None else row[0]
+        return least
+
+    def write_lanes(self) -> None:
+        """Write what has changed in the lanes."""
+        for lane in self._lanes.values():
+            if lane.has_timer_change:
+                self.refresh_timer(lane)
+            was_busy = lane.is_busy
+            lane.plan(self.now)
+            if was_busy and not lane.is_busy:
+                self._drained.append(lane.lane)
+            changes = lane.changes()
+            if changes:
+                names = ", ".join(f"{name} = ?" for name in changes)
+                self.db.execute(f"UPDATE lane SET {names} WHERE number = ?", (*changes.values(), lane.number))  # noqa: S608
+
+    def close(self) -> None:
+        """Write what has changed, and have those told who wait for it."""
+        self.write_lanes()
+        self.bell += self.is_news
+        totals = tuple(self.__dict__[name] for name in TOTALS)
+        if totals != self._totals:
+            names = ", ".join(f"{name} = ?" for name in TOTALS)
+            self.db.execute(f"UPDATE totals SET {names}", totals)  # noqa: S608 - constants
+        self._after.append(self._tell)
+
+    def refresh_timer(self, lane: LaneRow) -> None:
+        """Look up the instant of the lane's next timer."""
+        (lane.timer_at,) = self.db.execute(
+            "SELECT min(at) FROM (SELECT min(at) AS at FROM item WHERE lane = ?1 AND state = 0 "
+            "UNION ALL SELECT min(at) FROM rest WHERE lane = ?1)",
+            (lane.number,),
+        ).fetchone()
+        lane.has_timer_change = False
+
+    def _tell(self) -> None:
+        self.watches.ring(self.bell)
+        if self.ended:
+            self.watches.finish(self.ended)
+        if self._drained:
+            self.watches.drain(self._drained)
+        if self.is_roomier:
+            self.watches.call()

@@ -1,0 +1,61 @@
+"""What can be wrong with the file, each with what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ratesync.errors import ConfigurationError, QueueError
+
+
+class SqliteTooOld(ConfigurationError):
+    """Python's SQLite library lacks what is needed. Use a Python that was built with a newer one."""
+
+
+class FileError(QueueError):
+    """The database file could not be used as was asked; nothing of the call was done."""
+
+
+class FileBusy(FileError):
+    """Another process kept the file locked for too long. Try again; look for a process that holds a transaction."""
+
+
+class FileCorrupt(FileError):
+    """The file is damaged or is no database. Nothing is repaired by itself: put a copy in its place."""
+
+
+class FileFull(FileError):
+    """There is no space left for the file. Make room on the disk; what was accepted before is safe."""
+
+
+class NewerLayout(FileError):
+    """The file was written by a newer version of ratesync. Upgrade this process."""
+
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY = 0xFF
+"""The part of an error code that tells the kind."""
+
+
+def kind_of(error: sqlite3.Error) -> int:
+    """SQLite's primary error code; SQLITE_ERROR where the library names none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return sqlite3.SQLITE_ERROR if code is None else code & _PRIMARY
+
+
+def told(error: sqlite3.Error, path: str) -> FileError:
+    """The error in our own terms."""
+    kind = kind_of(error)
+    if kind in _BUSY:
+        return FileBusy(
+            f"{path}: another process kept the file locked for too long, so nothing was done. Try again; if it stays "
+            "so, look for a process that holds a transaction open or was stopped in the middle of one."
+        )
+    if kind in _CORRUPT:
+        return FileCorrupt(
+            f"{path}: the file is damaged or is no SQLite database ({error}). Stop all processes that use it and put "
+            "a copy in its place, or save what can be read by `sqlite3 FILE .recover`."
+        )
+    if kind == sqlite3.SQLITE_FULL:
+        return FileFull(f"{path}: the disk is full, so nothing was done. Make room; what was accepted before is safe.")
+    return FileError(f"{path}: SQLite reports {error!s}. Nothing was done; look at the disk and at permissions.")

@@ -1,0 +1,214 @@
+"""The thread that owns the connection and makes every change, as many as have gathered in one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from ratesync.clock import Clock
+from ratesync.errors import RateSyncError
+from ratesync.model.work import Durability
+from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
+from ratesync.sqlite.connection import connect
+from ratesync.sqlite.errors import FileError, kind_of, told
+
+MOST_CALLS = 512
+"""Calls in one transaction."""
+LOOK_AFTER = 0.05
+"""Seconds between two looks for changes by other processes, while somebody waits for one."""
+SYNC_AFTER = 1.0
+"""Seconds until what was written is on disk, with ``fsync-1s``."""
+BUSY_TRIES = 10
+"""How often a transaction is tried to begin; each try lasts a second."""
+
+AnyCall = Call[Any]
+
+
+class Uncertain(FileError):
+    """The commit failed in a way that leaves open whether it is on disk."""
+
+
+class Writer(threading.Thread):
+    """Carries out calls until it is given None."""
+
+    def __init__(
+        self, path: str, durability: Durability, clock: Clock, look_elsewhere: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        super().__init__(name=f"ratesync {path}", daemon=True)
+        self._path = path
+        self._durability = durability
+        self._clock = clock
+        self._look_elsewhere = look_elsewhere
+        self._calls: SimpleQueue[AnyCall | None] = SimpleQueue()
+        self._failure: RateSyncError | None = None
+        self._unsynced_at: float | None = None
+        self._data_version = 0
+        self.watchers = 0
+        """How many wait for changes by other processes."""
+        self.under_way = set[AnyCall]()
+        """Calls whose answer has not come to their tasks yet."""
+
+    def give(self, call: AnyCall | None) -> None:
+        """Have a call carried out; None: end."""
+        if call is not None and call.post is not None:
+            self.under_way.add(call)
+        self._calls.put(call)
+
+    def run(self) -> None:
+        """Carry out calls."""
+        try:
+            self._db = connect(self._path, self._durability)
+        except RateSyncError as failure:
+            self._failure = failure
+        is_going_on = True
+        while is_going_on:
+            calls, is_going_on = self._gather()
+            if self._failure is not None:
+                self._refuse(calls, self._failure)
+                continue
+            if calls:
+                going = [call for call in calls if not call.is_given_up]
+                if going:
+                    self._carry_out(going)
+                self._deliver(calls)
+            self._watch()
+            self._sync()
+        if self._failure is None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+
+    def _gather(self) -> tuple[list[AnyCall], bool]:
+        """The calls that have come, after a wait for the first; whether there may be more."""
+        calls: list[AnyCall] = []
+        try:
+            call = self._calls.get(timeout=self._patience())
+            while call is not None:
+                calls.append(call)
+                if len(calls) >= MOST_CALLS:
+                    return calls, True
+                call = self._calls.get_nowait()
+        except Empty:
+            return calls, True
+        return calls, False
+
+    def _patience(self) -> float | None:
+        if self.watchers:
+            return LOOK_AFTER
+        return None if self._unsynced_at is None else SYNC_AFTER
+
+    def _refuse(self, calls: Sequence[AnyCall], failure: RateSyncError) -> None:
+        for call in calls:
+            call.error = type(failure)(*failure.args)
+        self._deliver(calls)
+
+    def _carry_out(self, calls: Sequence[AnyCall]) -> None:
+        transaction = Transaction(self._db)
+        try:
+            self._begin()
+            for call in calls:
+                self._do(call, transaction, is_alone=len(calls) == 1)
+        except sqlite3.Error as error:
+            self._undo()
+            if len(calls) == 1:
+                calls[0].error = told(error, self._path)
+                return
+            for call in calls:  # one of them may be at fault, and the others must not pay for it
+                call.error = None
+                self._carry_out([call])
+            return
+        if self._commit(calls):
+            for tell in transaction.after:
+                tell()
+
+    def _begin(self) -> None:
+        for tries_left in reversed(range(BUSY_TRIES)):
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if kind_of(error) != sqlite3.SQLITE_BUSY or not tries_left:
+                    raise
+
+    def _do(self, call: AnyCall, transaction: Transaction, *, is_alone: bool) -> None:
+        """One call; one that fails leaves nothing behind."""
+        db = self._db
+        noted = len(transaction.after)
+        if not is_alone:
+            db.execute("SAVEPOINT one")
+        try:
+            call.result = call.work(transaction)
+        except sqlite3.Error as error:
+            if not isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            call.error = told(error, self._path)
+        except Exception as error:  # noqa: BLE001 - it is raised where the call came from
+            call.error = error
+        if call.error is not None:
+            del transaction.after[noted:]
+            if is_alone:
+                self._undo()
+                return
+            db.execute("ROLLBACK TO one")
+        if not is_alone:
+            db.execute("RELEASE one")
+
+    def _commit(self, calls: Sequence[AnyCall]) -> bool:
+        if not self._db.in_transaction:
+            return False
+        changes = self._db.total_changes
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            failure = told(error, self._path)
+            if type(failure) is FileError:
+                failure = Uncertain(*failure.args)
+            for call in calls:
+                call.error = call.error or type(failure)(*failure.args)
+            return False
+        if self._durability is Durability.FSYNC_1S and changes and self._unsynced_at is None:
+            self._unsynced_at = self._clock.now()
+        return True
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+
+    def _watch(self) -> None:
+        """Look whether another process has changed anything, if somebody waits for that."""
+        if not self.watchers:
+            return
+        with suppress(sqlite3.Error):  # the next call will meet it, too, and report it
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+            if version != self._data_version:
+                self._data_version = version
+                self._look_elsewhere(self._db)
+
+    def _sync(self) -> None:
+        """Bring what was committed to disk, a second after at the latest."""
+        if self._unsynced_at is None or self._clock.now() < self._unsynced_at + SYNC_AFTER:
+            return
+        self._unsynced_at = None
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def _deliver(self, calls: Sequence[AnyCall]) -> None:
+        """Tell those who wait, each event loop once."""
+        by_loop: dict[Post, list[AnyCall]] = {}
+        for call in calls:
+            if call.post is not None:
+                by_loop.setdefault(call.post, []).append(call)
+        for post, own in by_loop.items():
+            post_quietly(post, partial(self._answer, own))
+
+    def _answer(self, calls: Sequence[AnyCall]) -> None:
+        """Runs in the event loop of the calls."""
+        for call in calls:
+            call.answered()
+        self.under_way.difference_update(calls)

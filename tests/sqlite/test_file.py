@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ratesync.errors import ConfigurationError, QueueError
+from ratesync.model.lane import Selector
+from ratesync.model.work import Durability
+from ratesync.sqlite import SqliteQueue
+from ratesync.sqlite.connection import check_library
+from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileFull, NewerLayout, SqliteTooOld
+from ratesync.sqlite.file import SqliteFile
+from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
+
+pytestmark = pytest.mark.anyio
+
+SUBMITTER = """
+import sys, anyio
+from ratesync.sqlite import SqliteQueue
+from ratesync.testing.queue_actions import items, submit
+
+async def main():
+    queue = SqliteQueue(sys.argv[1])
+    await queue.open()
+    for number in range(100_000):
+        await submit(queue, *items(f"a{number} b{number}", f"k{number % 7}"))
+        print(number, flush=True)
+
+anyio.run(main)
+"""
+WORKER = """
+import sys, anyio
+from ratesync.sqlite import SqliteQueue
+from ratesync.testing.queue_actions import complete, names, take
+
+async def main():
+    queue = SqliteQueue(sys.argv[1])
+    await queue.open()
+    while taken := await take(queue, sys.argv[2], calls=1, size=5):
+        print(names(taken), flush=True)
+        await complete(queue, taken, sys.argv[2])
+    await queue.close()
+
+anyio.run(main)
+"""
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+async def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "sync.db"
+    with start(SUBMITTER, str(path)) as process:
+        assert process.stdout is not None
+        acknowledged = [int(process.stdout.readline()) for _ in range(50)]
+        process.kill()
+        acknowledged += map(int, process.stdout.read().splitlines())
+    queue = SqliteQueue(path)
+    await queue.open()
+    ids = [f"{letter}{number}" for number in acknowledged for letter in "ab"]
+    assert all(await queue.get(ids)), "something acknowledged was lost"
+    assert (await count(queue)).pending - len(ids) in {0, 2}, "a call was done by half"
+    await queue.close()
+
+
+async def test_two_processes_share_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "sync.db"
+    queue = SqliteQueue(path)
+    await queue.open()
+    await submit(queue, *(item(f"i{number}") for number in range(400)))
+    workers = [start(WORKER, str(path), name) for name in ("w1", "w2")]
+    with anyio.fail_after(30):
+        assert await queue.drained(Selector(), None), "the end in another process is noticed"
+    done = [name for worker in workers for name in worker.communicate()[0].split()]
+    assert sorted(done) == sorted(f"i{number}" for number in range(400))
+    await queue.close()
+
+
+async def test_work_from_another_process_wakes_a_worker(tmp_path: Path) -> None:
+    here, there = (SqliteQueue(tmp_path / "sync.db") for _ in range(2))
+    await here.open()
+    await there.open()
+    idle = await claim(here)
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(here.wait, idle.marker, None)
+            await anyio.sleep(0.1)
+            await submit(there, item("a"))
+    assert names(await claim(here)) == "a"
+    await there.close()
+    await here.close()
+
+
+async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sync.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(FileCorrupt, match=r"sync\.db"):
+        await SqliteQueue(path).open()
+
+
+async def test_a_newer_layout_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sync.db"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(NewerLayout, match="99"):
+        await SqliteQueue(path).open()
+
+
+async def test_a_full_disk_is_reported_and_harms_nothing(tmp_path: Path) -> None:
+    file = SqliteFile(tmp_path / "sync.db", durability=Durability.FSYNC, clock=None)
+    queue = SqliteQueue(file)
+    await queue.open()
+    await submit(queue, item("a"))
+
+    def limit(pages: int) -> None:
+        file.tell(lambda transaction: transaction.db.execute(f"PRAGMA max_page_count = {pages}"))
+
+    limit(1)
+    with pytest.raises(FileFull, match="disk is full"):
+        await submit(queue, *(item(f"b{number}", body=bytes(10_000)) for number in range(20)))
+    assert (await count(queue)).pending == 1
+    await complete(queue, leases(await claim(queue)))
+    limit(1_000_000)
+    await submit(queue, item("c"))
+    assert names(await take(queue)) == "c"
+    await queue.close()
+
+
+async def test_a_file_that_stays_locked_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratesync.sqlite.writer.BUSY_TRIES", 1)
+    queue = SqliteQueue(tmp_path / "sync.db")
+    await queue.open()
+    other = sqlite3.connect(tmp_path / "sync.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(FileBusy, match="another process"):
+        await submit(queue, item("a"))
+    other.execute("COMMIT")
+    other.close()
+    await submit(queue, item("a"))
+    await queue.close()
+
+
+async def test_it_must_be_open(tmp_path: Path) -> None:
+    with pytest.raises(QueueError, match="not open"):
+        await SqliteQueue(tmp_path / "sync.db").get(["a"])
+
+
+def test_an_old_library_is_refused() -> None:
+    with pytest.raises(SqliteTooOld, match=r"3\.35\.0"):
+        check_library((3, 34, 1))
+
+
+def test_a_file_cannot_replicate(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="replicated"):
+        SqliteQueue(tmp_path / "sync.db", durability=Durability.REPLICATED)

@@ -69,7 +69,7 @@ def to_operation(planned: PlannedOperation) -> Operation:
 async def sync(crm: CrmProcess, job: Job) -> Tally:
     """Submit everything and wait until it is done, showing how far it is."""
     tally = Tally()
-    backend = MemoryBackend(capacity=50_000)
+    backend = MemoryBackend(capacity=50_000, cold_start=False)  # the server is new, so nobody used its quotas before
     async with (
         crm_provider(crm.url, job.accounts) as provider,
         SyncEngine(backend=backend, providers=[provider], quotas=job.quotas, observers=[tally]) as engine,

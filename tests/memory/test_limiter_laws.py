@@ -31,11 +31,12 @@ class PlainCount:
     ended: list[tuple[float, Demand]] = field(factory=list[tuple[float, Demand]])
     held_until: dict[Scope, float] = field(factory=dict[Scope, float])
 
-    def free_at(self, visit: Visit, now: float, *, refunded: bool = False) -> float:
+    def free_at(self, visit: Visit, now: float, *, refunded: bool = False, priority: int | None = None) -> float:
+        priority = visit.priority if priority is None else priority
         instants = {now, *self.held_until.values()}
         instants.update(at + demand.quota.per for at, demand in self.ended if isinstance(demand.quota, Rate))
         later = (at for at in sorted(instants) if at >= now)
-        return next((at for at in later if self.fits(visit, at, visit.priority, refunded=refunded)), math.inf)
+        return next((at for at in later if self.fits(visit, at, priority, refunded=refunded)), math.inf)
 
     def fits(self, visit: Visit, at: float, priority: int, *, refunded: bool = False) -> bool:
         connections = [Scope(demand.scope.provider, demand.scope.connection) for demand in visit.demands]
@@ -85,8 +86,8 @@ class ExactWorld(World):
             assert all(self.may_pass(visit, it, now) for it in in_line if self.is_first(it, in_line))
             return
         assert not fits or not all(self.may_pass(visit, it, now) for it in in_line)
-        is_reserved = visit.priority <= 0 and not fits and self.plain.fits(visit, now, 1)
-        assert answer.is_reserved == is_reserved
+        is_sooner = self.plain.free_at(visit, now, priority=1) != self.plain.free_at(visit, now)
+        assert answer.is_reserved == (visit.priority <= 0 and is_sooner)
         if not in_line:
             retry_at = math.inf if answer.retry_after is None else now + answer.retry_after
             assert retry_at == self.plain.free_at(visit, now)

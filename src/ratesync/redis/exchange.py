@@ -111,9 +111,3 @@ class Request:
             "places": [places[bucket] for bucket, _ in want.costs],
             "costs": [cost for _, cost in want.costs],
         }
-
-
-def state_of(reply: Mapping[str, Any], place: int) -> list[float]:
-    """What the reply tells of one of the request's buckets."""
-    state: list[float] = reply["buckets"][place]
-    return state

@@ -88,6 +88,11 @@ class Visit:
         """The lowest comes first."""
         return score(self.came_at, self.priority, PRIORITY_STEP), self.number
 
+    @property
+    def is_kept_from(self) -> bool:
+        """Tell whether it wants permits of which some are kept for higher priorities."""
+        return any(demand.quota.kept for demand in self.demands if isinstance(demand.quota, Countable))
+
     def rivals(self, other: Visit) -> bool:
         """Tell whether both want permits of one quota."""
         return any((a.scope, a.quota) == (b.scope, b.quota) for a in self.demands for b in other.demands)
@@ -95,6 +100,11 @@ class Visit:
     def waits_at(self, now: float) -> bool:
         """Tell whether it was there before, and is still."""
         return self.came_at < now < self.left_at
+
+
+def served_at(visit: Visit) -> float:
+    """When it got its permit, or went without."""
+    return visit.left_at if visit.permit is None else visit.permit.granted_at
 
 
 class World:
@@ -187,17 +197,18 @@ class World:
         )
 
     def check_order(self) -> None:
-        """Nobody was served before somebody who came first, but for permits that were kept for it."""
+        """Nobody was served before somebody who came first, but where the line waited for permits kept from it."""
         for later in self.visits:
             if later.permit is None:
                 continue
             granted_at = later.permit.granted_at
-            has_kept = any(demand.quota.kept for demand in later.demands if isinstance(demand.quota, Countable))
-            for earlier in self.visits:
-                if earlier.place < later.place and earlier.rivals(later) and earlier.came_at < granted_at:
-                    first_at = earlier.left_at if earlier.permit is None else earlier.permit.granted_at
-                    is_kept = has_kept and earlier.priority <= 0 < later.priority
-                    assert is_kept or first_at <= granted_at, f"{later} was served before {earlier}"
+            before = [it for it in self.visits if it.place < later.place and it.rivals(later)]
+            waited = [it for it in before if it.came_at < granted_at < served_at(it)]
+            for earlier in waited:
+                is_kept = earlier.priority <= 0 < later.priority and any(
+                    it.is_kept_from and it.place <= earlier.place for it in waited
+                )
+                assert is_kept, f"{later} was served before {earlier}"
 
     async def check_the_end(self, rest: float) -> None:
         """No permit is lost: after a rest nothing is used, and everything can be had."""

@@ -261,3 +261,45 @@ def test_a_cancellation_at_any_checkpoint_gives_everything_back(moment: Moment, 
     while run_virtual(run, at, backend=backend):
         at += 1
     assert at > 10
+
+
+KEPT = Demand(ADA, Concurrency(2, reserve=0.5))
+OTHER = Demand(Scope("acme"), Concurrency(1))
+
+
+@pytest.mark.anyio
+async def test_a_privileged_caller_goes_as_soon_as_who_comes_first_lacks_only_kept_permits(
+    limiter: MemoryLimiter,
+) -> None:
+    """The permit that decides it comes back where the privileged caller is not in line."""
+    await granted(limiter, KEPT)
+    elsewhere = await granted(limiter, OTHER)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(limiter.acquire, [KEPT, OTHER])
+        await anyio.sleep(70)  # longer than a step of priority is worth
+        served = list[Permit]()
+
+        async def privileged() -> None:
+            served.append(await limiter.acquire([KEPT], priority=1))
+
+        tasks.start_soon(privileged)
+        await anyio.sleep(1)
+        assert not served
+        limiter.done(elsewhere, Observation())
+        await anyio.sleep(1)
+        assert served
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_who_leaves_the_line_is_told_of_nothing_any_more(limiter: MemoryLimiter) -> None:
+    await granted(limiter, KEPT)
+    elsewhere = await granted(limiter, OTHER)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(limiter.acquire, [KEPT, OTHER])
+        await anyio.sleep(70)
+        with anyio.move_on_after(1):
+            await limiter.acquire([KEPT], priority=1)
+        limiter.done(elsewhere, Observation())
+        await granted(limiter, KEPT, priority=1)
+        tasks.cancel_scope.cancel()

@@ -27,7 +27,8 @@ HOLD = 8 * TICK
 class PlainCount:
     """All calls, and what fits beside them. No credit for the way, as some calls take no time at all."""
 
-    under_way: list[Demand] = field(factory=list[Demand])
+    under_way: list[tuple[int, Demand]] = field(factory=list[tuple[int, Demand]])
+    """With the number of the permit."""
     ended: list[tuple[float, Demand]] = field(factory=list[tuple[float, Demand]])
     held_until: dict[Scope, float] = field(factory=dict[Scope, float])
 
@@ -43,13 +44,15 @@ class PlainCount:
         held = any(self.held_until.get(connection, 0) > at for connection in connections)
         return not held and self.has_room(visit, at, priority, refunded=refunded)
 
-    def has_room(self, visit: Visit, at: float, priority: int, *, refunded: bool = False) -> bool:
-        return all(
-            self.used(demand, at, refunded) + demand.cost <= most_of(demand.quota, priority) for demand in visit.demands
-        )
+    def has_room(
+        self, visit: Visit, at: float, priority: int, *, refunded: bool = False, before: float = math.inf
+    ) -> bool:
+        """Whether the visit's permits fit beside those in use, or those of them that were granted before a permit."""
+        first = -math.inf if refunded else before
+        return all(self.used(it, at, first) + it.cost <= most_of(it.quota, priority) for it in visit.demands)
 
-    def used(self, wanted: Demand, at: float, refunded: bool) -> int:
-        counted = [] if refunded else list(self.under_way)
+    def used(self, wanted: Demand, at: float, before: float) -> int:
+        counted = [demand for number, demand in self.under_way if number < before]
         if isinstance(wanted.quota, Rate):
             counted += [demand for ended_at, demand in self.ended if ended_at + wanted.quota.per > at]
         return sum(demand.cost for demand in counted if (demand.scope, demand.quota) == (wanted.scope, wanted.quota))
@@ -100,8 +103,9 @@ class ExactWorld(World):
     def took(self, visit: Visit) -> None:
         assert visit.permit is not None
         # A hold may have come since.
-        assert self.plain.has_room(visit, visit.permit.granted_at, visit.priority)
-        self.plain.under_way += visit.demands
+        permit = visit.permit
+        assert self.plain.has_room(visit, permit.granted_at, visit.priority, before=permit.id)
+        self.plain.under_way += [(permit.id, demand) for demand in visit.demands]
 
     @override
     def timed_out(self, visit: Visit, deadline: float) -> None:
@@ -117,7 +121,7 @@ class ExactWorld(World):
     def end(self, visit: Visit, permit: Permit, caller: Caller, told: Observation) -> None:
         now = self.clock.now()
         for demand in visit.demands:
-            self.plain.under_way.remove(demand)
+            self.plain.under_way.remove((permit.id, demand))
         if caller.ends == "refund":
             self.limiter.refund(permit)
             return

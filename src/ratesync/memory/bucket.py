@@ -30,6 +30,8 @@ class Bucket:
     """Share of the permits that is kept for priorities above 0."""
     line: Line[Waiter] = field(factory=Line["Waiter"], init=False)
     """Who waits for it."""
+    onlookers: dict[Waiter, None] = field(factory=dict["Waiter", None], init=False)
+    """Who may pass somebody that waits for it, depending on what is free here."""
 
     def __attrs_post_init__(self) -> None:
         self.reserve = self.quota.reserve if isinstance(self.quota, Countable) else 0.0
@@ -73,6 +75,8 @@ class Waiter:
     looks_at: float = field(default=math.inf, init=False)
     """Instant at which the waiter looks by itself; infinity for never."""
     permit: Permit | None = field(default=None, init=False)
+    looks_on: Sequence[Bucket] = field(default=(), init=False)
+    """Buckets of which it is an onlooker."""
 
     def line_up(self) -> None:
         """Take a place in each line."""
@@ -83,6 +87,15 @@ class Waiter:
         """Give the place in each line up."""
         for bucket, cost in self.claims:
             bucket.line.remove(self, cost)
+        self.look_on(())
+
+    def look_on(self, ahead: Sequence[Waiter]) -> None:
+        """Be told of what changes for those that it may pass."""
+        for bucket in self.looks_on:
+            bucket.onlookers.pop(self, None)
+        self.looks_on = [bucket for first in ahead for bucket, _ in first.claims]
+        for bucket in self.looks_on:
+            bucket.onlookers[self] = None
 
 
 def place_in_line(now: float, priority: int, number: int) -> tuple[float, int]:

@@ -98,9 +98,11 @@ class MemoryLimiter:
         for bucket, _ in claims:
             if bucket.line.wanted:
                 self._serve(claims, now)  # their timer may be late
-                if not self._may_pass(claims, priority, now):
+                permit = self._may_pass(claims, priority, now) and self._grants.grant(demands, claims, priority, now)
+                if not permit:
                     return None
-                break
+                self._serve(claims, now)  # who comes first may lack no more than what is kept from it now
+                return permit
         return self._grants.grant(demands, claims, priority, now)
 
     def _may_pass(self, claims: Sequence[Claim], priority: int, now: float) -> bool:
@@ -160,7 +162,7 @@ class MemoryLimiter:
                 raise refused_cost(Demand(bucket.scope, bucket.quota, cost), cost)
         if now >= waiter.deadline or self._grants.earliest_at(claims, priority, now) > waiter.deadline:
             raise self._too_late(claims, priority, now)
-        waiter.looks_at = self._looks_at(waiter, now)
+        waiter.looks_at = self._look(waiter, now)
         waiter.alarm = anyio.Event()
         until = min(waiter.looks_at, waiter.deadline)
         with timeout_at(self._clock, None if until == math.inf else until):
@@ -169,28 +171,38 @@ class MemoryLimiter:
         if waiter.permit is None:
             self._serve(claims, self._clock.now())
 
-    def _looks_at(self, waiter: Waiter, now: float) -> float:
-        """When the waiter may be able to take its permits; infinity while others of its kind come first."""
-        looks_at = self._grants.free_at(waiter.claims, waiter.priority, now)
+    def _ahead(self, waiter: Waiter) -> Sequence[Waiter] | None:
+        """Those who come first at a bucket, and whom the waiter may pass where they lack only what is kept from them.
+
+        None: somebody whom it may not pass comes first.
+        """
+        ahead = list[Waiter]()
         for bucket, _ in waiter.claims:
             first, *rest = bucket.line.heads()
             if first is waiter:
                 continue
             if waiter not in rest:
-                return math.inf
-            # From then on, who comes first is served, or waits only for what is kept from it.
-            looks_at = max(looks_at, self._grants.free_at(first.claims, 1, now))
-        return looks_at
+                return None
+            ahead.append(first)
+        return ahead
+
+    def _look(self, waiter: Waiter, now: float) -> float:
+        """When the waiter may be able to take its permits; infinity while others of its kind come first.
+
+        It is told from now on of what changes for those that it may pass.
+        """
+        ahead = self._ahead(waiter)
+        waiter.look_on(ahead or ())
+        if ahead is None:
+            return math.inf
+        # From then on, who comes first is served, or waits only for what is kept from it.
+        passes_at = (self._grants.free_at(first.claims, 1, now) for first in ahead)
+        return max(self._grants.free_at(waiter.claims, waiter.priority, now), *passes_at, now)
 
     def _is_next(self, waiter: Waiter, now: float) -> bool:
         """Whether nobody comes first at any bucket, or only those who wait for permits that are kept from them."""
-        for bucket, _ in waiter.claims:
-            first, *rest = bucket.line.heads()
-            if first is waiter:
-                continue
-            if waiter not in rest or not self._grants.is_reserved(first.claims, now):
-                return False
-        return True
+        ahead = self._ahead(waiter)
+        return ahead is not None and all(self._grants.is_reserved(first.claims, now) for first in ahead)
 
     def _too_late(self, claims: Sequence[Claim], priority: int, now: float) -> PermitTimeout:
         free_at = self._grants.free_at(claims, priority, now)
@@ -209,14 +221,14 @@ class MemoryLimiter:
 
     def _serve_one_of(self, bucket: Bucket, now: float) -> Waiter | None:
         """Grant to one who waits for this bucket and is next, if all is free that it wants."""
-        for waiter in bucket.line.heads():
+        for waiter in (*bucket.line.heads(), *bucket.onlookers):
             if self._is_next(waiter, now):
                 waiter.permit = self._grants.grant(waiter.demands, waiter.claims, waiter.priority, now)
             if waiter.permit is not None:
                 waiter.leave()
                 waiter.alarm.set()
                 return waiter
-            if self._looks_at(waiter, now) < waiter.looks_at:
+            if self._look(waiter, now) < waiter.looks_at:
                 waiter.alarm.set()
         return None
 

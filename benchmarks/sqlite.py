@@ -24,7 +24,7 @@ from benchmarks._report import Report, main, measure_in_turn
 from benchmarks.engine import CHUNK, PEER_CPU, NoOpProvider, asyncio_queue, operations, timed
 from ratesync import Capabilities, Operation, SyncEngine
 from ratesync.memory import MemoryLimiter
-from ratesync.model.lane import Lane, Selector
+from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
 from ratesync.model.work import ClaimRequest, Durability, Finished, Item, Lease, Settlement
 from ratesync.sqlite import SqliteBackend, SqliteQueue
@@ -314,7 +314,7 @@ def judge(quick: bool) -> Report:
     report.at_least("operations/s of four processes / of one", found["four_processes"]["per_second"] / alone, 0.5)
     report.at_most("idle: percent of a core", found["idle"]["percent"], 1.0)
     fsync = found["disk"]["fsync_us"]
-    report.notes.append(f"the file lies in {gettempdir()}, where an fsync takes {fsync:,.0f} µs")
+    report.notes.append(f"the file lies in {gettempdir()}, where an fsync takes {fsync:,.0f} microseconds")
     if fsync < MEMORY_DISK:
         report.notes.append("that is no disk: set TMPDIR to a folder on one")
     if quick:

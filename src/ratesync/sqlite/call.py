@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import current_token
@@ -16,18 +16,35 @@ Post = Callable[[Callable[[], object]], object]
 """Runs a function in an event loop, from any thread."""
 
 
+class Kept(Protocol):
+    """What the calls of one transaction share. It is written once, at the end."""
+
+    def close(self) -> object:
+        """Write what has changed."""
+
+
 class Transaction:
     """The transaction under way, as the work in it sees it. Used in the writer thread only."""
 
-    __slots__ = ("after", "db")
+    __slots__ = ("after", "db", "kept", "now")
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, now: float) -> None:
         self.db = db
+        self.now = now
+        """The instant at which everything in it happens."""
+        self.kept: dict[object, Kept] = {}
+        """By whom it belongs to."""
         self.after: list[Callable[[], object]] = []
         """What to do once it is committed."""
 
+    def close(self) -> None:
+        """Write what was kept until now."""
+        for kept in self.kept.values():
+            kept.close()
+
 
 Work = Callable[[Transaction], T]
+"""Raises a RateSyncError, to refuse what it was asked for, only before it has changed anything."""
 
 
 def post_here() -> Post:

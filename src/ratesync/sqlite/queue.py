@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from ratesync.clock import Clock, timeout_at
 from ratesync.errors import EnqueueUncertain
@@ -110,9 +110,11 @@ class SqliteQueue:
 
     def _work(self, change: Callable[Concatenate[Book, P], T], *args: P.args, **keywords: P.kwargs) -> Work[T]:
         def work(transaction: Transaction) -> T:
-            book = Book(transaction, self._limits, self._watches, self._file.clock.now())
+            book = cast("Book | None", transaction.kept.get(self))
+            if book is None:
+                book = transaction.kept[self] = Book(transaction, self._limits, self._watches)
             answer = change(book, *args, **keywords)
-            book.close()
+            book.ring()
             return answer
 
         return work
@@ -153,7 +155,7 @@ class SqliteQueue:
     async def wait(self, marker: int, until: float | None) -> None:
         """Return when something may have become claimable since the claim with this ``marker``, or at ``until``."""
         with self._watches.news() as watch, self._file.watching():
-            if marker == await self._file.ask(_bell):
+            if marker == await self._file.ask(self._work(_bell)):
                 with timeout_at(self._file.clock, until):
                     await watch.wait()
 
@@ -253,9 +255,8 @@ class SqliteQueue:
         return await self._file.ask(self._work(records.stats, selector))
 
 
-def _bell(transaction: Transaction) -> int:
-    bell: int = transaction.db.execute("SELECT bell FROM totals").fetchone()[0]
-    return bell
+def _bell(book: Book) -> int:
+    return book.bell
 
 
 def _extend(book: Book, worker: str, leases: Sequence[Lease]) -> list[bool]:

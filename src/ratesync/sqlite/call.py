@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
 from anyio.lowlevel import current_token
 
+from ratesync.errors import RateSyncError
+
+S = TypeVar("S")
 T = TypeVar("T")
 
 Post = Callable[[Callable[[], object]], object]
@@ -45,6 +48,24 @@ class Transaction:
 
 Work = Callable[[Transaction], T]
 """Raises a RateSyncError, to refuse what it was asked for, only before it has changed anything."""
+
+
+class Joint(Generic[S, T]):
+    """Work that is done for several calls at once where they come one after the other."""
+
+    __slots__ = ("subject", "together")
+
+    def __init__(self, together: Callable[[Transaction, Sequence[S]], Sequence[T | RateSyncError]], subject: S) -> None:
+        self.together = together
+        """Answers each subject; an error is a refusal of that one alone."""
+        self.subject = subject
+
+    def __call__(self, transaction: Transaction) -> T:
+        """Do it for one call."""
+        (answer,) = self.together(transaction, [self.subject])
+        if isinstance(answer, RateSyncError):
+            raise answer
+        return answer
 
 
 def post_here() -> Post:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from ratesync.errors import DeadLettersFull, QueueFull
 from ratesync.model.lane import Lane
@@ -48,6 +49,23 @@ def enqueue(book: Book, items: Sequence[Item], watch: Watch | None) -> list[Enqu
         boxes.advance_all(book)
         _Intake(book).add(new)
     return [Enqueued(known or item.id, known is not None) for item, known in zip(items, earlier, strict=True)]
+
+
+def enqueue_each(book: Book, calls: Sequence[Sequence[Item]]) -> Sequence[Sequence[Enqueued] | QueueFull]:
+    """Answer several calls that do not wait for room, at the cost of one where there is room for all."""
+    everything = [item for items in calls for item in items]
+    has_room = not book.watches.room and book.pending + len(everything) <= book.limits.capacity
+    if has_room and book.dead < book.limits.dead_letter_capacity:
+        answers = iter(enqueue(book, everything, None) or ())
+        return [list(islice(answers, len(items))) for items in calls]
+    return [_enqueue_or_refuse(book, items) for items in calls]
+
+
+def _enqueue_or_refuse(book: Book, items: Sequence[Item]) -> list[Enqueued] | QueueFull:
+    try:
+        return enqueue(book, items, None) or []
+    except QueueFull as refusal:
+        return refusal
 
 
 def full(book: Book, size: int) -> QueueFull:

@@ -9,7 +9,7 @@ from math import inf
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from ratesync.clock import Clock, timeout_at
-from ratesync.errors import EnqueueUncertain
+from ratesync.errors import EnqueueUncertain, RateSyncError
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import (
     CancelResult,
@@ -27,7 +27,7 @@ from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
 from ratesync.sqlite import claims, intake, orders, records, settlement
 from ratesync.sqlite.book import Book, Limits
-from ratesync.sqlite.call import Transaction, Work
+from ratesync.sqlite.call import Joint, Transaction, Work
 from ratesync.sqlite.file import SqliteFile
 from ratesync.sqlite.watches import Watch, Watches
 from ratesync.sqlite.writer import Uncertain
@@ -128,10 +128,15 @@ class SqliteQueue:
         """
         try:
             if wait_until is None:
-                return await self._file.ask(self._work(intake.enqueue, items, None)) or []
+                return await self._file.ask(Joint(self._enqueue_each, items))
             return await self._enqueue_in_line(items, wait_until)
         except Uncertain as error:
             raise EnqueueUncertain(str(error), ids=[item.id for item in items]) from error
+
+    def _enqueue_each(
+        self, transaction: Transaction, calls: Sequence[Sequence[Item]]
+    ) -> Sequence[Sequence[Enqueued] | RateSyncError]:
+        return self._work(intake.enqueue_each, calls)(transaction)
 
     async def _enqueue_in_line(self, items: Sequence[Item], wait_until: float) -> Sequence[Enqueued]:
         watch = Watch(None)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import partial
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from ratesync.clock import Clock
 from ratesync.errors import RateSyncError
 from ratesync.model.work import Durability
-from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
+from ratesync.sqlite.call import Call, Joint, Post, Transaction, post_quietly
 from ratesync.sqlite.connection import connect
 from ratesync.sqlite.errors import FileError, kind_of, told
 
@@ -111,8 +112,8 @@ class Writer(threading.Thread):
             return
         transaction = Transaction(self._db, self._clock.now())
         try:
-            for call in calls:
-                _do(call, transaction)
+            for _, own in groupby(calls, _same_work):
+                _do([*own], transaction)
             transaction.close()
         except Exception as error:  # noqa: BLE001 - it is raised where the call came from
             self._undo()
@@ -197,8 +198,22 @@ class Writer(threading.Thread):
         self.under_way.difference_update(calls)
 
 
-def _do(call: AnyCall, transaction: Transaction) -> None:
+def _same_work(call: AnyCall) -> object:
+    return call.work.together if isinstance(call.work, Joint) else call
+
+
+def _do(calls: Sequence[AnyCall], transaction: Transaction) -> None:
+    """One call, or several that ask for the same."""
+    work = calls[0].work
     try:
-        call.result = call.work(transaction)
+        if isinstance(work, Joint):
+            answers = work.together(transaction, [call.work.subject for call in calls])
+        else:
+            answers = [work(transaction)]
     except RateSyncError as refusal:
-        call.error = refusal
+        answers = [refusal]
+    for call, answer in zip(calls, answers, strict=True):
+        if isinstance(answer, RateSyncError):
+            call.error = answer
+        else:
+            call.result = answer

@@ -92,7 +92,7 @@ async def sync(crm: CrmProcess, job: Job, queue: Path, *, is_new: bool) -> Repor
         course = await look_back(backend, job.operations)
         if course.is_begun:
             print(course)
-        tally = Tally(course.done)
+        tally, dead = Tally(course.done), 0
         async with (
             SyncEngine(backend=backend, providers=[provider], quotas=job.quotas, observers=[tally]) as engine,
             anyio.create_task_group() as tasks,
@@ -100,9 +100,9 @@ async def sync(crm: CrmProcess, job: Job, queue: Path, *, is_new: bool) -> Repor
             tasks.start_soon(show, limiter, job, tally)
             await submit(engine, backend, job, course)
             await engine.drain()
-            stats = await engine.stats()
+            dead = (await engine.stats()).dead
             tasks.cancel_scope.cancel()
-    return Report(course, stats.dead)
+    return Report(course, dead)
 
 
 async def submit(engine: SyncEngine, backend: SqliteBackend, job: Job, course: Course) -> None:

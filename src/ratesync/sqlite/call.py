@@ -85,10 +85,11 @@ def post_quietly(post: Post, function: Callable[[], object]) -> None:
 class Call(Generic[T]):
     """One piece of work and its answer. Who does not wait for it any more gives it up."""
 
-    __slots__ = ("error", "event", "is_given_up", "post", "result", "work")
+    __slots__ = ("error", "event", "is_given_up", "joint", "post", "result", "work")
 
     def __init__(self, work: Work[T], post: Post | None) -> None:
         self.work = work
+        self.joint = cast("Joint[Any, T]", work) if isinstance(work, Joint) else None
         self.post = post
         """None if nobody waits for the answer."""
         self.event = None if post is None else anyio.Event()

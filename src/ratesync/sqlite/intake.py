@@ -148,14 +148,13 @@ class _Intake:
             is_behind = lane.timer_at is not None and lane.timer_at <= now
             at = now if is_behind else None
             rank = score(now, priority, self._book.limits.priority_step)
-        if not -LARGEST < priority < LARGEST:
-            priority = float(priority)
+        stored = priority if -LARGEST < priority < LARGEST else float(priority)
         if at is not None:
             lane.scheduled += 1
             if lane.timer_at is None or at < lane.timer_at:
                 lane.timer_at = at
             common = number, name, lane.number, key, SCHEDULED, 0, rank, None, None
-            self._rows.append((*common, now, at, priority, dedupe, body))
+            self._rows.append((*common, now, at, stored, dedupe, body))
             return
         tail = tails.get(key)
         lane.available += 1
@@ -167,7 +166,7 @@ class _Intake:
             urgent = 1
         tails[key] = rank, urgent
         self._rows.append(
-            (number, name, lane.number, key, AVAILABLE, 1, rank, lead, urgent, now, None, priority, dedupe, body)
+            (number, name, lane.number, key, AVAILABLE, 1, rank, lead, urgent, now, None, stored, dedupe, body)
         )
         if urgent:
             self._store()

@@ -15,7 +15,7 @@ from typing import Any
 from ratesync.clock import Clock
 from ratesync.errors import RateSyncError
 from ratesync.model.work import Durability
-from ratesync.sqlite.call import Call, Joint, Post, Transaction, post_quietly
+from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
 from ratesync.sqlite.connection import connect
 from ratesync.sqlite.errors import FileError, kind_of, told
 
@@ -199,17 +199,18 @@ class Writer(threading.Thread):
 
 
 def _same_work(call: AnyCall) -> object:
-    return call.work.together if isinstance(call.work, Joint) else call
+    return call if call.joint is None else call.joint.together
 
 
 def _do(calls: Sequence[AnyCall], transaction: Transaction) -> None:
     """One call, or several that ask for the same."""
-    work = calls[0].work
+    joints = [call.joint for call in calls if call.joint is not None]
+    answers: Sequence[object]
     try:
-        if isinstance(work, Joint):
-            answers = work.together(transaction, [call.work.subject for call in calls])
+        if joints:
+            answers = joints[0].together(transaction, [joint.subject for joint in joints])
         else:
-            answers = [work(transaction)]
+            answers = [call.work(transaction) for call in calls]
     except RateSyncError as refusal:
         answers = [refusal]
     for call, answer in zip(calls, answers, strict=True):

@@ -10,6 +10,7 @@ from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import Entry
 from ratesync.sqlite import provider as providers
 from ratesync.sqlite.call import Transaction
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import SELECT, LaneRow
 from ratesync.sqlite.provider import ProviderRow
 from ratesync.sqlite.watches import Watches
@@ -75,7 +76,10 @@ class Book:
         """The lane of that number."""
         lane = self._lanes.get(number)
         if lane is None:
-            lane = self._take(self.db.execute(f"{SELECT} WHERE number = ?", (number,)).fetchone())
+            row = self.db.execute(f"{SELECT} WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                raise Contradiction(f"an operation belongs to lane number {number}, which does not exist")
+            lane = self._take(row)
         return lane
 
     def find(self, name: Lane) -> LaneRow | None:

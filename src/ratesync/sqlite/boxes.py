@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import AVAILABLE, LEASED, LaneRow
 from ratesync.sqlite.many import parts
 
@@ -148,7 +149,8 @@ def advance(book: Book, lane: LaneRow, most: int = MOST_DUE) -> int:
         "SELECT key FROM rest WHERE lane = ? AND at <= ? ORDER BY at LIMIT ?", (lane.number, book.now, most)
     ).fetchall()
     for (key,) in rested:
-        book.db.execute("DELETE FROM rest WHERE lane = ? AND key = ?", (lane.number, key))
+        if not book.db.execute("DELETE FROM rest WHERE lane = ? AND key = ?", (lane.number, key)).rowcount:
+            raise Contradiction(f"a mailbox of {lane.lane} that rests cannot be found")
         lane.rests -= 1
         offer(book, lane, key)
     lane.has_timer_change = True

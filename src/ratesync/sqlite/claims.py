@@ -11,6 +11,7 @@ from ratesync.model.work import Claim, ClaimRequest, Lease, LeasedItem
 from ratesync.rules import fairness
 from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import LaneRow
 from ratesync.sqlite.provider import ProviderRow
 from ratesync.sqlite.settlement import lapse, sign, worker_number
@@ -77,6 +78,8 @@ class _Claiming:
                 provider.latest = max(provider.latest, lane.virtual_time)
             if leases:
                 self._batches.append(tuple(leases))
+            elif not self._is_full:
+                raise Contradiction(f"no mailbox is ready in {lane.lane}, which counts {lane.ready}")
         self._settle_debts()
         return tuple(self._batches)
 

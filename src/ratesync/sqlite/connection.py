@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Event
 
 from ratesync.model.work import Durability
-from ratesync.sqlite.errors import FileError, FileForeign, NewerLayout, SqliteTooOld, kind_of, told
+from ratesync.sqlite.errors import OF_THE_FILE, FileError, FileForeign, NewerLayout, SqliteTooOld, kind_of, told
 from ratesync.sqlite.layout import APPLICATION, LAYOUT, TABLES
 
 OLDEST_SQLITE = (3, 35, 0)
@@ -52,7 +52,7 @@ def connect(path: str, durability: Durability) -> sqlite3.Connection:
                 if kind_of(error) != sqlite3.SQLITE_BUSY or not tries_left:
                     raise
                 Event().wait(BEFORE_NEXT_TRY)
-    except sqlite3.Error as error:
+    except OF_THE_FILE as error:
         _close(db)
         raise told(error, path) from error
     except FileError:

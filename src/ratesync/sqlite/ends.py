@@ -9,6 +9,7 @@ from typing import Any
 from ratesync.model.lane import Lane
 from ratesync.model.work import Entry
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import CANCELLED, COMPLETED, DEAD, STATES, LaneRow
 
 MOST_FORGOTTEN = 1000
@@ -90,10 +91,11 @@ def forget_old(book: Book) -> None:
         row = book.db.execute("SELECT at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT 1").fetchone()
         if row is None or row[0] > oldest:
             return
-        _forget(book, MOST_FORGOTTEN, oldest)
+        if not _forget(book, MOST_FORGOTTEN, oldest):
+            raise Contradiction("an operation that is to be forgotten cannot be found")
 
 
-def _forget(book: Book, most: int, until: float) -> None:
+def _forget(book: Book, most: int, until: float) -> int:
     rows = book.db.execute(
         "DELETE FROM item WHERE number IN (SELECT number FROM "
         "(SELECT number, at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT ?) WHERE at <= ?) RETURNING lane",
@@ -102,6 +104,7 @@ def _forget(book: Book, most: int, until: float) -> None:
     book.finished -= len(rows)
     for (lane,) in rows:
         book.lane(lane).known -= 1
+    return len(rows)
 
 
 def bury_no_more(book: Book, operation_id: str, ended: int) -> None:

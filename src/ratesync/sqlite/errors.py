@@ -39,6 +39,10 @@ class NewerLayout(FileError):
     """The file was written by a newer version of ratesync. Upgrade this process."""
 
 
+class Contradiction(sqlite3.DatabaseError):
+    """What is in the file contradicts itself, so that it must be damaged. Raised by work inside a transaction."""
+
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -46,13 +50,19 @@ _PRIMARY = 0xFF
 """The part of an error code that tells the kind."""
 
 
-def kind_of(error: sqlite3.Error) -> int:
+def kind_of(error: Exception) -> int:
     """SQLite's primary error code; SQLITE_ERROR where the library names none."""
+    if isinstance(error, UnicodeDecodeError | Contradiction):  # text in the file, or in SQLite's message about it
+        return sqlite3.SQLITE_CORRUPT
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return sqlite3.SQLITE_ERROR if code is None else code & _PRIMARY
 
 
-def told(error: sqlite3.Error, path: str) -> FileError:
+OF_THE_FILE = (sqlite3.Error, UnicodeDecodeError)
+"""What is raised where the file is at fault, not the call."""
+
+
+def told(error: Exception, path: str) -> FileError:
     """The error in our own terms."""
     kind = kind_of(error)
     if kind in _BUSY:

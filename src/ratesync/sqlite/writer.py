@@ -17,7 +17,7 @@ from ratesync.errors import RateSyncError
 from ratesync.model.work import Durability
 from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
 from ratesync.sqlite.connection import connect
-from ratesync.sqlite.errors import FileError, kind_of, told
+from ratesync.sqlite.errors import OF_THE_FILE, FileError, kind_of, told
 
 MOST_CALLS = 512
 """Calls in one transaction."""
@@ -47,7 +47,7 @@ class Writer(threading.Thread):
         self._clock = clock
         self._look_elsewhere = look_elsewhere
         self._calls: SimpleQueue[AnyCall | None] = SimpleQueue()
-        self._failure: RateSyncError | None = None
+        self._failure: Exception | None = None
         self._unsynced_at: float | None = None
         self._data_version = 0
         self.watchers = 0
@@ -65,7 +65,7 @@ class Writer(threading.Thread):
         """Carry out calls."""
         try:
             self._db = connect(self._path, self._durability)
-        except RateSyncError as failure:
+        except Exception as failure:  # noqa: BLE001 - it is raised where calls come from
             self._failure = failure
         is_going_on = True
         while is_going_on:
@@ -119,7 +119,7 @@ class Writer(threading.Thread):
         except Exception as error:  # noqa: BLE001 - it is raised where the call came from
             self._undo()
             if len(calls) == 1:
-                self._fail(calls, told(error, self._path) if isinstance(error, sqlite3.Error) else error)
+                self._fail(calls, told(error, self._path) if isinstance(error, OF_THE_FILE) else error)
                 return
             for call in calls:  # one of them may be at fault, and the others must not pay for it
                 call.error = None
@@ -169,7 +169,7 @@ class Writer(threading.Thread):
         """Look whether another process has changed anything, if somebody waits for that."""
         if not self.watchers:
             return
-        with suppress(sqlite3.Error):  # the next call will meet it, too, and report it
+        with suppress(*OF_THE_FILE):  # the next call will meet it, too, and report it
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             if version != self._data_version:
                 self._data_version = version

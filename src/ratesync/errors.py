@@ -33,7 +33,8 @@
         ├── Unavailable              the provider cannot serve now (503)
         ├── Unauthorised             the credentials were refused
         ├── InvalidResponse          the answer could not be understood
-        │   └── ResponseTooLarge     the answer is larger than allowed
+        │   ├── ResponseTooLarge     the answer is larger than allowed
+        │   └── PagingBroken         the pages of a listing do not lead to its end
         └── UnsafeRedirect           the provider redirected to another origin
 """
 
@@ -217,6 +218,21 @@ class InvalidResponse(ProviderError):
 
 class ResponseTooLarge(InvalidResponse):
     """The provider's answer is larger than allowed, on the wire or decoded."""
+
+
+class PagingBroken(InvalidResponse):
+    """The pages of a listing do not lead to its end, or not past all of its records.
+
+    ``fault`` says how: ``"position"`` a page names a position that was asked for before; ``"page"`` a page came twice;
+    ``"endless"`` there are more pages than allowed; ``"shifted"`` records moved between two pages, so one may have been
+    skipped: list anew; ``"key"`` the key is not unique, so the records that share one would be skipped; ``"short"`` the
+    listing ended before the count that it named. ``page`` is the page's number, counted from 1.
+    """
+
+    def __init__(self, message: str, *, fault: str, page: int) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.page = page
 
 
 class UnsafeRedirect(ProviderError):

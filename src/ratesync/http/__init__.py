@@ -8,6 +8,8 @@ from ratesync.http.fast import fast_transport
 from ratesync.http.feedback import ThrottleReader, read_feedback
 from ratesync.http.headers import Headers
 from ratesync.http.outcome import read_answer, read_outcome
+from ratesync.http.pages import Page, Pages
+from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import (
     github_throttle,
@@ -16,11 +18,20 @@ from ratesync.http.throttle_readers import (
     shopify_throttle,
     stripe_throttle,
 )
+from ratesync.rules.paging import Cursor, Keyset, NextLink, Offset, PageNumber, Pager
 
 __all__ = [
+    "Cursor",
     "Headers",
     "HttpCaller",
     "HttpClient",
+    "Keyset",
+    "NextLink",
+    "Offset",
+    "Page",
+    "PageNumber",
+    "Pager",
+    "Pages",
     "Response",
     "ThrottleReader",
     "fast_transport",
@@ -29,6 +40,7 @@ __all__ = [
     "read_answer",
     "read_feedback",
     "read_outcome",
+    "refusal_in",
     "salesforce_throttle",
     "shopify_throttle",
     "stripe_throttle",

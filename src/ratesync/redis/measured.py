@@ -136,7 +136,6 @@ class MeasuredWindow(RateWindow):
     def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The call that ended last was refused. It stays counted, as some providers count refused calls too."""
         charged, granted_at = self._ended
-        self.credit.refuse(now)
         self.reporting().accepted -= charged
         if self._has_proved:
             self._has_proved = False

@@ -144,6 +144,7 @@ class Lane:
         for bucket, cost in self.flow:
             if bucket.kind != "penalty":
                 bucket.out -= units * cost
+                bucket.give_up(units * cost)
         while units:
             last = self.stock[-1]
             part = min(units, int(last[1]))

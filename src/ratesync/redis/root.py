@@ -166,7 +166,9 @@ class QuotaRoot:
                 charged = max(0, feedback.charged.get(bucket.quota.unit, cost))
             bucket.settle(cost, charged, permit.granted_at, now, self.clock)
             self.spare_at(bucket)
-            if bucket.kind != "calls":
+            if bucket.is_urgent:
+                self.urge(bucket, now)
+            elif bucket.kind != "calls":
                 self._note(bucket, now + max(bucket.patience, self._flush_after(bucket, now)))
         if feedback is not NO_FEEDBACK or observation.throttled:
             self._learn(lane, permit, observation, now)
@@ -226,6 +228,12 @@ class QuotaRoot:
             self.spare[bucket] = None
             if bucket.fair:
                 self.urgent = True
+
+    def urge(self, bucket: Bucket, now: float) -> None:
+        """Tell of a bucket now."""
+        self._note(bucket, now)
+        self.urgent = True
+        self.stir()
 
     def touch(self, bucket: Bucket, now: float) -> None:
         """Tell of a bucket with the next exchange, and soon."""
@@ -293,6 +301,14 @@ class QuotaRoot:
                 if ready > now:
                     next_at = min(next_at, ready)
         return next_at
+
+    def return_leased(self, bucket: Bucket, now: float) -> None:
+        """Return what is leased of a bucket, as there is less than was thought."""
+        for lane in list(self.stocked):
+            if lane.units and any(other is bucket for other, _ in lane.flow):
+                lane.drop(lane.units)
+                for other, _ in lane.flow:
+                    self.touch(other, now)
 
     def trim(self, now: float, *, all_of_it: bool = False) -> None:
         """Return what is leased and not wanted."""

@@ -6,7 +6,7 @@ local FIELDS = { 'out', 'spent', 'upto', 'others', 'others_until', 'doubt', 'lim
   'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'hungry', 'hungry_by', 'wary' }
 
 -- Reads a bucket; a new one is in doubt for as long as somebody may have used it before the root was. O(1).
-local function load_bucket(key, log, spec, root, now)
+local function load_bucket(key, log, spec, root, me, now)
   local found = redis.call('HMGET', key, unpack(FIELDS))
   local b = { key = key, log = log, spec = spec, kind = spec.kind, grain = spec.grain }
   for i, name in ipairs(FIELDS) do
@@ -27,7 +27,12 @@ local function load_bucket(key, log, spec, root, now)
       b.wary = b.missing > 0 and 1 or 0
     end
   end
-  b.limit = math.min(b.limit, spec.permits)
+  if spec.adaptive then
+    load_estimate(b, me)
+    b.doubt, b.closed = 0, math.max(b.closed, b.resume)
+  else
+    b.limit = math.min(b.limit, spec.permits)
+  end
   if root.lost then
     b.closed = math.max(b.closed, root.made + math.max(doubt, spec.beat))
   end
@@ -75,7 +80,10 @@ local function learn(b, report, now)
       end
     end
   end
-  if report.refused == 0 then
+  if b.spec.adaptive then
+    learn_estimate(b, report)
+    return
+  elseif report.refused == 0 then
     return
   end
   if b.kind == 'penalty' then

@@ -31,6 +31,10 @@ end
 -- The first instant until the horizon at which `cost` permits are free; nil if there is none.
 local function next_at(b, cost, kept, now, horizon)
   local at = math.max(now, b.closed)
+  if b.alone then
+    local is_free = at <= now and b.alone_until <= now and room_at(b, now, kept, now) >= cost
+    return is_free and now or nil
+  end
   if at > now + horizon or (goes_alone(b, now) and b.out > 0) then
     return nil
   end
@@ -62,7 +66,7 @@ local function call_units(b, want, cost, kept, now)
 end
 
 local function units_at(b, want, cost, kept, at, now)
-  if goes_alone(b, now) then
+  if b.alone or goes_alone(b, now) then
     return 1
   elseif b.kind == 'calls' then
     local units = call_units(b, want, cost, kept, now)
@@ -85,6 +89,9 @@ local function commit(b, want, units, cost, kept, now)
     permits = math.min(permits, room)
   end
   b.out, b.own = b.out + permits, b.own + permits
+  if b.alone then
+    b.alone_until = now + TRIAL
+  end
 end
 
 -- Grants units one instant after the other. Returns a list of {instant, units}. O(buckets x instants x entries soon).
@@ -146,7 +153,7 @@ local function wait_for(b, cost, kept, now)
   end
   local excess = used(b) + cost - b.limit + kept
   local free_at = without(b, excess, now)
-  if b.out > 0 and free_at < b.doubt then
+  if (b.out > 0 and free_at < b.doubt) or (b.alone and b.alone_until > now) then
     free_at = NEVER
   end
   return math.max(at, free_at), math.max(at, without(b, excess - b.out, now))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -12,7 +11,7 @@ from ratesync.clock import Clock
 from ratesync.redis import RedisLimiter
 from ratesync.testing.limiter_suite import LimiterSuite
 from ratesync.testing.virtual_time import VirtualClock, virtual_backend_options
-from tests.redis.virtual_server import VirtualServer, as_server
+from tests.redis.virtual_server import VirtualServer, workers
 from tests.servers.valkey_server import Valkey
 
 
@@ -40,9 +39,6 @@ class TestRedisLimiter(LimiterSuite):
         server.close()
 
     @pytest.fixture
-    async def limiter(self, server: VirtualServer, clock: Clock) -> AsyncIterator[RedisLimiter]:
-        prefix = f"{uuid.uuid4().hex}:"
-        limiter = RedisLimiter(as_server(server), prefix=prefix, cold_start=False, clock=clock)
-        await limiter.open()
-        yield limiter
-        await limiter.close()
+    async def limiter(self, server: VirtualServer) -> AsyncIterator[RedisLimiter]:
+        async with workers(server) as (limiter,):
+            yield limiter

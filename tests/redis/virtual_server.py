@@ -1,8 +1,8 @@
 """A real Valkey in virtual time: the scripts are its own, and only the time that they read is the test's.
 
-A real socket would need real time, so a client here talks to the server without waiting: for the test's loop an exchange
-takes the `latency` that it is told to take, and nothing else. Keys live as long as they do in real time, which is longer
-than any test.
+A real socket would need real time, so a client here talks to the server without waiting: for the test's loop an
+exchange takes the `latency` that it is told to take, and nothing else. Keys live as long as they do in real time, which
+is longer than any test.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import socket
+import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import IO, Any, cast
@@ -20,6 +21,7 @@ from coredis.exceptions import ConnectionError as Disconnected
 from coredis.exceptions import NoScriptError
 
 from ratesync.clock import Clock
+from ratesync.redis import RedisLimiter
 from ratesync.redis.script import exchange_digest, exchange_script
 
 AHEAD = 1_200 * 86_400.0
@@ -120,6 +122,20 @@ class VirtualClient:
 def as_server(server: VirtualServer) -> Any:
     """What a limiter takes for a function that makes clients."""
     return cast("Any", server.client)
+
+
+@asynccontextmanager
+async def workers(server: VirtualServer, number: int = 1, **options: Any) -> AsyncGenerator[list[RedisLimiter]]:
+    """Limiters of so many workers, of which nothing was used before."""
+    chosen = {"prefix": f"{uuid.uuid4().hex}:", "cold_start": False, "clock": server.clock} | options
+    limiters = [RedisLimiter(as_server(server), **chosen) for _ in range(number)]
+    for limiter in limiters:
+        await limiter.open()
+    try:
+        yield limiters
+    finally:
+        for limiter in limiters:
+            await limiter.close()
 
 
 def jittery(least: float, most: float, seed: int = 0) -> Callable[[], float]:

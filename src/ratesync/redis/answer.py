@@ -17,11 +17,14 @@ from ratesync.redis.question import Question
 from ratesync.redis.root import FLUSH, PAUSE, QuotaRoot
 
 POLL = 0.05
+"""Seconds between two questions for permits that other workers hold, at first: who is told that they are wanted returns
+them soon. The pause doubles, up to what others take to report the end of a call."""
+
 ALONE_POLL = 0.1
 """Seconds between two questions while somebody's call goes alone."""
 
 MOST_POLL = 0.25
-"""Seconds between two questions for permits that other workers hold."""
+"""The longest such pause, where the end of a call is reported at once."""
 
 
 class Answer:
@@ -131,7 +134,7 @@ class Answer:
             lane.polls = 0
             lane.asks_at = max(now + PAUSE, min(wait.free_at - root.lead, wait.bucket.tries_at(root.clock)))
         elif any(bucket.others_out or bucket.fair for bucket, _ in lane.costs):
-            lane.asks_at = now + (wait.bucket.patience or min(MOST_POLL, POLL * 2**lane.polls))
+            lane.asks_at = now + min(max(wait.bucket.patience, MOST_POLL), POLL * 2**lane.polls)
             lane.polls = min(lane.polls + 1, 10)
         else:
             lane.asks_at = math.inf

@@ -55,6 +55,9 @@ class Book:
             for bucket, cost in lane.costs:
                 bucket.lanes += 1
                 bucket.note_cost(cost)
+            twin = lane.twin = self.lanes.get((demands, not priority > 0))
+            if twin is not None:
+                twin.twin = lane
             lane.used_at = now
             self.lanes[key] = lane
             self._lane_round.append(key)
@@ -89,6 +92,8 @@ class Book:
                 self._lane_round.append(key)
             else:
                 del self.lanes[key]
+                if lane.twin is not None:
+                    lane.twin.twin = None
                 for bucket, _ in lane.costs:
                     bucket.lanes -= 1
         for _ in range(min(LOOKS, len(self._bucket_round))):

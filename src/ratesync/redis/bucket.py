@@ -68,8 +68,12 @@ class Bucket:
     """Permits of ended calls that are part of ``report``: the server shall count them as held until then."""
     used: float = field(default=0, init=False)
     """Permits in use, as the server told last."""
+    own: float = field(default=0, init=False)
+    """Those of them that this process held."""
     is_doubtful: bool = field(default=True, init=False)
     """It is not known what was used before."""
+    has_others: bool = field(default=False, init=False)
+    """Whether others than these workers are known to use some."""
     others_out: bool = field(default=False, init=False)
     """Whether other processes hold some."""
     fair: int = field(default=0, init=False)
@@ -180,6 +184,12 @@ class Bucket:
         report, self.report, self.unreported = self.report, None, 0
         return report
 
+    def may_use_idle(self, cost: int, *, is_privileged: bool) -> bool:
+        """Whether a call may have permits that this process holds idle: some of them may be kept from it."""
+        if self.idle < cost:
+            return False
+        return is_privileged or not self.kept or self.used - self.own + self.in_use + cost <= self.most - self.kept
+
     def note_cost(self, cost: int) -> None:
         """A call is asked for that takes so much."""
 
@@ -217,18 +227,18 @@ class Bucket:
             self.out -= cost
             self.give_up(cost)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The provider refused a call."""
 
     def adopt(self, state: list[float], clock: ServerClock, now: float) -> None:
         """What the server knows: see exchange.lua."""
-        own, self.used, limit, closed, *_, doubt, fair, out = state
-        self.is_doubtful = doubt > 0
+        self.own, self.used, limit, closed, _, _, _, doubt, fair, out, others = state[:11]
+        self.is_doubtful, self.has_others = doubt > 0, others > 0
         if isinstance(self.quota, Countable):
             self.most = limit
         self.closed_until = clock.surely_past(closed) if closed > 0 else -math.inf
         self.fair = int(fair)
-        self.others_out = out > own
+        self.others_out = out > self.own
 
     def forget(self, clock: ServerClock, now: float) -> None:
         """Drop of the mirror what counts no longer."""
@@ -260,7 +270,7 @@ class LeakyPermits(Bucket):
             told["remaining"] = reading.remaining
         self.reporting().readings.append(told)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """Where it is sure, the bucket was empty."""
         if is_sure:
             self.reporting().refused = 2
@@ -277,7 +287,7 @@ class PenaltyBox(Bucket):
     def refund(self, cost: int) -> None:
         """Nothing was taken."""
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The penalty begins, or begins again."""
         report = self.reporting()
         report.refused, report.refused_at = 2, clock.latest(now)

@@ -55,8 +55,8 @@ class MeasuredWindow(RateWindow):
     """Permits given back unused since the last request was made."""
     _returned_before: int = field(default=0, init=False)
     """The same between the request before and that one."""
-    _ended: tuple[int, float] = field(default=(0, 0.0), init=False)
-    """What the call was charged that ended last, and when it was granted."""
+    _charged: int = field(default=0, init=False)
+    """What the call was charged that ended last."""
     _has_proved: bool = field(default=False, init=False)
     """The last event is that this call was accepted."""
 
@@ -111,7 +111,7 @@ class MeasuredWindow(RateWindow):
     @override
     def settle(self, cost: int, charged: int, granted_at: float, now: float, clock: ServerClock) -> None:
         super().settle(cost, charged, granted_at, now, clock)
-        self._ended = charged, granted_at
+        self._charged = charged
         self.slowest = max(now - granted_at, self.slowest * 0.99)
         self.reporting().accepted += charged
         self._has_proved = self.is_alone and granted_at >= self.cut_known_at
@@ -133,9 +133,9 @@ class MeasuredWindow(RateWindow):
         """A reading tells of a declared quota."""
 
     @override
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The call that ended last was refused. It stays counted, as some providers count refused calls too."""
-        charged, granted_at = self._ended
+        charged = self._charged
         self.reporting().accepted -= charged
         if self._has_proved:
             self._has_proved = False
@@ -151,9 +151,9 @@ class MeasuredWindow(RateWindow):
 
     @override
     def adopt(self, state: list[Any], clock: ServerClock, now: float) -> None:
-        super().adopt(state[:10], clock, now)
+        super().adopt(state, clock, now)
         self._has_proved = False
-        text, version, mine, at, used, accepted = state[10]
+        text, version, mine, at, used, accepted = state[11]
         told = estimate_from(text) if text else Estimate()
         if self.change is not None and mine == self.change.version:
             del self.events[: self.change.events]

@@ -87,9 +87,10 @@ class RateWindow(Window):
             told["lasts"], told["doubt"] = reading.reset_after, self.span
         self.reporting().readings.append(told)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""
-        self.credit.refuse(now)
+        if not (self.is_doubtful or self.has_others):
+            self.credit.refuse(now)
         self.reporting().refused = 1
 
 
@@ -156,7 +157,10 @@ class CalendarWindow(Window):
                 calendar.ends_between = (lo + passed, hi + passed)
                 calendar.next_start = starts_every(self.quota.per, lo + passed + calendar.guard)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
+        calendar, _ = self.turned(clock, now)
+        if clock.earliest(granted_at) + BASE < calendar.began_at:
+            return  # it may have been for the window before
         report = self.reporting()
         report.refused = max(report.refused, 2 if is_sure else 1)

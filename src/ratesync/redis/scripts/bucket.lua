@@ -73,9 +73,12 @@ local function learn(b, report, now)
           b.wary = 0
         else
           own = own + b.spent + freed_since(b, reading.at)
-          b.others = math.max(0, reading.limit - reading.remaining - own)
-          b.others_until = now + reading.lasts
-          b.doubt = b.others > 0 and reading.doubt > 0 and now + reading.doubt or 0
+          local others = math.max(0, reading.limit - reading.remaining - own)
+          b.doubt = 0
+          if others >= b.others then -- the least that they use, as calls under way may not have been counted yet
+            b.others, b.others_until = others, now + reading.lasts
+            b.doubt = others > 0 and reading.doubt > 0 and now + reading.doubt or 0
+          end
         end
       end
     end

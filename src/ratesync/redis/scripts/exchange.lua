@@ -14,7 +14,7 @@
 --   wants                  {units, privileged, horizon, reuse, asks, places, costs}
 --   leaves                 whether the holder goes away
 -- Returns JSON: status, now, epoch, workers, for each bucket
---   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out}, for an adaptive one with
+--   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with
 --   {estimate, version, own last version, now, in use, accepted since the last cut}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
 -- O(buckets + wants x log), where a log has at most about a thousand entries. A script's first write comes after all
@@ -69,7 +69,8 @@ local answers = serve_all(request.wants, buckets, request.holder, now)
 local states = {}
 for i, b in ipairs(buckets) do
   states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi,
-      math.max(0, b.doubt - now), b.fair or 0, b.out, b.spec.adaptive and estimate_state(b, now) or nil }
+      math.max(0, b.doubt - now), b.fair or 0, b.out, b.others,
+      b.spec.adaptive and estimate_state(b, now) or nil }
   b.closed = b.penalty or b.closed
   save_bucket(b, now)
   if b.spec.adaptive then

@@ -177,22 +177,21 @@ end
 local function serve_all(wants, buckets, me, now)
   local answers, blocked = {}, {}
   for number, want in ipairs(wants) do
-    local level = want.privileged and 2 or 1
-    local is_blocked = false
+    local level, held_up = want.privileged and 2 or 1, 0
     for _, place in ipairs(want.places) do
       local b = buckets[place]
-      is_blocked = is_blocked or (blocked[place] or 0) >= level
+      held_up = math.max(held_up, blocked[place] or 0)
       b.kept = want.privileged and 0 or b.spec.kept
     end
     local given, left = {}, want.units
-    if not is_blocked then
+    if held_up < level then
       given, left = serve(want, buckets, now)
     end
     local answer = { given }
     if left > 0 or (want.asks and want.units == 0) then
       local worst, free_at, earliest = longest_wait(want, buckets, function(b) return b.kept end, now)
       local reserved = false
-      if not want.privileged and free_at > now then
+      if not want.privileged and (free_at > now or held_up == 1) then
         local _, at = longest_wait(want, buckets, function() return 0 end, now)
         reserved = at <= now
       end
@@ -200,7 +199,7 @@ local function serve_all(wants, buckets, me, now)
       for i, place in ipairs(want.places) do
         local b = buckets[place]
         if want.units > 0 then
-          blocked[place] = math.max(blocked[place] or 0, (reserved and not is_blocked) and 1 or 2)
+          blocked[place] = math.max(blocked[place] or 0, (reserved and held_up < 2) and 1 or 2)
         end
         if want.units > 0 and b.out > b.own and (b.kind == 'calls' or free_at >= NEVER)
           and b.limit - b.kept - b.out < want.costs[i] + b.spent then

@@ -106,6 +106,9 @@ async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
 async def test_a_newer_layout_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "sync.db"
+    queue = SqliteQueue(path)
+    await queue.open()
+    await queue.close()
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()

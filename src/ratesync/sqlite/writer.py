@@ -82,6 +82,7 @@ class Writer(threading.Thread):
             self._watch()
             self._sync()
         if self._failure is None:
+            self._sync(is_last=True)
             with suppress(sqlite3.Error):
                 self._db.close()
 
@@ -174,9 +175,9 @@ class Writer(threading.Thread):
                 self._data_version = version
                 self._look_elsewhere(self._db)
 
-    def _sync(self) -> None:
+    def _sync(self, *, is_last: bool = False) -> None:
         """Bring what was committed to disk, a second after at the latest."""
-        if self._unsynced_at is None or self._clock.now() < self._unsynced_at + SYNC_AFTER:
+        if self._unsynced_at is None or (self._clock.now() < self._unsynced_at + SYNC_AFTER and not is_last):
             return
         self._unsynced_at = None
         with suppress(sqlite3.Error):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Any, Never, Self, final
 
-from typing_extensions import override
-
 MASK = "***"
 """What is shown in place of a secret."""
 
@@ -41,25 +39,20 @@ class Secret:
         """The text itself. Call it where it is sent, and keep the result in no variable for long."""
         return self.__value
 
-    @override
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
         return compare_digest(self.__bytes(), other.__bytes())
 
-    @override
     def __hash__(self) -> int:
         return hash((Secret, self.__value))
 
-    @override
     def __repr__(self) -> str:
         return f"Secret('{MASK}')"
 
-    @override
     def __str__(self) -> str:
         return MASK
 
-    @override
     def __format__(self, spec: str, /) -> str:
         return format(MASK, spec)
 
@@ -69,11 +62,9 @@ class Secret:
     def __deepcopy__(self, memo: object) -> Self:
         return self
 
-    @override
     def __reduce_ex__(self, protocol: Any, /) -> Never:
         raise TypeError("a secret cannot be pickled: pass on where it is kept, and read it there")
 
-    @override
     def __getstate__(self) -> Never:
         raise TypeError("a secret has no state to show")
 

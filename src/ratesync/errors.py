@@ -32,6 +32,7 @@
         ├── Throttled                the provider asks to slow down
         ├── Unavailable              the provider cannot serve now (503)
         ├── Unauthorised             the credentials were refused
+        │   └── NeedsReauth              no new token can be had: somebody must give consent again
         ├── InvalidResponse          the answer could not be understood
         │   ├── ResponseTooLarge     the answer is larger than allowed
         │   └── PagingBroken         the pages of a listing do not lead to its end
@@ -210,6 +211,18 @@ class Unavailable(ProviderError):
 
 class Unauthorised(ProviderError):
     """The provider refused the credentials. The connection is paused until the host renews them and resumes it."""
+
+
+class NeedsReauth(Unauthorised):
+    """The provider gives no new token: the refresh token was used, revoked or has run out, or the client is refused.
+
+    ``code`` is the token endpoint's word for it, such as ``invalid_grant``. Nothing is lost: the connection's
+    operations wait until somebody has authorised it again, the new tokens are stored, and it is resumed.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class InvalidResponse(ProviderError):

@@ -9,7 +9,8 @@ from ratesync.mapping.field_error import FieldError, InvalidFields, Refused
 from ratesync.mapping.first_of import FirstOf
 from ratesync.mapping.mapping import Mapping
 from ratesync.mapping.missing import MISSING, Missing
-from ratesync.mapping.split import Join, Split, Splitter, full_name, separated
+from ratesync.mapping.split import Join, Split
+from ratesync.mapping.splitter import Splitter, full_name, separated
 
 __all__ = [
     "MISSING",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import field, frozen, validators
@@ -117,6 +118,8 @@ def _writer(line: Field, path: Any, default: Any) -> Any:
     encode, canon, decode, null_as = line.codec.encode, canon_of(line), _decoder(line), line.null_as
     fetch, store, remove = fetcher(path), storer(path), remover(path)
 
+    holds = _holder(line, decode, default)
+
     def leave_out(record: Data, creating: bool) -> None:  # noqa: FBT001
         if required and (creating or fetch(record) is not MISSING):
             raise Refused("required", "must be given")
@@ -132,12 +135,17 @@ def _writer(line: Field, path: Any, default: Any) -> Any:
             value = canon(value)
         if value is None and required:
             raise Refused("required", "must not be None", value)
-        if not creating and _holds(fetch(record), value):
-            return
-        store(record, null_as if value is None else encode(value))
+        if creating or not holds(fetch(record), value):
+            store(record, null_as if value is None else encode(value))
 
-    def _holds(old: Any, value: Any) -> bool:
-        """Whether the record has that value already, however it is spelt."""
+    return write
+
+
+def _holder(line: Field, decode: Any, default: Any) -> Callable[[Any, Any], bool]:
+    """A function that tells whether what the provider has means that value, however it is spelt."""
+    null_as = line.null_as
+
+    def holds(old: Any, value: Any) -> bool:
         if old is MISSING:
             return default is not MISSING and is_same(value, default)
         if old is None or value is None:
@@ -147,7 +155,7 @@ def _writer(line: Field, path: Any, default: Any) -> Any:
         except Exception:  # noqa: BLE001  what cannot be read is replaced
             return False
 
-    return write
+    return holds
 
 
 def _toucher(line: Field, path: Any) -> Any:

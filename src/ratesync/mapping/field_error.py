@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from attrs import frozen
 
@@ -58,7 +58,7 @@ class Refused(Exception):
 def shape_of(value: object) -> str:
     """What sort of value it is, for a message: its type, and its length where it has one."""
     name = type(value).__name__
-    return f"{name}({len(value)})" if isinstance(value, (str, bytes, list, dict, tuple)) else name
+    return f"{name}({len(value)})" if isinstance(value, Sized) else name
 
 
 def mistake(error: Exception, place: str) -> FieldError:

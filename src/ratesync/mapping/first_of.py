@@ -20,8 +20,8 @@ from ratesync.rules.merge_patch import is_same
 class FirstOf:
     """One entry of a list: the first, or the first that has the members given as ``where``. The others stay.
 
-    An empty list is None in the view. Taking the value away takes away an entry found by ``where``; at the head of other
-    entries it leaves null behind, as otherwise the next would be taken for it.
+    An empty list is None in the view. Taking the value away takes away an entry found by ``where``; at the head of
+    other entries it leaves null behind, as otherwise the next would be taken for it.
     """
 
     name: str
@@ -69,7 +69,7 @@ def _finder(line: FirstOf, path: Path) -> Find:
             return [], -1, None
         if not isinstance(held, list):
             raise Refused("type", "must be a list", held)
-        entries = cast("list[Any]", held)
+        entries = cast("list[object]", held)
         for index, entry in enumerate(entries):
             if item is None:
                 return entries, index, entry

@@ -31,7 +31,8 @@ class Part:
     read: Callable[[Data, Data], None] | None = None
     """Takes the provider's record, and the view to fill."""
     write: Callable[[Data, Data, bool], None] | None = None
-    """Takes the provider's record (a copy of what it has; empty for a create), the whole view, whether it is a create."""
+    """Takes the provider's record (a copy of what it has; empty for a create), the whole view, and whether it is a
+    create."""
     touch: Callable[[Data, Data, bool], None] | None = None
     """Takes an empty record and a view of which only what is given counts, and whether the record may be new."""
     canon: Callable[[Data, Data], None] | None = None

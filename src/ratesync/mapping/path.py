@@ -42,7 +42,9 @@ def parse_path(text: str) -> Path:
 
 def show(path: Path) -> str:
     """The path as text."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" if "." not in part else f"['{part}']" for part in path]
+    parts = [
+        f"[{part}]" if isinstance(part, int) else f".{part}" if "." not in part else f"['{part}']" for part in path
+    ]
     return "".join(parts).removeprefix(".")
 
 
@@ -70,10 +72,9 @@ def _fetch(record: Any, path: Path) -> Any:
         if held is None:
             return MISSING
         _check_container(held, part, path[:depth])
-        if isinstance(part, int):
-            held = held[part] if part < len(held) else MISSING
-        else:
-            held = held.get(part, MISSING)
+        if isinstance(part, int) and part >= len(held):
+            return MISSING
+        held = held[part] if isinstance(part, int) else held.get(part, MISSING)
         if held is MISSING:
             return MISSING
     return held
@@ -127,7 +128,7 @@ def remover(path: Path) -> Remove:
     def remove(record: Any) -> None:
         held = record if fetch is None else fetch(record)
         if isinstance(held, dict):
-            held.pop(last, None)
+            cast("dict[object, object]", held).pop(last, None)
 
     return remove
 
@@ -148,13 +149,19 @@ def copy_along(record: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
 
 
 def _copy(fresh: Any, tree: Tree) -> Any:
+    """Copy what the tree leads through below ``fresh``, which is a copy already."""
     for part, branch in tree.items():
-        if isinstance(part, int):
-            held = fresh[part] if isinstance(fresh, list) and part < len(cast("list[Any]", fresh)) else None
-        else:
-            held = fresh.get(part) if isinstance(fresh, dict) else None
-        if isinstance(held, dict):
-            fresh[part] = _copy(dict(cast("dict[str, Any]", held)), branch)
-        elif isinstance(held, list):
-            fresh[part] = _copy(list(cast("list[Any]", held)), branch)
+        held = _held(fresh, part)
+        if held is not None:
+            fresh[part] = _copy(held.copy(), branch)
     return fresh
+
+
+def _held(container: Any, part: str | int) -> Any:
+    """The object or list at a place, None if there is none."""
+    if isinstance(part, int):
+        entries = cast("list[object]", container) if isinstance(container, list) else []
+        held = entries[part] if part < len(entries) else None
+    else:
+        held = cast("dict[str, object]", container).get(part) if isinstance(container, dict) else None
+    return cast("Any", held) if isinstance(held, (dict, list)) else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, 
 import attrs
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field_error import FieldError, InvalidFields, Refused, mistake
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 _PLAIN = (str, int, float, bool)
-_PARSED: dict[type, Callable[[str], Any]] = {
+_PARSED: dict[Any, Callable[[str], Any]] = {
     Decimal: Decimal,
     datetime: datetime.fromisoformat,
     date: date.fromisoformat,
@@ -37,8 +37,8 @@ _PARSED: dict[type, Callable[[str], Any]] = {
 class TypedMapping(Generic[V]):
     """A mapping that gives and takes instances of an attrs class. Made by :meth:`Mapping.typed`.
 
-    Each attribute is a name of the view. Nothing is made to fit: an ``int`` takes an int, a ``Decimal`` the text of one,
-    ``date``, ``time`` and ``datetime`` ISO 8601, an Enum its value, ``str | None`` also None. An attribute of type
+    Each attribute is a name of the view. Nothing is made to fit: an ``int`` takes an int, a ``Decimal`` the text of
+    one, ``date``, ``time`` and ``datetime`` ISO 8601, an Enum its value, ``str | None`` also None. An attribute of type
     ``... | Missing`` with :data:`~ratesync.mapping.MISSING` as its default may be missing; one with another default has
     that where it is missing.
     """
@@ -90,7 +90,7 @@ class TypedMapping(Generic[V]):
         :raises InvalidFields: with every attribute that cannot have its value.
         """
         try:
-            return self._converter.structure(dict(view), self.view)
+            return cast("V", self._converter.structure(dict(view), self.view))
         except cattrs.ClassValidationError as group:
             raise InvalidFields(_field_errors(group), path=self.view.__name__) from None
 
@@ -102,18 +102,28 @@ class TypedMapping(Generic[V]):
 def strict_converter() -> cattrs.Converter:
     """A converter that forces no value into a type, and takes no name that a class does not have."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for plain in _PLAIN:
-        converter.register_structure_hook_func(lambda cls, plain=plain: cls is plain, _structure_plain)
-    for parsed in _PARSED:
-        converter.register_structure_hook_func(lambda cls, parsed=parsed: cls is parsed, _structure_parsed)
+    converter.register_structure_hook_func(lambda cls: cls in _PLAIN, _structure_plain)
+    converter.register_structure_hook_func(lambda cls: cls in _PARSED, _structure_parsed)
     converter.register_structure_hook_func(lambda cls: cls is Any, lambda value, _: value)
     converter.register_structure_hook_func(_is_enum, _structure_enum)
     converter.register_structure_hook_func(_is_union, lambda value, cls: _structure_union(converter, value, cls))
-    converter.register_structure_hook_factory(attrs.has, lambda cls: _structure_class(converter, cls))
+
+    def structure_class(cls: type[Any]) -> Any:
+        return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+
+    def unstructure_class(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
+        plain = make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=False)
+
+        def unstructure(instance: Any) -> dict[str, Any]:
+            return {name: value for name, value in plain(instance).items() if value is not MISSING}
+
+        return unstructure
+
+    converter.register_structure_hook_factory(attrs.has, structure_class)
     converter.register_unstructure_hook(Decimal, str)
     for moment in (datetime, date, time):
         converter.register_unstructure_hook(moment, moment.isoformat)
-    converter.register_unstructure_hook_factory(attrs.has, lambda cls: _unstructure_class(converter, cls))
+    converter.register_unstructure_hook_factory(attrs.has, unstructure_class)
     return converter
 
 
@@ -152,21 +162,6 @@ def _structure_union(converter: cattrs.Converter, value: Any, cls: Any) -> Any:
             except Exception as error:  # noqa: BLE001  the next type may fit
                 last = error
     raise last
-
-
-def _structure_class(converter: cattrs.Converter, cls: type[Any]) -> Any:
-    return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
-
-
-def _unstructure_class(converter: cattrs.Converter, cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
-    plain = make_dict_unstructure_fn(
-        cls, converter, **{attribute.name: override(omit_if_default=False) for attribute in attrs.fields(cls)}
-    )
-
-    def unstructure(instance: Any) -> dict[str, Any]:
-        return {name: value for name, value in plain(instance).items() if value is not MISSING}
-
-    return unstructure
 
 
 def _is_enum(cls: Any) -> bool:

@@ -14,7 +14,7 @@ def is_same(one: Any, other: Any) -> bool:
         left, right = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
         return left.keys() == right.keys() and all(is_same(value, right[name]) for name, value in left.items())
     if isinstance(one, list):
-        items, others = cast("list[Any]", one), cast("list[Any]", other)
+        items, others = cast("list[object]", one), cast("list[object]", other)
         return len(items) == len(others) and all(map(is_same, items, others))
     return bool(one == other)
 

@@ -68,28 +68,34 @@ def assert_lens_laws(
     :raises AssertionError: a law is broken; Hypothesis shows the smallest example that it found.
     """
     laws = _Laws(mapping, echo or (lambda record: record), unmapped or (lambda _: None))
-    check = settings(
+    _check(max_examples, laws.get_put, external)
+    _check(max_examples, laws.put_get, external, view)
+    _check(max_examples, laws.create_get, view)
+    _check(max_examples, laws.canon, view)
+    _check(max_examples, laws.patch, external, view)
+    if put_put:
+        _check(max_examples, laws.put_put, external, view, view)
+
+
+def _check(max_examples: int, law: Callable[..., None], *strategies: st.SearchStrategy[Data]) -> None:
+    @settings(
         max_examples=max_examples,
         deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large),
     )
-    check(given(external)(lambda record: laws.get_put(record)))()
-    check(given(external, view)(lambda record, seen: laws.put_get(record, seen)))()
-    check(given(view)(lambda seen: laws.create_get(seen)))()
-    check(given(view)(lambda seen: laws.canon(seen)))()
-    check(given(external, view)(lambda record, seen: laws.patch(record, seen)))()
-    if put_put:
-        check(given(external, view, view)(lambda record, one, two: laws.put_put(record, one, two)))()
+    @given(st.tuples(*strategies))
+    def holds(example: tuple[Data, ...]) -> None:
+        law(*example)
+
+    holds()
 
 
 class _Laws:
     """The laws as functions of one example."""
 
-    def __init__(
-        self, lens: Lens, echo: Callable[[Data], Data], unmapped: Callable[[Data], object]
-    ) -> None:
+    def __init__(self, lens: Lens, echo: Callable[[Data], Data], unmapped: Callable[[Data], object]) -> None:
         self._lens = lens
         self._echo = echo
         self._unmapped = unmapped
@@ -123,9 +129,7 @@ class _Laws:
         _equal("Canon: a canonical view must not change", self._lens.canon(once), once)
         created = self._lens.get(self._lens.create(view))
         canonical = self._lens.canon(created)
-        _equal(
-            "Canon: what is read must be in canonical form", {name: created[name] for name in canonical}, canonical
-        )
+        _equal("Canon: what is read must be in canonical form", {name: created[name] for name in canonical}, canonical)
 
     def patch(self, record: Data, view: Data) -> None:
         patch = self._lens.patch(record, view)

@@ -11,9 +11,7 @@ from ratesync.mapping.codec import Codec
 from ratesync.mapping.field_error import Refused
 
 
-def choice(
-    values: Mapping[str, str | int] | Iterable[str], *, unknown: Literal["error", "keep"] = "error"
-) -> Codec:
+def choice(values: Mapping[str, str | int] | Iterable[str], *, unknown: Literal["error", "keep"] = "error") -> Codec:
     """One of a few values, which both sides may name differently.
 
     :param values: the view's names and the provider's, one for one; or names that both share.
@@ -21,9 +19,7 @@ def choice(
         as it is, in both directions.
     :raises ConfigurationError: two names stand for the same value of the provider.
     """
-    outward: dict[str, str | int] = (
-        dict(values) if isinstance(values, Mapping) else {name: name for name in cast("Iterable[str]", values)}
-    )
+    outward = _outward(values)
     inward = {value: name for name, value in outward.items()}
     if len(inward) < len(outward):
         raise ConfigurationError("choice: two names stand for the same value of the provider, so none can be read back")
@@ -45,6 +41,12 @@ def choice(
         return _unknown(given, f"must be one of {known}", keep=keep)
 
     return Codec(decode, lambda value: outward.get(value, value), canon)
+
+
+def _outward(values: Mapping[str, str | int] | Iterable[str]) -> dict[str, str | int]:
+    if isinstance(values, Mapping):
+        return dict(cast("Mapping[str, str | int]", values))
+    return {name: name for name in values}
 
 
 def _unknown(value: Any, problem: str, *, keep: bool) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
+
+from attrs import frozen
 
 from ratesync.mapping.codec import AS_IS, Codec
 from ratesync.mapping.field_error import Refused
@@ -17,40 +19,56 @@ def items(codec: Codec = AS_IS, *, separator: str | None = None, max_items: int 
         an item must not have the separator in it nor be empty or None, and an empty list is "".
     :param max_items: most items. More is a mistake ("too_long").
     """
+    listed = _Listed(codec, max_items)
+    if separator is None:
+        return Codec(listed.decode, listed.encode, listed.canon)
+    joined = _Joined(listed, separator)
+    return Codec(joined.decode, joined.encode, joined.canon)
 
-    def each(function: Callable[[Any], Any], value: Any) -> list[Any]:
+
+@frozen
+class _Listed:
+    codec: Codec
+    max_items: int | None
+
+    def decode(self, value: Any) -> list[Any]:
+        return self._each(self.codec.decode, value)
+
+    def encode(self, value: Any) -> list[Any]:
+        return self._each(self.codec.encode, value)
+
+    def canon(self, value: Any) -> list[Any]:
+        return self._each(self.codec.canon, value)
+
+    def _each(self, function: Callable[[Any], Any], value: Any) -> list[Any]:
         if not isinstance(value, (list, tuple)):
             raise Refused("type", "must be a list", value)
-        given = cast("list[Any]", value)
-        if max_items is not None and len(given) > max_items:
-            raise Refused("too_long", f"must have at most {max_items} items", given)
+        given = cast("Sequence[Any]", value)
+        if self.max_items is not None and len(given) > self.max_items:
+            raise Refused("too_long", f"must have at most {self.max_items} items", given)
         return [None if item is None else _at(function, item, index) for index, item in enumerate(given)]
 
-    def decode(value: Any) -> list[Any]:
-        return each(codec.decode, value)
 
-    def encode(value: Any) -> list[Any]:
-        return each(codec.encode, value)
+@frozen
+class _Joined:
+    listed: _Listed
+    separator: str
 
-    def canon(value: Any) -> list[Any]:
-        return each(codec.canon, value)
-
-    if separator is None:
-        return Codec(decode, encode, canon)
-
-    def decode_text(value: Any) -> list[Any]:
+    def decode(self, value: Any) -> list[Any]:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
-        return decode([item for item in value.split(separator) if item])
+        return self.listed.decode([item for item in value.split(self.separator) if item])
 
-    def canon_text(value: Any) -> list[Any]:
-        found = canon(value)
-        for index, spelt in enumerate(encode(found)):
-            if not isinstance(spelt, str) or not spelt or separator in spelt:
-                raise Refused("invalid", f"must be text without {separator!r}, and not empty", spelt, at=f"[{index}]")
+    def encode(self, value: Any) -> str:
+        return self.separator.join(self.listed.encode(value))
+
+    def canon(self, value: Any) -> list[Any]:
+        found = self.listed.canon(value)
+        for index, spelt in enumerate(self.listed.encode(found)):
+            if not isinstance(spelt, str) or not spelt or self.separator in spelt:
+                problem = f"must be text without {self.separator!r}, and not empty"
+                raise Refused("invalid", problem, spelt, at=f"[{index}]")
         return found
-
-    return Codec(decode_text, lambda value: separator.join(encode(value)), canon_text)
 
 
 def _at(function: Callable[[Any], Any], item: Any, index: int) -> Any:

@@ -6,6 +6,8 @@ import re
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Literal
 
+from attrs import field, frozen
+
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.codec import Codec
 from ratesync.mapping.field_error import Refused
@@ -29,68 +31,80 @@ def decimal(
     :param wire: how the provider writes it: "text"; "number", a JSON number, of at most 15 digits; or "minor", a whole
         number of the smallest unit (1250 cents).
     :param rounding: round what has more digits, which loses them. None: that is a mistake ("precision").
+    :raises ConfigurationError: "minor" without ``places``.
     """
     if wire == "minor" and places is None:
         raise ConfigurationError("decimal(wire='minor') needs `places`: how many minor units make one")
-    step = None if places is None else Decimal(1).scaleb(-places)
     context = Context(prec=_DIGITS, traps=[InvalidOperation] if rounding else [InvalidOperation, Inexact])
     context.rounding = _ROUNDINGS[rounding or "half_even"]
+    found = _Decimals(places, _FLOAT_DIGITS if wire == "number" else _DIGITS, context)
+    if wire == "number":
+        return Codec(found.decode_number, found.encode_number, found.canon)
+    if wire == "minor":
+        return Codec(found.decode_minor, found.encode_minor, found.canon)
+    return Codec(found.decode_text, _same, found.canon)
 
-    def write(value: Decimal) -> str:
-        if step is not None:
+
+def _same(value: str) -> str:
+    return value
+
+
+@frozen
+class _Decimals:
+    places: int | None
+    digits: int
+    context: Context
+    step: Decimal | None = field(init=False)
+
+    @step.default
+    def _step(self) -> Decimal | None:
+        return None if self.places is None else Decimal(1).scaleb(-self.places)
+
+    def canon(self, value: Any) -> str:
+        if isinstance(value, Decimal):
+            return self._write(value)
+        return self._write(Decimal(value)) if value.__class__ is int else self.decode_text(value)
+
+    def decode_text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise Refused("type", "must be a decimal number as text", value)
+        if len(value) > _DIGITS or not _DECIMAL.fullmatch(value):
+            raise Refused("invalid", "must be a decimal number as text", value)
+        return self._write(Decimal(value))
+
+    def decode_number(self, value: Any) -> str:
+        if value.__class__ is not int and value.__class__ is not float:
+            raise Refused("type", "must be a number", value)
+        return self._write(Decimal(repr(value)))
+
+    def encode_number(self, value: str) -> float | int:
+        return float(value) if "." in value else int(value)
+
+    def decode_minor(self, value: Any) -> str:
+        if value.__class__ is not int:
+            raise Refused("type", "must be a whole number", value)
+        return self._write(Decimal(value).scaleb(-(self.places or 0)))
+
+    def encode_minor(self, value: str) -> int:
+        return int(Decimal(value).scaleb(self.places or 0))
+
+    def _write(self, value: Decimal) -> str:
+        if not value.is_finite() or abs(value.adjusted()) > _DIGITS:
+            raise Refused("invalid", f"must be finite and have at most {_DIGITS} digits", value)
+        if self.step is not None:
             try:
-                value = value.quantize(step, context=context)
+                value = value.quantize(self.step, context=self.context)
             except Inexact:
-                raise Refused("precision", f"must have at most {places} digits behind the point", value) from None
+                problem = f"must have at most {self.places} digits behind the point"
+                raise Refused("precision", problem, value) from None
             except InvalidOperation:
                 raise Refused("range", f"must have at most {_DIGITS} digits", value) from None
         if not value:
             value = value.copy_abs()
-        if wire == "number" and len(value.normalize(context).as_tuple().digits) > _FLOAT_DIGITS:
-            raise Refused("precision", f"must have at most {_FLOAT_DIGITS} digits, as the provider has it as a number")
         written = f"{value:f}"
-        return written if step is not None or "." not in written else written.rstrip("0").rstrip(".")
-
-    def canon(value: Any) -> str:
-        if isinstance(value, Decimal):
-            return write(_finite(value))
-        if value.__class__ is int:
-            return write(Decimal(value))
-        return write(_parsed(value))
-
-    def encode_number(value: str) -> float | int:
-        exact = Decimal(value)
-        return int(exact) if exact == exact.to_integral_value() else float(exact)
-
-    def decode_number(value: Any) -> str:
-        if value.__class__ is not int and value.__class__ is not float:
-            raise Refused("type", "must be a number", value)
-        return write(_finite(Decimal(repr(value))))
-
-    def encode_minor(value: str) -> int:
-        return int(Decimal(value).scaleb(places or 0, context))
-
-    def decode_minor(value: Any) -> str:
-        if value.__class__ is not int:
-            raise Refused("type", "must be a whole number", value)
-        return write(Decimal(value).scaleb(-(places or 0), context))
-
-    if wire == "number":
-        return Codec(decode_number, encode_number, canon)
-    if wire == "minor":
-        return Codec(decode_minor, encode_minor, canon)
-    return Codec(lambda value: write(_parsed(value)), lambda value: value, canon)
-
-
-def _parsed(value: Any) -> Decimal:
-    if not isinstance(value, str):
-        raise Refused("type", "must be a decimal number as text", value)
-    if len(value) > _DIGITS or not _DECIMAL.fullmatch(value):
-        raise Refused("invalid", "must be a decimal number as text", value)
-    return Decimal(value)
-
-
-def _finite(value: Decimal) -> Decimal:
-    if value.is_finite() and abs(value.adjusted()) <= _DIGITS:
-        return value
-    raise Refused("invalid", f"must be finite and have at most {_DIGITS} digits", value)
+        if self.step is None and "." in written:
+            written = written.rstrip("0").rstrip(".")
+        if len(written.replace(".", "").strip("-0")) > self.digits:
+            problem = f"must have at most {self.digits} digits, to be exact at the provider"
+            raise Refused("precision", problem, value)
+        return written

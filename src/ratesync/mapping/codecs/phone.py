@@ -17,7 +17,10 @@ _KEPT = 2048
 
 
 def phone(
-    region: str | None = None, *, check: Literal["valid", "possible"] = "valid", invalid: Literal["error", "keep"] = "error"
+    region: str | None = None,
+    *,
+    check: Literal["valid", "possible"] = "valid",
+    invalid: Literal["error", "keep"] = "error",
 ) -> Codec:
     """A telephone number in E.164 ("+41446681800"), an extension behind it (";ext=12"). Needs the extra ``mapping``.
 

@@ -88,7 +88,10 @@ def _check_container(held: object, part: str | int, path: Path) -> None:
 
 
 def storer(path: Path) -> Store:
-    """A function that puts a value at a place, with the objects and lists around it where they are not there."""
+    """A function that puts a value at a place, with the objects and lists around it where they are not there.
+
+    The path must end with a name.
+    """
     *outer, last = path
     if not outer:
 
@@ -104,7 +107,18 @@ def storer(path: Path) -> Store:
         _check_container(held, last, tuple(outer))
         held[last] = value
 
-    return store
+    if len(path) != 2:  # noqa: PLR2004  the usual depth, made quick
+        return store
+    outermost, inner = path
+
+    def store_pair(record: Any, value: Any) -> None:
+        held = record.get(outermost)
+        if held.__class__ is dict:
+            held[inner] = value
+        else:
+            store(record, value)
+
+    return store_pair
 
 
 def _enter(held: Any, part: str | int, following: str | int, path: Path) -> Any:

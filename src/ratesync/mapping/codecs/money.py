@@ -6,7 +6,7 @@ import re
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.codec import Codec
@@ -37,7 +37,8 @@ def decimal(
         raise ConfigurationError("decimal(wire='minor') needs `places`: how many minor units make one")
     context = Context(prec=_DIGITS, traps=[InvalidOperation] if rounding else [InvalidOperation, Inexact])
     context.rounding = _ROUNDINGS[rounding or "half_even"]
-    found = _Decimals(places, _FLOAT_DIGITS if wire == "number" else _DIGITS, context)
+    step = None if places is None else Decimal(1).scaleb(-places)
+    found = _Decimals(places, _FLOAT_DIGITS if wire == "number" else _DIGITS, context, step)
     if wire == "number":
         return Codec(found.decode_number, found.encode_number, found.canon)
     if wire == "minor":
@@ -54,11 +55,7 @@ class _Decimals:
     places: int | None
     digits: int
     context: Context
-    step: Decimal | None = field(init=False)
-
-    @step.default
-    def _step(self) -> Decimal | None:
-        return None if self.places is None else Decimal(1).scaleb(-self.places)
+    step: Decimal | None
 
     def canon(self, value: Any) -> str:
         if isinstance(value, Decimal):

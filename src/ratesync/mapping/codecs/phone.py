@@ -24,8 +24,8 @@ def phone(
 ) -> Codec:
     """A telephone number in E.164 ("+41446681800"), an extension behind it (";ext=12"). Needs the extra ``mapping``.
 
-    The provider keeps its own spelling until the number changes. The last 2,048 numbers of each codec are remembered, as
-    reading one is slow.
+    The provider keeps its own spelling until the number changes. The last 2,048 numbers of each codec are remembered,
+    as reading one is slow.
 
     :param region: the country of numbers without a country's code ("CH").
     :param check: "valid" (the number can be assigned, as far as is known) or "possible" (its length is right).

@@ -12,7 +12,7 @@ from anyio import AsyncContextManagerMixin
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.engine.dead_letters import DeadLetterBox
-from ratesync.engine.intake import Intake
+from ratesync.engine.intake import ChecksFields, Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
@@ -62,7 +62,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :param providers: adapters, one for each provider that operations may name.
         :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself.
         :param quotas: by provider name, or by (provider, connection) for a single connection.
-        :param transformers: by (provider, resource); without one, fields go out as they are.
+        :param transformers: by (provider, resource); without one, fields go out as they are. A
+            :class:`ratesync.mapping.Mapping` checks fields at submit too.
         :param observers: callables that are told every event.
         :param role: ``full`` (default), ``submit`` or ``work``.
         :param settings: everything with a number; see :class:`~ratesync.Settings`.
@@ -90,8 +91,9 @@ class SyncEngine(AsyncContextManagerMixin):
         charges = {name: provider for name, provider in self._providers.items() if isinstance(provider, Charges)}
         self._quotas = QuotaTable(declared, self._capabilities, charges)
         self._tickets = TicketDesk(self._parts.queue, self._clock)
+        checks = {key: each for key, each in self._transformers.items() if isinstance(each, ChecksFields)}
         self._intake = Intake(
-            self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify
+            self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify, checks
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
         self._running = False

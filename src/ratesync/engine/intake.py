@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import anyio.lowlevel
 from attrs import frozen
@@ -11,11 +12,12 @@ from attrs import frozen
 from ratesync.clock import Clock
 from ratesync.codec import encode_operation
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import InvalidPayload
 from ratesync.model.batch import Capabilities
 from ratesync.model.event import Submitted
 from ratesync.model.lane import Lane
-from ratesync.model.operation import Operation
+from ratesync.model.operation import Fields, Kind, Operation
 from ratesync.model.policy import PayloadLimits
 from ratesync.model.work import Enqueued, Item
 from ratesync.protocols import QueueBackend
@@ -24,6 +26,22 @@ from ratesync.rules.admissible import check_operation
 
 _TURN = 500
 """Operations prepared before others get a turn on the event loop."""
+
+
+_WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
+
+
+@runtime_checkable
+class ChecksFields(Protocol):
+    """What a transformer may have besides: a look at the fields when an operation is submitted."""
+
+    def check_at_submit(self, fields: Fields, kind: Kind, path: str) -> None:
+        """Tell what cannot be translated.
+
+        :param path: of the fields, for the error.
+        :raises InvalidPayload: names the places below it.
+        """
+        ...
 
 
 @frozen
@@ -36,6 +54,7 @@ class Intake:
     clock: Clock
     random: random.Random
     notify: Notifier
+    checks: Mapping[TransformerKey, ChecksFields]
 
     async def submit(self, operations: Sequence[Operation], *, wait: float | None) -> Sequence[Enqueued]:
         """Enqueue all operations or none."""
@@ -52,6 +71,10 @@ class Intake:
 
     def _item(self, operation: Operation, path: str) -> Item:
         check_operation(operation, self.capabilities, self.limits, path)
+        if self.checks and operation.kind in _WRITES:
+            check = self.checks.get((operation.provider, operation.resource))
+            if check is not None:
+                check.check_at_submit(operation.fields, operation.kind, f"{path}.fields")
         body = encode_operation(operation, path=path)
         if len(body) > self.limits.max_bytes:
             raise InvalidPayload(

@@ -12,7 +12,7 @@ from anyio import AsyncContextManagerMixin
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.engine.dead_letters import DeadLetterBox
-from ratesync.engine.intake import ChecksFields, Intake
+from ratesync.engine.intake import Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
@@ -26,7 +26,16 @@ from ratesync.model.quota import Quota, QuotaState
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, QueueStats
-from ratesync.protocols import Charges, Limiter, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.protocols import (
+    Charges,
+    ChecksFields,
+    Limiter,
+    Observer,
+    ProviderClient,
+    QueueBackend,
+    StateStore,
+    Transformer,
+)
 from ratesync.randomness import system_random
 
 
@@ -93,7 +102,13 @@ class SyncEngine(AsyncContextManagerMixin):
         self._tickets = TicketDesk(self._parts.queue, self._clock)
         checks = {key: each for key, each in self._transformers.items() if isinstance(each, ChecksFields)}
         self._intake = Intake(
-            self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify, checks
+            self._parts.queue,
+            self._capabilities,
+            self._settings.limits,
+            self._clock,
+            self._random,
+            self._notify,
+            checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
         self._running = False

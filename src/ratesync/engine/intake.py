@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import anyio.lowlevel
 from attrs import frozen
@@ -17,10 +16,10 @@ from ratesync.errors import InvalidPayload
 from ratesync.model.batch import Capabilities
 from ratesync.model.event import Submitted
 from ratesync.model.lane import Lane
-from ratesync.model.operation import Fields, Kind, Operation
+from ratesync.model.operation import Kind, Operation
 from ratesync.model.policy import PayloadLimits
 from ratesync.model.work import Enqueued, Item
-from ratesync.protocols import QueueBackend
+from ratesync.protocols import ChecksFields, QueueBackend
 from ratesync.randomness import operation_id
 from ratesync.rules.admissible import check_operation
 
@@ -29,19 +28,6 @@ _TURN = 500
 
 
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
-
-
-@runtime_checkable
-class ChecksFields(Protocol):
-    """What a transformer may have besides: a look at the fields when an operation is submitted."""
-
-    def check_at_submit(self, fields: Fields, kind: Kind, path: str) -> None:
-        """Tell what cannot be translated.
-
-        :param path: of the fields, for the error.
-        :raises InvalidPayload: names the places below it.
-        """
-        ...
 
 
 @frozen

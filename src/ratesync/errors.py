@@ -32,8 +32,10 @@
         ├── Throttled                the provider asks to slow down
         ├── Unavailable              the provider cannot serve now (503)
         ├── Unauthorised             the credentials were refused
+        │   └── NeedsReauth              no new token can be had: somebody must give consent again
         ├── InvalidResponse          the answer could not be understood
-        │   └── ResponseTooLarge     the answer is larger than allowed
+        │   ├── ResponseTooLarge     the answer is larger than allowed
+        │   └── PagingBroken         the pages of a listing do not lead to its end
         └── UnsafeRedirect           the provider redirected to another origin
 """
 
@@ -211,12 +213,39 @@ class Unauthorised(ProviderError):
     """The provider refused the credentials. The connection is paused until the host renews them and resumes it."""
 
 
+class NeedsReauth(Unauthorised):
+    """The provider gives no new token: the refresh token was used, revoked or has run out, or the client is refused.
+
+    ``code`` is the token endpoint's word for it, such as ``invalid_grant``. Nothing is lost: the connection's
+    operations wait until somebody has authorised it again, the new tokens are stored, and it is resumed.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class InvalidResponse(ProviderError):
     """The provider's answer could not be understood (not JSON, not UTF-8, not what its status promises)."""
 
 
 class ResponseTooLarge(InvalidResponse):
     """The provider's answer is larger than allowed, on the wire or decoded."""
+
+
+class PagingBroken(InvalidResponse):
+    """The pages of a listing do not lead to its end, or not past all of its records.
+
+    ``fault`` says how: ``"position"`` a page names a position that was asked for before; ``"page"`` a page came twice;
+    ``"endless"`` there are more pages than allowed; ``"shifted"`` records moved between two pages, so one may have been
+    skipped: list anew; ``"key"`` the key is not unique, so the records that share one would be skipped; ``"short"`` the
+    listing ended before the count that it named. ``page`` is the page's number, counted from 1.
+    """
+
+    def __init__(self, message: str, *, fault: str, page: int) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.page = page
 
 
 class UnsafeRedirect(ProviderError):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from ratesync.http.auth import ApiKey, Basic, Bearer, BoundTransport, Chain, OAuth2, OnlyAt, QueryKey
 from ratesync.http.caller import HttpCaller
 from ratesync.http.exchange import HttpClient
 from ratesync.http.fast import fast_transport
 from ratesync.http.feedback import ThrottleReader, read_feedback
+from ratesync.http.grants import ClientCredentials, Grant, JwtBearer, RefreshToken
 from ratesync.http.headers import Headers
 from ratesync.http.outcome import read_answer, read_outcome
+from ratesync.http.pages import Page, Pages
+from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
+from ratesync.http.signing import HmacSigned
 from ratesync.http.throttle_readers import (
     github_throttle,
     hubspot_throttle,
@@ -16,19 +21,54 @@ from ratesync.http.throttle_readers import (
     shopify_throttle,
     stripe_throttle,
 )
+from ratesync.http.token_endpoint import TokenEndpoint
+from ratesync.http.token_keeper import TokenKeeper
+from ratesync.http.vault import Cipher, FernetCipher, LocalVault, StateVault, Vault
+from ratesync.rules.paging import Cursor, Keyset, NextLink, Offset, PageNumber, Pager
+from ratesync.rules.tokens import Tokens
 
 __all__ = [
+    "ApiKey",
+    "Basic",
+    "Bearer",
+    "BoundTransport",
+    "Chain",
+    "Cipher",
+    "ClientCredentials",
+    "Cursor",
+    "FernetCipher",
+    "Grant",
     "Headers",
+    "HmacSigned",
     "HttpCaller",
     "HttpClient",
+    "JwtBearer",
+    "Keyset",
+    "LocalVault",
+    "NextLink",
+    "OAuth2",
+    "Offset",
+    "OnlyAt",
+    "Page",
+    "PageNumber",
+    "Pager",
+    "Pages",
+    "QueryKey",
+    "RefreshToken",
     "Response",
+    "StateVault",
     "ThrottleReader",
+    "TokenEndpoint",
+    "TokenKeeper",
+    "Tokens",
+    "Vault",
     "fast_transport",
     "github_throttle",
     "hubspot_throttle",
     "read_answer",
     "read_feedback",
     "read_outcome",
+    "refusal_in",
     "salesforce_throttle",
     "shopify_throttle",
     "stripe_throttle",

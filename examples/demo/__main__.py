@@ -39,6 +39,7 @@ from .verification import verify
 
 SEED = 7
 CAPACITY = 50_000
+LEASE_SECONDS = 5.0
 FOLDER = REPOSITORY / "build" / "demo"
 REDRAW_EVERY = 0.25
 
@@ -87,7 +88,7 @@ def to_operation(number: int, planned: PlannedOperation) -> Operation:
 async def sync(crm: CrmProcess, job: Job, queue: Path, *, is_new: bool) -> Report:
     """Submit what is not submitted yet and wait until all is done, showing how far it is."""
     limiter = MemoryLimiter(cold_start=not is_new)  # of a new server, nobody used the quotas before
-    backend = SqliteBackend(queue, limiter=limiter, capacity=CAPACITY)
+    backend = SqliteBackend(queue, limiter=limiter, capacity=CAPACITY, lease_seconds=LEASE_SECONDS)
     async with opened(backend), crm_provider(crm.url, job.accounts) as provider:
         course = await look_back(backend, job.operations)
         if course.is_begun:

@@ -95,10 +95,12 @@ def drops_the_tail_of_a_list() -> None:
 def clearing_the_head_moves_the_next_up() -> None:
     lens = Naive(
         lambda record: {"phone": next(iter(record.get("phones", [])), None)},
-        lambda record, view: record
-        | {
-            "phones": ([] if view["phone"] is None else [view["phone"]]) + record.get("phones", [])[1:],
-        },
+        lambda record, view: (
+            record
+            | {
+                "phones": ([] if view["phone"] is None else [view["phone"]]) + record.get("phones", [])[1:],
+            }
+        ),
     )
     records = st.fixed_dictionaries({"phones": st.lists(WORDS)})
     assert_lens_laws(lens, external=records, view=st.fixed_dictionaries({"phone": NULL | WORDS}))
@@ -155,9 +157,9 @@ def loses_what_is_not_mapped() -> None:
 def remembers_the_first_of_two_writes() -> None:
     lens = Naive(
         lambda record: {"a": record["a"]},
-        lambda record, view: {**record, **view, "log": [*record.get("log", []), view["a"]]}
-        if record.get("a") != view["a"]
-        else record,
+        lambda record, view: (
+            {**record, **view, "log": [*record.get("log", []), view["a"]]} if record.get("a") != view["a"] else record
+        ),
     )
     one = st.fixed_dictionaries({"a": WORDS})
     assert_lens_laws(lens, external=one, view=one, put_put=True, unmapped=lambda record: len(record.get("log", [])) > 1)

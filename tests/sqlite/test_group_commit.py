@@ -151,9 +151,7 @@ async def test_all_who_wait_for_a_locked_file_are_told_at_once(tmp_path: Path, m
             with anyio.fail_after(8):
                 async with anyio.create_task_group() as tasks:
                     for number in range(10):
-                        tasks.start_soon(
-                            at.call, f"{number}", lambda number=number: submit(at.queue, item(f"{number}"))
-                        )
+                        tasks.start_soon(at.call, f"{number}", partial(submit, at.queue, item(f"{number}")))
             tell(holder)
         assert all(isinstance(answer, FileBusy) for answer in at.answers.values())
         assert not (await count(at.queue)).pending

@@ -181,6 +181,7 @@ class RedisServer:
             have run.
         :raises ForkedProcess: this is a child of the process that opened the server.
         """
+
         async def ask(client: Client) -> object:
             if script.is_read or not self._replicas:
                 return await evaluate(client, script, keys, args)

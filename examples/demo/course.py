@@ -51,7 +51,7 @@ class Course:
         return (
             f"an earlier run was interrupted; going on with it: {self.submitted:,} operations submitted, "
             f"{self.done.total():,} of them done, {self.waiting:,} wait in the queue. In doubt, as they were under "
-            f"way: {len(self.in_doubt):,}. They are tried again when the leases of that run have ended, in a few seconds."
+            f"way: {len(self.in_doubt):,}. They are tried again in a few seconds, when their leases have ended."
         )
 
 

@@ -1,4 +1,4 @@
-"""The main job of the README is killed half-way and started again: failure case 1 as a host sees it."""
+"""The main job of the README is killed half-way and started again: failure cases 1 to 3 as a host sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that end or stand still at any point: failure cases 1 to 3 and 11 on a SQLite file."""
+"""Processes that end or stand still at any point: failure cases 1 to 7 on a SQLite file."""
 
 from __future__ import annotations
 

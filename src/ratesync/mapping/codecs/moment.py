@@ -37,7 +37,7 @@ def day(*, wire: Literal["iso", "epoch_ms", "epoch_ms_text"] = "iso") -> Codec:
 
     def decode_epoch(value: Any) -> str:
         moment = _from_epoch(_whole(value, as_text=wire == "epoch_ms_text"), _MILLISECOND)
-        if moment.time() != time():
+        if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
             raise Refused("precision", "must be midnight in UTC", value)
         return moment.date().isoformat()
 

@@ -132,7 +132,7 @@ def _iso_encoder(zone: tzinfo | None, write: Callable[[datetime], str]) -> Calla
 
     def encode(value: str) -> str:
         try:
-            local = datetime.fromisoformat(value).astimezone(zone).replace(tzinfo=None)
+            local = datetime.fromisoformat(value).astimezone(zone).replace(tzinfo=None, fold=0)
         except OverflowError:
             raise Refused("range", "must lie in the years from 1 to 9999", value) from None
         if write(local.replace(tzinfo=zone)) != value:

@@ -136,6 +136,27 @@ anyio.run(main)
 """
 
 
+FORKED = """
+import os, sys, anyio
+from ratesync.errors import QueueError
+from ratesync.sqlite import SqliteQueue
+from ratesync.testing.queue_actions import item, submit
+
+queue = SqliteQueue(sys.argv[1])
+anyio.run(queue.open)
+if not os.fork():
+    try:
+        anyio.run(submit, queue, item("child"))
+    except QueueError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+anyio.run(submit, queue, item("parent"))
+anyio.run(queue.close)
+"""
+"""Uses after a fork what was opened before, on both sides."""
+
+
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
     """Start one of the programs."""
     return subprocess.Popen(

@@ -67,6 +67,8 @@ def _prepare(db: sqlite3.Connection, path: str, durability: Durability) -> None:
     _check_owner(db, path)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
+    db.execute("PRAGMA fullfsync = ON")  # where an ordinary fsync stops at the disk's cache: on macOS
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
     db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
     db.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
     db.execute("PRAGMA temp_store = MEMORY")

@@ -36,7 +36,7 @@ class Uncertain(FileError):
 
 
 class Writer(threading.Thread):
-    """Carries out calls until it is given None."""
+    """Carries out calls until it is told to end."""
 
     def __init__(
         self, path: str, durability: Durability, clock: Clock, look_elsewhere: Callable[[sqlite3.Connection], None]
@@ -48,6 +48,7 @@ class Writer(threading.Thread):
         self._look_elsewhere = look_elsewhere
         self._calls: SimpleQueue[AnyCall | None] = SimpleQueue()
         self._failure: Exception | None = None
+        self._farewell: AnyCall | None = None
         self._unsynced_at: float | None = None
         self._data_version = 0
         self.watchers = 0
@@ -55,11 +56,18 @@ class Writer(threading.Thread):
         self.under_way = set[AnyCall]()
         """Calls whose answer has not come to their tasks yet."""
 
-    def give(self, call: AnyCall | None) -> None:
-        """Have a call carried out; None: end."""
-        if call is not None and call.post is not None:
+    def give(self, call: AnyCall) -> None:
+        """Have a call carried out."""
+        if call.post is not None:
             self.under_way.add(call)
         self._calls.put(call)
+
+    def end(self, farewell: AnyCall | None) -> None:
+        """End when everything that was given before is done, close the file, and answer ``farewell``."""
+        self._farewell = farewell
+        if farewell is not None:
+            self.under_way.add(farewell)
+        self._calls.put(None)
 
     def run(self) -> None:
         """Carry out calls."""
@@ -85,6 +93,8 @@ class Writer(threading.Thread):
             self._sync(is_last=True)
             with suppress(sqlite3.Error):
                 self._db.close()
+        if self._farewell is not None:
+            self._deliver([self._farewell])
 
     def _gather(self) -> tuple[list[AnyCall], bool]:
         """The calls that have come, after a wait for the first; whether there may be more."""

@@ -1,0 +1,191 @@
+-- Accepts items: all or none. O(items * log mailboxes).
+--
+-- ARGV[2..6]: capacity; most dead letters; seconds and number of results remembered; seconds of a step of priority.
+-- ARGV[7..9]: name of one who waits for room, or empty; until when it stands in line unless it asks again; mode:
+--   empty; `check`: accept nothing, only say whether there would be room; `force`: room was found before.
+-- ARGV[10..]: runs of items: provider, connection, not before (or empty), priority, number of items; for each item its
+--   id and the tail of its record (see box.lua).
+-- Answers `ok`, then for each duplicate its place from 1 and the earlier id; or `full`, `dead`, `wait` and how many
+-- operations are pending.
+
+local capacity, most_dead, result_seconds = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local step, waiter, mode = tonumber(ARGV[6]), ARGV[7], ARGV[9]
+local LINE, LINE_UNTIL = PREFIX .. 'line', PREFIX .. 'line_until'
+
+local function runs()
+  local at = 10
+  return function()
+    if at > #ARGV then
+      return nil
+    end
+    local run = { provider = ARGV[at], connection = ARGV[at + 1], not_before = tonumber(ARGV[at + 2]) or -INF }
+    run.priority, run.count, run.from = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), at + 5
+    at = run.from + 2 * run.count
+    return run
+  end
+end
+
+local function dedupe_of(tail)
+  local _, key_length, dedupe_length, at = unpack_from(TAIL, tail)
+  if dedupe_length > 0 then
+    return string.sub(tail, at + key_length, at + key_length + dedupe_length - 2)
+  end
+end
+
+-- How many items are new, and whether some are of lanes with dead letters. O(items).
+local function look_at_new()
+  local new, has_dead, ids, dedupes = 0, false, {}, {}
+  for run in runs() do
+    local lane = find_lane(run.provider, run.connection)
+    for at = run.from, run.from + 2 * run.count - 1, 2 do
+      local id, dedupe = ARGV[at], dedupe_of(ARGV[at + 1])
+      local mark = dedupe and lane_name(run.provider, run.connection) .. dedupe
+      local is_known = ids[id] or call('HEXISTS', ITEMS, id) == 1 or (mark and (dedupes[mark]
+        or (lane and call('HEXISTS', DEDUPES, pack('>I4', lane.number) .. dedupe) == 1)))
+      if not is_known then
+        new, ids[id] = new + 1, true
+        if mark then
+          dedupes[mark] = true
+        end
+        has_dead = has_dead or (lane and lane.dead > 0)
+      end
+    end
+  end
+  return new, has_dead
+end
+
+-- The first in line; those that did not ask again in time are out.
+local function first_in_line()
+  while true do
+    local first = call('ZRANGE', LINE, 0, 0)[1]
+    if not first or tonumber(call('HGET', LINE_UNTIL, first)) > now then
+      return first
+    end
+    call('ZREM', LINE, first)
+    call('HDEL', LINE_UNTIL, first)
+  end
+end
+
+local function leave_line()
+  if waiter ~= '' and call('ZREM', LINE, waiter) == 1 then
+    call('HDEL', LINE_UNTIL, waiter)
+    if call('EXISTS', LINE) == 1 then
+      ring('r')
+    end
+  end
+end
+
+-- Adds an item; the id of an earlier one if it is a duplicate. O(log mailboxes).
+local function add(lane, run, id, tail, ready)
+  local _, key_length, dedupe_length, at = unpack_from(TAIL, tail)
+  local field = dedupe_length > 0
+    and pack('>I4', lane.number) .. string.sub(tail, at + key_length, at + key_length + dedupe_length - 2)
+  local number = root.number + 1
+  local flags = run.at and SCHEDULED + HAS_PAST or AVAILABLE
+  local past = run.at and pack(PAST, 0, 0, 0, run.at) or ''
+  if field then
+    if call('HEXISTS', ITEMS, id) == 1 then
+      return id
+    end
+    local earlier = call('HGET', DEDUPES, field)
+    if earlier then
+      return earlier
+    end
+  end
+  if call('HSETNX', ITEMS, id, pack(HEAD, flags, lane.number, number, run.score, now) .. past .. tail) == 0 then
+    return id
+  end
+  root.number = number
+  if field then
+    call('HSET', DEDUPES, field, id)
+  end
+  lane.known, root.pending, is_news = lane.known + 1, root.pending + 1, true
+  if run.at then
+    lane.scheduled = lane.scheduled + 1
+    set_timer(lane, 's' .. member(number, id), run.at)
+    return nil
+  end
+  lane.available = lane.available + 1
+  local key = string.sub(tail, at, at + key_length - 1)
+  if call('HSETNX', lane_key('box', lane), key, 'i' .. id) == 1 then
+    ready[#ready + 1] = run.score
+    ready[#ready + 1] = member(number, key)
+    run.keys[key] = true
+    lane.ready = lane.ready + 1
+  else
+    if run.keys[key] then -- its mailbox must be listed before something joins it
+      many('ZADD', lane_key('ready', lane), ready)
+      for place = #ready, 1, -1 do
+        ready[place] = nil
+      end
+      run.keys = {}
+    end
+    join_box(lane, key, id, number, run.score)
+  end
+end
+
+local function accept()
+  local answer, place = { 'ok' }, 0
+  for run in runs() do
+    local lane
+    if run.not_before > now then
+      run.at, run.score = run.not_before, run.not_before - run.priority * step
+    else
+      run.score = now - run.priority * step
+    end
+    run.keys = {}
+    local ready = {}
+    lane = open_lane(run.provider, run.connection)
+    if not run.at and lane.timer <= now then -- what is due by now comes first, also if there was no time for it yet
+      run.at = now
+    end
+    for at = run.from, run.from + 2 * run.count - 1, 2 do
+      place = place + 1
+      local earlier = add(lane, run, ARGV[at], ARGV[at + 1], ready)
+      if earlier then
+        answer[#answer + 1] = place
+        answer[#answer + 1] = earlier
+      end
+    end
+    many('ZADD', lane_key('ready', lane), ready)
+  end
+  return answer
+end
+
+local total = 0
+for run in runs() do
+  total = total + run.count
+end
+local answer
+call('HSETNX', KEYS[1], 'layout', LAYOUT) -- fails where memory is used up, before anything was written
+forget_old(result_seconds)
+local is_roomy = root.pending + total <= capacity and call('EXISTS', LINE) == 0
+  and call('ZCARD', DEAD_SET) < most_dead
+if mode ~= 'force' and not is_roomy then
+  local new, has_dead = look_at_new()
+  if new > 0 and has_dead and call('ZCARD', DEAD_SET) >= most_dead then
+    leave_line()
+    answer = { 'dead', text(root.pending) }
+  elseif new > 0 then
+    local first = first_in_line()
+    if (first and first ~= waiter) or root.pending + new > capacity then
+      if waiter == '' or new > capacity or tonumber(ARGV[8]) <= now then
+        leave_line()
+        answer = { 'full', text(root.pending) }
+      else
+        call('ZADD', LINE, 'NX', next_number(), waiter)
+        call('HSET', LINE_UNTIL, waiter, ARGV[8])
+        answer = { 'wait', text(root.pending) }
+      end
+    end
+  end
+end
+if not answer and mode == 'check' then
+  answer = { 'ok' }
+elseif not answer then
+  advance_all()
+  answer = accept()
+  leave_line()
+end
+close_shard()
+return answer

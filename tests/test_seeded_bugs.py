@@ -284,7 +284,7 @@ def _(patch: Patch) -> None:
         for name in [worker, *self._workers]:
             for hold in held_by(self, name):
                 if (hold.records[0].lane, hold.records[0].key) == (lease.lane, lease.key):
-                    return release(self, name, evolve(lease, token=hold.token))
+                    return release(self, name, lease._replace(token=hold.token))
         return None
 
     patch.setattr(Leases, "release", lenient)

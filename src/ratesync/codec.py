@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
 from ratesync.model.lane import Lane
@@ -23,6 +23,7 @@ FORMAT = 1
 """Version of the format that is written. Versions up to it are read."""
 
 
+_USUAL = frozenset("vkrif")
 _OPTIONAL = ("key", "idempotency_key", "correlation_id", "if_version")
 
 
@@ -41,7 +42,7 @@ def _finite(digits: str) -> float:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).raw_decode
 
 
 def _to_bytes(value: dict[str, Any], path: str) -> bytes:
@@ -53,10 +54,13 @@ def _to_bytes(value: dict[str, Any], path: str) -> bytes:
 
 def _from_bytes(data: bytes) -> dict[str, Any]:
     try:
-        value = _decode(data.decode())
+        text = data.decode()
+        value, end = _decode(text)
         version = value["v"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptItem(f"stored bytes are damaged or foreign ({type(error).__name__})") from None
+    if end != len(text):
+        raise CorruptItem("stored bytes are damaged or foreign (there is more than one value)")
     if type(version) is not int or version < 1:
         raise CorruptItem("stored bytes are damaged or foreign (no version)")
     if version > FORMAT:
@@ -103,16 +107,34 @@ def decode_operation(data: bytes, lane: Lane, operation_id: str) -> Operation:
             resource=_of(str, value["r"]),
             record_id=_text(value.get("i")),
             fields=_object(value.get("f", {})),
-            priority=_of(int, value.get("p", 0)),
-            not_before=_instant(value.get("n")),
-            deadline=_instant(value.get("d")),
-            key=_text(value.get("key")),
             idempotency_key=_of(str, value.get("idempotency_key", operation_id)),
-            correlation_id=_text(value.get("correlation_id")),
-            if_version=_text(value.get("if_version")),
+            **(_NONE_GIVEN if value.keys() <= _USUAL else _rarely_given(value)),
         )
     except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
         raise CorruptItem(f"stored operation {operation_id} is damaged ({type(error).__name__})") from None
+
+
+class _RarelyGiven(TypedDict, total=False):
+    priority: int
+    not_before: datetime | None
+    deadline: datetime | None
+    key: str | None
+    correlation_id: str | None
+    if_version: str | None
+
+
+_NONE_GIVEN = _RarelyGiven()
+
+
+def _rarely_given(value: dict[str, Any]) -> _RarelyGiven:
+    return {
+        "priority": _of(int, value.get("p", 0)),
+        "not_before": _instant(value.get("n")),
+        "deadline": _instant(value.get("d")),
+        "key": _text(value.get("key")),
+        "correlation_id": _text(value.get("correlation_id")),
+        "if_version": _text(value.get("if_version")),
+    }
 
 
 def _of(kind: type[T], value: Any) -> T:

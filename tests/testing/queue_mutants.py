@@ -38,7 +38,7 @@ def with_items(claim: Claim, **changes: Any) -> Claim:
     """The claim with every leased item changed."""
 
     def with_changes(lease: Lease) -> Lease:
-        return evolve(lease, items=tuple(leased._replace(**changes) for leased in lease.items))
+        return lease._replace(items=tuple(leased._replace(**changes) for leased in lease.items))
 
     return evolve(claim, batches=tuple(tuple(with_changes(lease) for lease in batch) for batch in claim.batches))
 
@@ -51,7 +51,7 @@ class TokenIgnored(MemoryQueue):
             for name, known in self._workers.items():
                 for hold in known.holds.get(lease.lane.provider, {}).values():
                     if (hold.records[0].lane, hold.records[0].key) == (lease.lane, lease.key):
-                        return super().release(name, evolve(lease, token=hold.token))
+                        return super().release(name, lease._replace(token=hold.token))
             return None
 
     def __init__(self, **options: Any) -> None:
@@ -95,25 +95,25 @@ class LeaseNeverEnds(MemoryQueue):
 
 class AttemptNotCounted(MemoryQueue):
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await super().settle(worker, [evolve(settlement, counted=False) for settlement in settlements])
+        return await super().settle(worker, [settlement._replace(counted=False) for settlement in settlements])
 
 
 class AlwaysSent(MemoryQueue):
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await super().settle(worker, [evolve(settlement, sent=True) for settlement in settlements])
+        return await super().settle(worker, [settlement._replace(sent=True) for settlement in settlements])
 
 
 class MarkKept(MemoryQueue):
     """What turned out not to have been applied stays marked as sent."""
 
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await super().settle(worker, [evolve(settlement, unsent=()) for settlement in settlements])
+        return await super().settle(worker, [settlement._replace(unsent=()) for settlement in settlements])
 
 
 class GivenBackCounted(MemoryQueue):
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
         everything = [
-            evolve(settlement, attempted=tuple(leased.id for leased in settlement.lease.items))
+            settlement._replace(attempted=tuple(leased.id for leased in settlement.lease.items))
             for settlement in settlements
         ]
         return await super().settle(worker, everything)
@@ -121,7 +121,7 @@ class GivenBackCounted(MemoryQueue):
 
 class RestIgnored(MemoryQueue):
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        return await super().settle(worker, [evolve(settlement, resume_at=None) for settlement in settlements])
+        return await super().settle(worker, [settlement._replace(resume_at=None) for settlement in settlements])
 
 
 class BodyShared(MemoryQueue):
@@ -145,7 +145,7 @@ class BodyShared(MemoryQueue):
             return leased._replace(body=bodies.get(leased.id, b""))
 
         batches = tuple(
-            tuple(evolve(lease, items=tuple(shared(leased) for leased in lease.items)) for lease in batch)
+            tuple(lease._replace(items=tuple(shared(leased) for leased in lease.items)) for lease in batch)
             for batch in claimed.batches
         )
         return evolve(claimed, batches=batches)
@@ -284,7 +284,7 @@ class WeightIgnored(MemoryQueue):
 
 class PriorityIgnored(MemoryQueue):
     async def enqueue(self, items: Sequence[Item], *, wait_until: float | None = None) -> Sequence[Enqueued]:
-        return await super().enqueue([evolve(item, priority=0) for item in items], wait_until=wait_until)
+        return await super().enqueue([item._replace(priority=0) for item in items], wait_until=wait_until)
 
 
 class AgeIgnored(MemoryQueue):
@@ -294,7 +294,7 @@ class AgeIgnored(MemoryQueue):
 
 class ScheduleIgnored(MemoryQueue):
     async def enqueue(self, items: Sequence[Item], *, wait_until: float | None = None) -> Sequence[Enqueued]:
-        return await super().enqueue([evolve(item, not_before=None) for item in items], wait_until=wait_until)
+        return await super().enqueue([item._replace(not_before=None) for item in items], wait_until=wait_until)
 
 
 class WishLost(MemoryQueue):

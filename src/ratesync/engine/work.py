@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -38,8 +39,7 @@ class Action(StrEnum):
     """Give it back, for a newer worker or for later."""
 
 
-@frozen
-class Task:
+class Task(NamedTuple):
     """The head of one leased mailbox: the operation to send, and the items it stands for."""
 
     lease: Lease
@@ -110,6 +110,8 @@ class Planner:
             operation = decode_operation(item.body, lease.lane, item.id)
         except CorruptItem as error:
             return None, Rejected(str(error), code="corrupt")
+        if operation.deadline is None and not item.lapses:  # the common case needs no decision
+            return operation, None
         deadline = None if operation.deadline is None else operation.deadline.timestamp()
         return operation, decide_claimed(now, deadline, item.lapses, self.retry, sent_before=item.sent_as != 0)
 

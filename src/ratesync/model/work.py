@@ -1,6 +1,6 @@
 """What goes between the engine and a queue: items, leases and their settlement.
 
-Where one is made for each operation and it holds plain values only, it is a named tuple, as that is quicker to make.
+Where one is made for each operation, it is a named tuple: that takes less than half the time of a frozen class.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class Durability(StrEnum):
     """On other machines before it is accepted."""
 
 
-@frozen
-class Item:
+class Item(NamedTuple):
     """An operation as a queue holds it. The queue never reads ``body``."""
 
     id: str
@@ -66,8 +65,7 @@ class LeasedItem(NamedTuple):
     enqueued_at: float
 
 
-@frozen
-class Lease:
+class Lease(NamedTuple):
     """A claimed mailbox: the pending items of one key, in order, at most as many as the claim allowed."""
 
     lane: Lane
@@ -113,8 +111,7 @@ class Finished(NamedTuple):
     """The encoded outcome."""
 
 
-@frozen
-class Settlement:
+class Settlement(NamedTuple):
     """What became of a lease. Items neither finished nor attempted go back as they were, at the front."""
 
     lease: Lease

@@ -51,28 +51,24 @@ def _is_reading(reading: object) -> bool:
 
 def _is_outcome(result: object) -> bool:
     match result:
-        case Applied(record_id=record_id, version=version, record=record):
-            return _is_text_or_none(record_id) and _is_text_or_none(version) and _is_record_or_none(record)
+        case Applied(record_id=None | str(), version=None | str(), record=record):
+            return record is None or _is_record_or_none(record)
         case Conflict(reason=str(), current=current):
             return _is_record_or_none(current)
-        case RetryLater(reason=str(), cause=Cause()) | Unknown(reason=str()):
+        case (
+            RetryLater(reason=str(), cause=Cause()) | Unknown(reason=str()) | Rejected(reason=str(), code=None | str())
+        ):
             return True
-        case Rejected(reason=str(), code=code):
-            return _is_text_or_none(code)
         case _:
             return False
-
-
-def _is_text_or_none(value: object) -> bool:
-    return value is None or isinstance(value, str)
 
 
 def _is_record_or_none(value: object) -> bool:
     match value:
         case None:
             return True
-        case Record(record_id=str(), fields=fields, version=version):
-            return isinstance(fields, Mapping) and _is_text_or_none(version)
+        case Record(record_id=str(), fields=fields, version=None | str()):
+            return isinstance(fields, Mapping)
         case _:
             return False
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import attrs
 import pytest
 
 from ratesync.model.lane import Lane
@@ -123,7 +122,7 @@ class QueueSettlementSuite(QueuePart):
     async def test_an_attempt_may_not_have_been_sent(self, queue: QueueBackend) -> None:
         await submit(queue, item("a"))
         first = await take_one(queue)
-        assert await settle(queue, attrs.evolve(attempted(first), sent=False))
+        assert await settle(queue, attempted(first)._replace(sent=False))
         second = await take_one(queue)
         assert (only(second).attempts, only(second).sent_as) == (1, 0)
         assert await settle(queue, attempted(second))
@@ -134,7 +133,7 @@ class QueueSettlementSuite(QueuePart):
         await submit(queue, item("a"))
         first = await take_one(queue)
         assert await settle(queue, attempted(first))
-        assert await settle(queue, attrs.evolve(attempted(await take_one(queue)), sent=False))
+        assert await settle(queue, attempted(await take_one(queue))._replace(sent=False))
         assert only(await take_one(queue)).sent_as == first.token
 
     async def test_what_turned_out_unsent_is_not_marked_any_more(self, queue: QueueBackend) -> None:
@@ -231,7 +230,7 @@ class QueueSettlementSuite(QueuePart):
     async def test_a_lease_that_never_was_is_refused(self, queue: QueueBackend) -> None:
         await submit(queue, item("a"))
         lease = await take_one(queue)
-        strangers = [attrs.evolve(lease, token=lease.token + 1000), attrs.evolve(lease, lane=Lane("nobody", "here"))]
+        strangers = [lease._replace(token=lease.token + 1000), lease._replace(lane=Lane("nobody", "here"))]
         answers = await queue.settle("worker", [ended(stranger) for stranger in strangers])
         assert list(answers) == [False, False]
         assert await state(queue, "a") is OperationState.LEASED

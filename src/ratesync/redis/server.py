@@ -65,6 +65,8 @@ class RedisServer:
     ) -> None:
         self.prefix = prefix
         self.name = "a client of the host's"
+        self.address: Address | None = None
+        self.ssl_context: ssl.SSLContext | None = None
         self._timeout = timeout
         self._patience = patience
         self._clock = clock or SystemClock()
@@ -107,6 +109,8 @@ class RedisServer:
         address = Address.parse(url)
         server = cls(prefix=prefix, timeout=timeout, patience=patience, clock=clock, random=random)
         server.name = str(address)
+        server.address = address
+        server.ssl_context = ssl_context
         server._connect = connector(address, timeout, ssl_context=ssl_context)
         server._connect_to_wait = connector(address, timeout, ssl_context=ssl_context, blocks=True)
         return server

@@ -31,6 +31,7 @@ for place, name in ipairs(ROOT) do
 end
 if not found_root[1] then -- numbers given out by a server that lost its data are not given out again
   root.token, root.bell = math.floor(now * 1000), math.floor(now * 1000)
+  root.asleep, root.draining = 1, 1
 end
 
 local function text(number)

@@ -63,6 +63,9 @@ local function first_in_line()
     end
     call('ZREM', LINE, first)
     call('HDEL', LINE_UNTIL, first)
+    if call('EXISTS', LINE) == 1 then
+      ring('r')
+    end
   end
 end
 

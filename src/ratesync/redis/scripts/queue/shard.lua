@@ -122,6 +122,11 @@ local function lane_name(provider, connection)
   return pack('>I4', #provider) .. provider .. connection
 end
 
+-- A lane's number in keys and sets, where lanes of equal virtual time stand in the order of their numbers.
+local function lane_text(number)
+  return string.format('%010d', number)
+end
+
 local function read_lane(number, row)
   local lane = { number = number }
   local at, length
@@ -130,7 +135,7 @@ local function read_lane(number, row)
     at = unpack_from(ROW, row)
   lane.provider = string.sub(row, at, at + length - 1)
   lane.connection = string.sub(row, at + length)
-  lane.text = string.format('%d', number)
+  lane.text = lane_text(number)
   lane.stored = row
   lane.was = { virtual = lane.virtual, timer = lane.timer, wake = lane.wake, held = lane.held }
   lanes[number] = lane
@@ -139,7 +144,7 @@ local function read_lane(number, row)
 end
 
 local function lane_of(number)
-  return lanes[number] or read_lane(number, call('HGET', PREFIX .. 'lanes', number))
+  return lanes[number] or read_lane(number, call('HGET', PREFIX .. 'lanes', lane_text(number)))
 end
 
 local function find_lane(provider, connection)

@@ -128,70 +128,108 @@ end
 
 local is_full, has_batches = false, false
 
--- Ids of the items of each mailbox, as many as a lease may have; then all their records. O(items).
-local function read_boxes(lane, leads)
-  local keys, boxes, ids = {}, {}, {}
-  for place, lead in ipairs(leads) do
-    keys[place] = string.sub(lead, 7)
+-- The ready mailboxes of a lane are read ahead, twice as many each time. What is taken of them leaves the lane's list
+-- when there are no more, or at the end.
+local function settle_ready(lane)
+  if lane.taken > 0 then
+    call('ZREMRANGEBYRANK', lane_key('ready', lane), 0, lane.taken - 1)
+    lane.taken = 0
   end
-  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), keys)) do
+end
+
+-- O(items).
+local function read_ahead(lane, most)
+  settle_ready(lane)
+  lane.chunk = math.min(MOST, math.max(most, 2 * (lane.chunk or 0)))
+  lane.keys, lane.boxes, lane.next = {}, {}, 1
+  local ids = {}
+  for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do
+    lane.keys[place] = string.sub(lead, 7)
+  end
+  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), lane.keys)) do
     local own = is_single(box) and { string.sub(box, 2) }
-      or call('ZRANGE', box_key('b', lane, keys[place]), 0, mailbox_max - 1)
-    boxes[place] = own
+      or call('ZRANGE', box_key('b', lane, lane.keys[place]), 0, mailbox_max - 1)
+    lane.boxes[place] = { ids = own, from = #ids }
     for _, id in ipairs(own) do
       ids[#ids + 1] = id
     end
   end
-  return keys, boxes, get_many('HMGET', ITEMS, ids)
+  lane.records = get_many('HMGET', ITEMS, ids)
+end
+
+local taken_lanes, holds = {}, {}
+
+-- Takes one mailbox into a batch; the number of its items, 0 if its first one is too large. O(items).
+local function take_box(lane, batch, is_first)
+  local box, own = lane.boxes[lane.next], 0
+  for index, id in ipairs(box.ids) do
+    local raw = lane.records[box.from + index]
+    local flags = string.byte(raw)
+    local tail = flags % 16 >= HAS_PAST and 52 or 28
+    local _, key_length, dedupe_length = unpack_from(TAIL, raw, tail)
+    local size = #raw - tail - 15 - key_length - math.max(0, dedupe_length - 1)
+    if size > budget and (own > 0 or not is_first) then
+      is_full = true
+      break
+    end
+    budget, own = budget - size, own + 1
+    local state = COUNTED[flags % 8]
+    lane[state] = lane[state] - 1
+    batch[#batch + 1] = id
+    batch[#batch + 1] = raw
+  end
+  return own
 end
 
 -- Leases a batch of a lane. O(items * log mailboxes).
 local function take(want, lane, most)
-  local ready = lane_key('ready', lane)
-  local keys, boxes, records = read_boxes(lane, call('ZRANGE', ready, 0, most - 1))
-  local batch = { lane.provider, lane.connection, '', '' }
-  local first, counts, holds, held, amount, at = root.token + 1, {}, {}, {}, 0, 0
-  for place, ids in ipairs(boxes) do
-    local own = 0
-    for index, id in ipairs(ids) do
-      local raw = records[at + index]
-      local record = parse(raw)
-      local _, _, _, body = parts(record)
-      local size = #raw - body + 1
-      if size > budget and (own > 0 or place > 1 or has_batches) then
-        is_full = true
-        break
-      end
-      budget, own = budget - size, own + 1
-      count(lane, record.state, -1)
-      batch[#batch + 1] = id
-      batch[#batch + 1] = raw
+  local batch = { lane.provider, lane.connection, text(root.token + 1), '' }
+  local counts, amount = {}, 0
+  if not lane.taken then
+    lane.taken, lane.held_fields, lane.next, lane.keys = 0, {}, 1, {}
+    taken_lanes[#taken_lanes + 1] = lane
+  end
+  while #counts < most and lane.ready > 0 and not is_full do
+    if lane.next > #lane.keys then
+      read_ahead(lane, most - #counts)
     end
-    at = at + #ids
+    local own = take_box(lane, batch, #counts == 0 and not has_batches)
     if own > 0 then
+      local key = lane.keys[lane.next]
       root.token = root.token + 1
       counts[#counts + 1] = own
       amount = amount + own
       holds[#holds + 1] = string.format('%d', root.token)
-      holds[#holds + 1] = pack(HOLD, lane.number, own) .. keys[place]
-      held[#held + 1] = keys[place]
-      held[#held + 1] = pack('<I4', own)
-    end
-    if is_full then
-      break
+      holds[#holds + 1] = pack(HOLD, lane.number, own) .. key
+      lane.held_fields[#lane.held_fields + 1] = key
+      lane.held_fields[#lane.held_fields + 1] = pack('<I4', own)
+      lane.taken, lane.next, lane.ready, lane.held = lane.taken + 1, lane.next + 1, lane.ready - 1, lane.held + 1
     end
   end
   lane.leased = lane.leased + amount
-  lane.ready, lane.held = lane.ready - #counts, lane.held + #counts
-  if #counts > 0 then
-    call('ZREMRANGEBYRANK', ready, 0, #counts - 1)
-    many('HSET', WORKER, holds)
-    many('HSET', lane_key('held', lane), held)
-    call('HINCRBY', WORKER, 'p' .. want.provider.number, #counts)
-    batch[3], batch[4] = text(first), table.concat(counts, ',')
+  if amount > 0 then
+    want.taken = (want.taken or 0) + #counts
+    batch[4] = table.concat(counts, ',')
     has_batches = true
   end
   return batch, amount
+end
+
+-- Stores what was taken. O(leases).
+local function store_leases(first)
+  for _, lane in ipairs(taken_lanes) do
+    settle_ready(lane)
+    many('HSET', lane_key('held', lane), lane.held_fields)
+  end
+  many('HSET', WORKER, holds)
+  for _, want in ipairs(wanted) do
+    if want.taken then
+      call('HINCRBY', WORKER, 'p' .. want.provider.number, want.taken)
+    end
+  end
+  call('ZADD', WORKERS, now, worker)
+  call('HSET', WORKER, 'c', pack('<ddd', turn, first, root.token) .. caller)
+  call('PERSIST', WORKER)
 end
 
 local function claim_batches(answer)
@@ -211,9 +249,7 @@ local function claim_batches(answer)
     end
   end
   if root.token >= first then
-    call('ZADD', WORKERS, now, worker)
-    call('HSET', WORKER, 'c', pack('<ddd', turn, first, root.token) .. caller)
-    call('PERSIST', WORKER)
+    store_leases(first)
   end
   for _, want in ipairs(wanted) do -- where no lane is open any more, none owes the others anything
     local provider = want.provider
@@ -273,7 +309,6 @@ for _, want in ipairs(wanted) do
   prepare(want)
 end
 claim_batches(answer)
-write_lanes()
 local next_at = next_instant(is_behind)
 close_shard()
 root.asleep = 1

@@ -7,23 +7,12 @@ local MOST_GONE = 1000 -- letters that are gone and whose place is remembered
 local ends_stored, ends_finished, ends_dead = {}, {}, {}
 local has_awaited
 
--- Notes the end of an operation that is out of its mailbox; flush_ends must follow. `result` may be nil. O(1).
-local function finish(lane, id, record, state, result)
-  count(lane, record.before, -1)
-  count(lane, state, 1)
-  root.pending = root.pending - 1
-  local _, _, _, body = parts(record)
-  local middle = string.sub(record.raw, record.tail, body - 1)
-  local flags = result and HAS_RESULT or 0
-  record.state, record.at = state, now
-  local stored
+-- Notes the record of an operation that has ended. O(1).
+local function note_end(lane, id, state, stored)
   if state == DEAD then
-    local whole = string.sub(record.raw, body)
-    stored = head_of(record, flags) .. middle .. pack('<I4', #whole) .. whole .. (result or '')
     ends_dead[#ends_dead + 1] = next_number()
     ends_dead[#ends_dead + 1] = id
   else
-    stored = head_of(record, flags) .. middle .. (result or '')
     ends_finished[#ends_finished + 1] = id
   end
   ends_stored[#ends_stored + 1] = id
@@ -34,6 +23,21 @@ local function finish(lane, id, record, state, result)
   if has_awaited and call('HDEL', PREFIX .. 'awaited', id) == 1 then
     ring('e', 'i', id, 'v', stored, 'p', lane.provider, 'c', lane.connection)
   end
+end
+
+-- Lets an operation end that is out of its mailbox; flush_ends must follow. `result` may be nil. O(1).
+local function finish(lane, id, record, state, result)
+  count(lane, record.before, -1)
+  count(lane, state, 1)
+  root.pending = root.pending - 1
+  local _, _, _, body = parts(record)
+  local stored = string.sub(record.raw, record.tail, body - 1)
+  record.state, record.at = state, now
+  if state == DEAD then
+    local whole = string.sub(record.raw, body)
+    stored = stored .. pack('<I4', #whole) .. whole
+  end
+  note_end(lane, id, state, head_of(record, result and HAS_RESULT or 0) .. stored .. (result or ''))
 end
 
 local function forget(ids)

@@ -78,79 +78,106 @@ local function leave_line()
   end
 end
 
--- Adds an item; the id of an earlier one if it is a duplicate. O(log mailboxes).
-local function add(lane, run, id, tail, ready)
-  local _, key_length, dedupe_length, at = unpack_from(TAIL, tail)
-  local field = dedupe_length > 0
-    and pack('>I4', lane.number) .. string.sub(tail, at + key_length, at + key_length + dedupe_length - 2)
-  local number = root.number + 1
-  local flags = run.at and SCHEDULED + HAS_PAST or AVAILABLE
-  local past = run.at and pack(PAST, 0, 0, 0, run.at) or ''
-  if field then
-    if call('HEXISTS', ITEMS, id) == 1 then
-      return id
-    end
-    local earlier = call('HGET', DEDUPES, field)
-    if earlier then
-      return earlier
-    end
-  end
-  if call('HSETNX', ITEMS, id, pack(HEAD, flags, lane.number, number, run.score, now) .. past .. tail) == 0 then
+-- What is accepted, gathered: records, then of one run its new mailboxes and their places in the lane.
+local fresh, records, boxes, ready = {}, {}, {}, {}
+
+local function flush(lane)
+  many('HSET', ITEMS, records)
+  many('HSET', lane_key('box', lane), boxes)
+  many('ZADD', lane_key('ready', lane), ready)
+  records, boxes, ready = {}, {}, {}
+end
+
+-- The id under which an item is known already. O(1).
+local function earlier_of(lane, id, dedupe)
+  if fresh[id] then
     return id
   end
-  root.number = number
-  if field then
-    call('HSET', DEDUPES, field, id)
-  end
-  lane.known, root.pending, is_news = lane.known + 1, root.pending + 1, true
-  if run.at then
-    lane.scheduled = lane.scheduled + 1
-    set_timer(lane, 's' .. member(number, id), run.at)
-    return nil
-  end
-  lane.available = lane.available + 1
-  local key = string.sub(tail, at, at + key_length - 1)
-  if call('HSETNX', lane_key('box', lane), key, 'i' .. id) == 1 then
-    ready[#ready + 1] = run.score
-    ready[#ready + 1] = member(number, key)
-    run.keys[key] = true
-    lane.ready = lane.ready + 1
-  else
-    if run.keys[key] then -- its mailbox must be listed before something joins it
-      many('ZADD', lane_key('ready', lane), ready)
-      for place = #ready, 1, -1 do
-        ready[place] = nil
-      end
-      run.keys = {}
+  if dedupe then
+    local field = pack('>I4', lane.number) .. dedupe
+    local earlier = call('HGET', DEDUPES, field)
+    if not earlier then
+      call('HSET', DEDUPES, field, id)
     end
-    join_box(lane, key, id, number, run.score)
+    return earlier
   end
 end
 
-local function accept()
-  local answer, place = { 'ok' }, 0
-  for run in runs() do
-    local lane
-    if run.not_before > now then
-      run.at, run.score = run.not_before, run.not_before - run.priority * step
+-- Adds an item that is new. O(log mailboxes).
+local function add(lane, run, id, tail, key, has_box)
+  local number = next_number()
+  fresh[id] = true
+  lane.known, root.pending = lane.known + 1, root.pending + 1
+  records[#records + 1] = id
+  if run.at then
+    records[#records + 1] = pack(HEAD, SCHEDULED + HAS_PAST, lane.number, number, run.score, now)
+      .. pack(PAST, 0, 0, 0, run.at) .. tail
+    lane.scheduled = lane.scheduled + 1
+    set_timer(lane, 's' .. member(number, id), run.at)
+    return
+  end
+  records[#records + 1] = pack(HEAD, AVAILABLE, lane.number, number, run.score, now) .. tail
+  lane.available = lane.available + 1
+  if has_box then
+    flush(lane)
+    join_box(lane, key, id, number, run.score)
+    return
+  end
+  boxes[#boxes + 1] = key
+  boxes[#boxes + 1] = 'i' .. id
+  ready[#ready + 1] = run.score
+  ready[#ready + 1] = member(number, key)
+  lane.ready = lane.ready + 1
+end
+
+local function read_run(run)
+  local ids, keys, dedupes = {}, {}, {}
+  for at = run.from, run.from + 2 * run.count - 1, 2 do
+    local tail = ARGV[at + 1]
+    local _, key_length, dedupe_length, begins = unpack_from(TAIL, tail)
+    ids[#ids + 1] = ARGV[at]
+    keys[#ids] = string.sub(tail, begins, begins + key_length - 1)
+    dedupes[#ids] = dedupe_length > 0
+      and string.sub(tail, begins + key_length, begins + key_length + dedupe_length - 2)
+  end
+  return ids, keys, dedupes
+end
+
+local function accept_run(run, answer, before)
+  if run.not_before > now then
+    run.at, run.score = run.not_before, run.not_before - run.priority * step
+  else
+    run.score = now - run.priority * step
+  end
+  local lane = open_lane(run.provider, run.connection)
+  if not run.at and lane.timer <= now then -- what is due by now comes first, also if there was no time for it yet
+    run.at = now
+  end
+  local ids, keys, dedupes = read_run(run)
+  local known, has_box, seen = get_many('HMGET', ITEMS, ids), {}, {}
+  if not run.at then
+    has_box = get_many('HMGET', lane_key('box', lane), keys)
+  end
+  for place, id in ipairs(ids) do
+    local earlier = known[place] and id or earlier_of(lane, id, dedupes[place])
+    if earlier then
+      answer[#answer + 1] = before + place
+      answer[#answer + 1] = earlier
     else
-      run.score = now - run.priority * step
+      local key = keys[place]
+      add(lane, run, id, ARGV[run.from + 2 * place - 1], key, has_box[place] or seen[key])
+      seen[key] = true
+      is_news = true
     end
-    run.keys = {}
-    local ready = {}
-    lane = open_lane(run.provider, run.connection)
-    if not run.at and lane.timer <= now then -- what is due by now comes first, also if there was no time for it yet
-      run.at = now
-    end
-    for at = run.from, run.from + 2 * run.count - 1, 2 do
-      place = place + 1
-      local earlier = add(lane, run, ARGV[at], ARGV[at + 1], ready)
-      if earlier then
-        answer[#answer + 1] = place
-        answer[#answer + 1] = earlier
-      end
-    end
-    many('ZADD', lane_key('ready', lane), ready)
+  end
+  flush(lane)
+end
+
+local function accept()
+  local answer, before = { 'ok' }, 0
+  for run in runs() do
+    accept_run(run, answer, before)
+    before = before + run.count
   end
   return answer
 end

@@ -66,23 +66,54 @@ local function change(settlement, id, record)
 end
 
 local returned, closed = {}, {}
+local has_wishes = call('EXISTS', WISHES) == 1
 
-local function settle(settlement, hold)
-  if not hold or closed[settlement.token] then
-    return 0
+-- What most leases are: one item that has ended, alone in its mailbox. The mailboxes vanish together at the end.
+local vanished, past = {}, pack(PAST, 0, 0, 0, now)
+
+local function vanish(lane, key)
+  local own = vanished[lane]
+  if not own then
+    own = {}
+    vanished[lane] = own
   end
-  local lane, key, items = read_hold(hold)
-  if lane.provider ~= settlement.provider or lane.connection ~= settlement.connection or key ~= settlement.key then
-    return 0
+  own[#own + 1] = key
+  if lane.ready > 0 and lane.held >= provider_of(lane.provider).least then
+    is_news = true
   end
-  give_back(lane, key, items, settlement.resume_at, function(id, record)
-    return change(settlement, id, record)
-  end)
-  closed[settlement.token] = true
-  closed[#closed + 1] = settlement.token
+  lane.held = lane.held - 1
+end
+
+local function flush_vanished()
+  for lane, keys in pairs(vanished) do
+    many('HDEL', lane_key('held', lane), keys)
+    many('HDEL', lane_key('box', lane), keys)
+  end
+end
+
+local function end_single(lane, key, id, raw, finished)
+  local state = tonumber(ARGV[finished + 1])
+  vanish(lane, key)
+  local tail = 28
+  local _, key_length, dedupe_length = unpack_from(TAIL, raw, tail)
+  local body = tail + 16 + key_length + math.max(0, dedupe_length - 1)
+  lane.leased, root.pending = lane.leased - 1, root.pending - 1
+  note_end(lane, id, state, string.char(state + HAS_PAST + HAS_RESULT) .. string.sub(raw, 2, tail - 1) .. past
+    .. string.sub(raw, tail, body - 1) .. ARGV[finished + 2])
+end
+
+local function settle(settlement, lane, key, items, raw)
+  local id = settlement.single
+  local finished = id and settlement.finished[id]
+  if finished and ARGV[finished + 1] ~= '5' and string.byte(raw) < HAS_PAST and not has_wishes then
+    end_single(lane, key, id, raw, finished)
+  else
+    give_back(lane, key, items, settlement.resume_at, function(item, record)
+      return change(settlement, item, record)
+    end)
+  end
   local provider = provider_of(lane.provider).number
   returned[provider] = (returned[provider] or 0) + 1
-  return 1
 end
 
 local settlements, tokens, at = {}, {}, 6
@@ -90,10 +121,43 @@ for place = 1, amount do
   settlements[place], at = read_settlement(at)
   tokens[place] = settlements[place].token
 end
-local holds, answer = get_many('HMGET', WORKER, tokens), {}
-for place, settlement in ipairs(settlements) do
-  answer[place] = settle(settlement, holds[place])
+-- The leases that are in force, then of each lane the mailboxes, then the items of those that have one.
+local answer, by_lane, ids, singles = {}, {}, {}, {}
+for place, hold in ipairs(get_many('HMGET', WORKER, tokens)) do
+  local settlement = settlements[place]
+  answer[place] = 0
+  if hold and not closed[settlement.token] then
+    local lane, key, items = read_hold(hold)
+    if lane.provider == settlement.provider and lane.connection == settlement.connection and key == settlement.key then
+      answer[place] = 1
+      closed[settlement.token] = true
+      closed[#closed + 1] = settlement.token
+      settlement.lane, settlement.items = lane, items
+      local own = by_lane[lane] or { keys = {}, settlements = {} }
+      by_lane[lane] = own
+      own.keys[#own.keys + 1] = key
+      own.settlements[#own.keys] = settlement
+    end
+  end
 end
+for lane, own in pairs(by_lane) do
+  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), own.keys)) do
+    if is_single(box) then
+      own.settlements[place].single = string.sub(box, 2)
+      ids[#ids + 1] = own.settlements[place].single
+      singles[#ids] = own.settlements[place]
+    end
+  end
+end
+for place, raw in ipairs(get_many('HMGET', ITEMS, ids)) do
+  singles[place].raw = raw
+end
+for place, settlement in ipairs(settlements) do
+  if answer[place] == 1 then
+    settle(settlement, settlement.lane, settlement.key, settlement.items, settlement.raw)
+  end
+end
+flush_vanished()
 many('HDEL', WORKER, closed)
 flush_ends(results)
 sign(worker)

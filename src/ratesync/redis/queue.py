@@ -219,11 +219,8 @@ class RedisQueue:
         answers = [False] * len(settlements)
         for number, own in places.items():
             shard = self._shards[number]
-            args: list[Argument] = [worker, self._limits.result_capacity, self._name(), len(own)]
-            for place in own:
-                resume_at = settlements[place].resume_at
-                args += settled(settlements[place], "" if resume_at is None else shard.server_instant(resume_at))
-            found = await shard.run("settle", *args)
+            args = settled([settlements[place] for place in own], shard.server_instant)
+            found = await shard.run("settle", worker, self._limits.result_capacity, self._name(), *args)
             for place, answer in zip(own, found, strict=True):
                 answers[place] = answer == 1
         return answers

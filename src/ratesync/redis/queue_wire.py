@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 
 from ratesync.model.lane import Lane, Selector
@@ -141,22 +141,35 @@ def _contents(flags: int, rest: bytes) -> tuple[bytes | None, bytes | None]:
     return rest[BODY.size : end], rest[end:] if flags & HAS_RESULT else None
 
 
-def settled(settlement: Settlement, resume_at: Argument) -> Iterator[Argument]:
-    """A settlement as arguments."""
-    lease, finished, attempted, counted, sent, unsent, _ = settlement
-    yield from lease.lane
-    yield lease.key
-    yield lease.token
-    yield resume_at
-    yield f"{'c' * counted}{'s' * sent}{len(finished)},{len(attempted)},{len(unsent)}"
-    for end in finished:
-        yield packed_id(end.id)
-        yield NUMBERS[end.state]
-        yield end.result
-    for name in attempted:
-        yield packed_id(name)
-    for name in unsent:
-        yield packed_id(name)
+def settled(settlements: Sequence[Settlement], server_instant: Callable[[float], float]) -> list[Argument]:
+    """Settlements as arguments, those of one lane in a run."""
+    args: list[Argument] = []
+    at = 0
+    while at < len(settlements):
+        lane = settlements[at].lease.lane
+        end = at + 1
+        while end < len(settlements) and settlements[end].lease.lane == lane:
+            end += 1
+        args += (*lane, end - at)
+        for settlement in settlements[at:end]:
+            _settle(args, settlement, server_instant)
+        at = end
+    return args
+
+
+def _settle(args: list[Argument], settlement: Settlement, server_instant: Callable[[float], float]) -> None:
+    lease, finished, attempted, counted, sent, unsent, resume_at = settlement
+    if len(finished) == 1 and not attempted and not unsent and resume_at is None:
+        name, state, result = finished[0]
+        if state is not OperationState.DEAD:
+            args += (lease.token, lease.key, NUMBERS[state], packed_id(name), result)
+            return
+    kind = f"g{'c' * counted}{'s' * sent}{len(finished)},{len(attempted)},{len(unsent)}"
+    args += (lease.token, lease.key, kind, "" if resume_at is None else server_instant(resume_at))
+    for name, state, result in finished:
+        args += (packed_id(name), NUMBERS[state], result)
+    args += map(packed_id, attempted)
+    args += map(packed_id, unsent)
 
 
 def marked(name: str | None) -> str:

@@ -141,32 +141,35 @@ end
 local function read_ahead(lane, most)
   settle_ready(lane)
   lane.chunk = math.min(MOST, math.max(most, 2 * (lane.chunk or 0)))
-  lane.keys, lane.boxes, lane.next = {}, {}, 1
+  lane.keys, lane.firsts, lane.next = {}, {}, 1
   local ids = {}
   for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do
     lane.keys[place] = string.sub(lead, 7)
   end
   for place, box in ipairs(get_many('HMGET', lane_key('box', lane), lane.keys)) do
-    local own = is_single(box) and { string.sub(box, 2) }
-      or call('ZRANGE', box_key('b', lane, lane.keys[place]), 0, mailbox_max - 1)
-    lane.boxes[place] = { ids = own, from = #ids }
-    for _, id in ipairs(own) do
-      ids[#ids + 1] = id
+    lane.firsts[place] = #ids + 1
+    if is_single(box) then
+      ids[#ids + 1] = string.sub(box, 2)
+    else
+      for _, id in ipairs(call('ZRANGE', box_key('b', lane, lane.keys[place]), 0, mailbox_max - 1)) do
+        ids[#ids + 1] = id
+      end
     end
   end
-  lane.records = get_many('HMGET', ITEMS, ids)
+  lane.ids, lane.records = ids, get_many('HMGET', ITEMS, ids)
+  lane.firsts[#lane.keys + 1] = #ids + 1
 end
 
 local taken_lanes, holds = {}, {}
 
 -- Takes one mailbox into a batch; the number of its items, 0 if its first one is too large. O(items).
 local function take_box(lane, batch, is_first)
-  local box, own = lane.boxes[lane.next], 0
-  for index, id in ipairs(box.ids) do
-    local raw = lane.records[box.from + index]
+  local own, first = 0, lane.firsts[lane.next]
+  for index = first, lane.firsts[lane.next + 1] - 1 do
+    local raw = lane.records[index]
     local flags = string.byte(raw)
     local tail = flags % 16 >= HAS_PAST and 52 or 28
-    local _, key_length, dedupe_length = unpack_from(TAIL, raw, tail)
+    local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
     local size = #raw - tail - 15 - key_length - math.max(0, dedupe_length - 1)
     if size > budget and (own > 0 or not is_first) then
       is_full = true
@@ -175,7 +178,7 @@ local function take_box(lane, batch, is_first)
     budget, own = budget - size, own + 1
     local state = COUNTED[flags % 8]
     lane[state] = lane[state] - 1
-    batch[#batch + 1] = id
+    batch[#batch + 1] = lane.ids[index]
     batch[#batch + 1] = raw
   end
   return own
@@ -199,7 +202,7 @@ local function take(want, lane, most)
       root.token = root.token + 1
       counts[#counts + 1] = own
       amount = amount + own
-      holds[#holds + 1] = string.format('%d', root.token)
+      holds[#holds + 1] = root.token
       holds[#holds + 1] = pack(HOLD, lane.number, own) .. key
       lane.held_fields[#lane.held_fields + 1] = key
       lane.held_fields[#lane.held_fields + 1] = pack('<I4', own)

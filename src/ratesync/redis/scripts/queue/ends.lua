@@ -43,12 +43,14 @@ end
 local function forget(ids)
   local dedupes = {}
   for _, raw in ipairs(get_many('HMGET', ITEMS, ids)) do
-    local record = parse(raw)
-    local _, _, dedupe = parts(record)
-    local lane = lane_of(record.lane)
+    local number = unpack_from('<I4', raw, 2)
+    local lane = lane_of(number)
     lane.known = lane.known - 1
-    if dedupe then
-      dedupes[#dedupes + 1] = pack('>I4', record.lane) .. dedupe
+    local tail = string.byte(raw) % 16 >= HAS_PAST and 52 or 28
+    local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
+    if dedupe_length > 0 then
+      local at = tail + 16 + key_length
+      dedupes[#dedupes + 1] = pack('>I4', number) .. string.sub(raw, at, at + dedupe_length - 2)
     end
   end
   many('HDEL', ITEMS, ids)

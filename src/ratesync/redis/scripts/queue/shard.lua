@@ -137,7 +137,8 @@ local function read_lane(number, row)
   lane.connection = string.sub(row, at + length)
   lane.text = lane_text(number)
   lane.stored = row
-  lane.was = { virtual = lane.virtual, timer = lane.timer, wake = lane.wake, held = lane.held }
+  lane.was = { virtual = lane.virtual, timer = lane.timer, wake = lane.wake, held = lane.held,
+    idle = lane.known == 0 and lane.weight == 1 }
   lanes[number] = lane
   numbers[lane_name(lane.provider, lane.connection)] = number
   return lane
@@ -303,12 +304,13 @@ local function write_lanes()
       rows[#rows + 1] = lane.text
       rows[#rows + 1] = row
       lane.stored = row
-      local idle = provider_key('idle', provider_of(lane.provider))
-      if lane.known == 0 and lane.weight == 1 then
-        call('ZADD', idle, lane.virtual, lane.text)
-      elseif not lane.is_known_busy then
-        lane.is_known_busy = call('ZREM', idle, lane.text)
+      local is_idle = lane.known == 0 and lane.weight == 1
+      if is_idle then
+        call('ZADD', provider_key('idle', provider_of(lane.provider)), lane.virtual, lane.text)
+      elseif lane.was.idle then
+        call('ZREM', provider_key('idle', provider_of(lane.provider)), lane.text)
       end
+      lane.was.idle = is_idle
     end
   end
   many('HSET', PREFIX .. 'lanes', rows)

@@ -140,7 +140,7 @@ end
 -- O(items).
 local function read_ahead(lane, most)
   settle_ready(lane)
-  lane.chunk = math.min(MOST, math.max(most, 2 * (lane.chunk or 0)))
+  lane.chunk = math.min(MOST, math.max(most, 2 * lane.chunk))
   lane.keys, lane.firsts, lane.next = {}, {}, 1
   local ids = {}
   for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do

@@ -31,17 +31,17 @@ local function is_plain(kind)
   return kind == '4' or kind == '6'
 end
 
--- Settlements by their place: their lanes (if known), tokens, keys, and where in ARGV the kind is.
-local lane_at, tokens, keys, kind_at = {}, {}, {}, {}
+-- Settlements by their place: where in ARGV their run begins, tokens, keys, and where in ARGV the kind is.
+local run_at, tokens, keys, kind_at = {}, {}, {}, {}
 
 local function read_settlements()
   local at, place = 5, 0
   while at < #ARGV do
-    local lane, left = find_lane(ARGV[at], ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local run, left = at, tonumber(ARGV[at + 2])
     at = at + 3
     for _ = 1, left do
       place = place + 1
-      lane_at[place], tokens[place], keys[place], kind_at[place] = lane or false, ARGV[at], ARGV[at + 1], at + 2
+      run_at[place], tokens[place], keys[place], kind_at[place] = run, ARGV[at], ARGV[at + 1], at + 2
       if is_plain(ARGV[at + 2]) then
         at = at + 5
       else
@@ -138,15 +138,16 @@ local function end_single(lane, key, id, raw, state, result)
 end
 
 -- The leases that are in force: by place the number of their items, and of each lane the places.
-local answer, amount_at, by_lane = {}, {}, {}
+local answer, lane_at, amount_at, by_lane = {}, {}, {}, {}
 
 local function look_up_leases()
   for place, hold in ipairs(get_many('HMGET', WORKER, tokens)) do
-    local lane = lane_at[place]
     answer[place] = 0
-    if hold and lane and not closed[tokens[place]] then
+    if hold and not closed[tokens[place]] then
       local number, amount = unpack_from(HOLD, hold)
-      if number == lane.number and string.sub(hold, 9) == keys[place] then
+      local lane, run = lane_of(number), run_at[place]
+      if lane.provider == ARGV[run] and lane.connection == ARGV[run + 1] and string.sub(hold, 9) == keys[place] then
+        lane_at[place] = lane
         answer[place], amount_at[place] = 1, amount
         closed[tokens[place]] = true
         closed[#closed + 1] = tokens[place]

@@ -17,6 +17,7 @@ from ratesync.errors import EnqueueUncertain, QueueFull
 from ratesync.model.operation import OperationState
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
 from ratesync.redis.queue import RedisQueue
+from ratesync.redis.queue_wire import tail
 from ratesync.redis.server import RedisServer
 from ratesync.redis.shard import Shard
 from ratesync.testing import queue_actions as act
@@ -400,3 +401,46 @@ async def test_a_sign_of_life_from_a_thread_needs_no_event_loop(valkey: Valkey) 
         valkey.start()
         queue.keep_alive("worker")
         assert lease.lane == ADA
+
+
+async def test_case_39_a_script_that_fails_has_changed_nothing(valkey: Valkey) -> None:
+    """All that a script is given is looked at before it writes."""
+    async with queue_at(valkey.url, prefix="broken") as queue:
+        await submit(queue, *items("a b"))
+        lease = await take_one(queue)
+        shard = queue._shards[0]
+        limits = ["10", "10", "10", "10", "60", "", "0", ""]
+        whole = ["acme", "ada", "", "0", "1", b"tx", tail(item("x"))]
+        before = valkey.command("DBSIZE"), await queue.stats(EVERYTHING), await queue.get(["a", "b", "x"])
+        for args in (
+            [*limits, *whole, "acme", "bob", "", "0", "1", b"ty"],
+            [*limits, *whole, "acme", "bob", "", "0", "2", b"ty", tail(item("y"))],
+            [*limits, *whole, "acme", "bob", "", "0", "1", b"ty", b"short"],
+            [*limits, *whole, "acme"],
+        ):
+            with pytest.raises(ServerError):
+                await shard.run("enqueue", *args)
+        for args in (
+            ["worker", "10", "n1", "acme", "ada", "2", str(lease.token), "a", "4", b"ta", b"done"],
+            ["worker", "10", "n2", "acme", "ada", "1", str(lease.token), "a", "g", ""],
+        ):
+            with pytest.raises(ServerError):
+                await shard.run("settle", *args)
+        assert (valkey.command("DBSIZE"), await queue.stats(EVERYTHING), await queue.get(["a", "b", "x"])) == before
+        await complete(queue, [lease])
+
+
+async def test_a_cancelled_claim_gives_back_at_once_what_it_took(valkey: Valkey, cutting_proxy: CuttingProxy) -> None:
+    async with queue_at(cutting_proxy.url) as queue:
+        await submit(queue, *items("a b"))
+        cutting_proxy.delay(0.1)
+        with anyio.move_on_after(0.15):
+            await claim(queue, "cancelled")
+        cutting_proxy.heal()
+        with anyio.fail_after(3):
+            while (await queue.stats(EVERYTHING)).leased:
+                await anyio.sleep(0.02)
+        assert [(one.id, one.lapses, one.sent_as) for lease in await take(queue) for one in lease.items] == [
+            ("a", 0, 0),
+            ("b", 0, 0),
+        ]

@@ -18,6 +18,10 @@ from ratesync.redis.server import Argument
 from ratesync.redis.shard import Shard
 
 
+FAREWELL = 1.0
+"""Seconds at most to give back what a claim took that was cancelled."""
+
+
 @define(eq=False)
 class Claimant:
     """A worker, as one queue of this process knows it."""
@@ -54,7 +58,13 @@ class Claimant:
         for provider, size in request.sizes.items():
             args += [provider, size, request.lane_max.get(provider, "")]
         sent_at = shard.clock.now()
-        bell, next_at, told, *batches = await shard.run("claim", *args)
+        try:
+            bell, next_at, told, *batches = await shard.run("claim", *args)
+        except anyio.get_cancelled_exc_class():
+            if calls:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL):
+                    await self._claim(shard, request, 0)
+            raise
         if not shard.clock.is_virtual:
             shard.time.see(sent_at, shard.clock.now(), float(told))
         self._received[shard.number] = number

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -12,15 +13,17 @@ from attrs import define, field
 from ratesync.errors import QueueError
 from ratesync.model.work import Entry
 from ratesync.redis.home import start_task
-from ratesync.redis.queue_wire import entry, unpacked_id
+from ratesync.redis.queue_wire import entry, packed_id, unpacked_id
 from ratesync.redis.shard import Shard
 
 PAUSE = 0.5
 """Seconds until the bell is listened to again, should that fail."""
 
 CHECK = 60.0
-"""Seconds of silence after which is asked whether the server still knows that somebody waits: a failover may have lost
-it."""
+"""Seconds of silence after which the server is told again who waits: a failover may have lost it."""
+
+MOST_CHECKED = 1000
+"""Operations of which it is told again at a time."""
 
 
 class Watch:
@@ -96,8 +99,7 @@ class Watches:
         """An answer told the number of the bell."""
         if bell > self.bell:
             self.bell = bell
-            for watch in self._by_kind.get(b"n", ()):
-                watch.wake()
+            self._wake(self._by_kind.get(b"n", ()))
 
     async def _run(self) -> None:
         assert self._scope is not None
@@ -118,14 +120,19 @@ class Watches:
             self._wanted = anyio.Event()
             return
         await self.shard.server.listen(self.shard.bell, self.newest, self.shard.clock.now() + CHECK)
-        bell, asleep, *entries = await self.shard.run("hear", self.newest)
+        awaited = [packed_id(name) for name in islice(self._ends, MOST_CHECKED)]
+        bell, was_draining, ended, *entries = await self.shard.run("hear", self.newest, *awaited)
         for name, fields in entries:
             self._hear(name, dict(zip(fields[::2], fields[1::2], strict=True)))
         number = int(float(bell))
-        if number < self.bell or (not entries and asleep == b"0"):  # the server has lost what it knew
-            self.bell = min(self.bell, number)
+        if number < self.bell:  # the server has lost what it knew
+            self.bell = number
             self._wake_all()
         self.saw(number)
+        for name in ended:
+            self._wake(self._ends.get(unpacked_id(name), ()))
+        if not was_draining:
+            self._wake(self._by_kind.get(b"d", ()))
 
     def _hear(self, name: bytes, fields: dict[bytes, Any]) -> None:
         self.newest = name.decode()
@@ -143,11 +150,12 @@ class Watches:
         elif kind == b"n":
             self.saw(int(float(fields[b"b"])))
         else:
-            for watch in self._by_kind.get(kind, ()):
-                watch.wake()
+            self._wake(self._by_kind.get(kind, ()))
 
     def _wake_all(self) -> None:
-        for watch in self._all:
+        self._wake(self._all)
+
+    @staticmethod
+    def _wake(watches: Iterable[Watch]) -> None:
+        for watch in watches:
             watch.wake()
-
-

@@ -219,7 +219,7 @@ local function take(want, lane, most)
 end
 
 -- Stores what was taken. O(leases).
-local function store_leases(first)
+local function store_leases()
   for _, lane in ipairs(taken_lanes) do
     settle_ready(lane)
     many('HSET', lane_key('held', lane), lane.held_fields)
@@ -231,8 +231,16 @@ local function store_leases(first)
     end
   end
   call('ZADD', WORKERS, now, worker)
+end
+
+-- Notes which claim was the latest, so that an older one that arrives late takes nothing. O(1).
+local function note_claim(first)
   call('HSET', WORKER, 'c', pack('<ddd', turn, first, root.token) .. caller)
-  call('PERSIST', WORKER)
+  if root.token >= first then
+    call('PERSIST', WORKER)
+  elseif call('ZSCORE', WORKERS, worker) == false then
+    call('PEXPIRE', WORKER, 600000)
+  end
 end
 
 local function claim_batches(answer)
@@ -252,8 +260,9 @@ local function claim_batches(answer)
     end
   end
   if root.token >= first then
-    store_leases(first)
+    store_leases()
   end
+  note_claim(first)
   for _, want in ipairs(wanted) do -- where no lane is open any more, none owes the others anything
     local provider = want.provider
     if provider and provider.current < provider.latest and call('EXISTS', provider_key('open', provider)) == 0

@@ -182,9 +182,17 @@ local function accept()
   return answer
 end
 
-local total = 0
+local total, last = 0, 9
 for run in runs() do
-  total = total + run.count
+  total, last = total + run.count, run.from + 2 * run.count - 1
+  for at = run.from + 1, last, 2 do
+    if #(ARGV[at] or '') < 16 then
+      return redis.error_reply('ERR an item is cut off')
+    end
+  end
+end
+if last ~= #ARGV then
+  return redis.error_reply('ERR the number of items is wrong')
 end
 local answer
 call('HSETNX', KEYS[1], 'layout', LAYOUT) -- fails where memory is used up, before anything was written

@@ -3,6 +3,7 @@
 -- ARGV[2..4]: `pause` or `resume`; the selector (see shard.lua); `0` or the cursor.
 -- O(pauses * lanes looked at).
 
+write_when_full()
 local PAUSES = PREFIX .. 'pauses'
 
 if ARGV[4] == '0' and ARGV[2] == 'pause' then

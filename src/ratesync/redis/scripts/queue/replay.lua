@@ -1,6 +1,7 @@
 -- Puts dead letters back at the end of their mailboxes. ARGV[2]: seconds of a step of priority. ARGV[3..]: ids.
 -- Answers for each 1, or 0 where there is none. O(letters * log mailboxes).
 
+write_when_full()
 local step = tonumber(ARGV[2])
 
 local function replay(id)

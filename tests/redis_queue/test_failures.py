@@ -10,12 +10,13 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define
+from attrs import Factory, define
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueFull
 from ratesync.model.operation import OperationState
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
+from ratesync.redis.lua import Argument
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.queue_wire import tail
 from ratesync.redis.server import RedisServer
@@ -62,7 +63,7 @@ class SkewedClock:
     """The machine's clock, wrong by some seconds."""
 
     by: float
-    clock: Clock = SystemClock()
+    clock: Clock = Factory(SystemClock)
 
     @property
     def is_virtual(self) -> bool:
@@ -183,7 +184,7 @@ async def test_case_36_a_workers_clock_plays_no_part(shared_valkey: Valkey, by: 
         assert claimed.next_at == pytest.approx(clock.now() + 0.4, abs=0.39)
         await skewed.wait(claimed.marker, claimed.next_at)
         with anyio.fail_after(5):
-            while not names(await claim(right, "other")):
+            while not names(await claim(right, "other")):  # noqa: ASYNC110
                 await anyio.sleep(0.02)
 
 
@@ -409,21 +410,23 @@ async def test_case_39_a_script_that_fails_has_changed_nothing(valkey: Valkey) -
         await submit(queue, *items("a b"))
         lease = await take_one(queue)
         shard = queue._shards[0]
-        limits = ["10", "10", "10", "10", "60", "", "0", ""]
-        whole = ["acme", "ada", "", "0", "1", b"tx", tail(item("x"))]
+        limits: list[Argument] = ["10", "10", "10", "10", "60", "", "0", ""]
+        whole: list[Argument] = ["acme", "ada", "", "0", "1", b"tx", tail(item("x"))]
         before = valkey.command("DBSIZE"), await queue.stats(EVERYTHING), await queue.get(["a", "b", "x"])
-        for args in (
+        broken: list[list[Argument]] = [
             [*limits, *whole, "acme", "bob", "", "0", "1", b"ty"],
             [*limits, *whole, "acme", "bob", "", "0", "2", b"ty", tail(item("y"))],
             [*limits, *whole, "acme", "bob", "", "0", "1", b"ty", b"short"],
             [*limits, *whole, "acme"],
-        ):
+        ]
+        for args in broken:
             with pytest.raises(ServerError):
                 await shard.run("enqueue", *args)
-        for args in (
+        broken = [
             ["worker", "10", "n1", "acme", "ada", "2", str(lease.token), "a", "4", b"ta", b"done"],
             ["worker", "10", "n2", "acme", "ada", "1", str(lease.token), "a", "g", ""],
-        ):
+        ]
+        for args in broken:
             with pytest.raises(ServerError):
                 await shard.run("settle", *args)
         assert (valkey.command("DBSIZE"), await queue.stats(EVERYTHING), await queue.get(["a", "b", "x"])) == before
@@ -438,7 +441,7 @@ async def test_a_cancelled_claim_gives_back_at_once_what_it_took(valkey: Valkey,
             await claim(queue, "cancelled")
         cutting_proxy.heal()
         with anyio.fail_after(3):
-            while (await queue.stats(EVERYTHING)).leased:
+            while (await queue.stats(EVERYTHING)).leased:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         assert [(one.id, one.lapses, one.sent_as) for lease in await take(queue) for one in lease.items] == [
             ("a", 0, 0),

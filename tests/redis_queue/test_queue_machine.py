@@ -44,7 +44,7 @@ def test_redis_queue_machine(valkey: Valkey) -> None:
     class Machine(RedisQueueMachine):
         server = valkey
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(max_examples=40, stateful_step_count=30, deadline=None, phases=[Phase.generate]),
     )

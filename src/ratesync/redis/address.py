@@ -57,32 +57,36 @@ class Address:
         :raises ConfigurationError: it is none that can be used. No password is part of the message.
         """
         try:
-            parts = urlsplit(url)
-            kind, is_tls = _kind(parts.scheme)
-            options = {
-                name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()
-            }
-            if unknown := sorted(set(options) - _OPTIONS):
-                raise ValueError(f"the option {unknown[0]!r} is not known; there are {sorted(_OPTIONS)}")
-            login, _, hosts = parts.netloc.rpartition("@")
-            username, _, password = login.partition(":")
-            service, db = _path(kind, parts.path)
-            return cls(
-                kind=kind,
-                hosts=tuple(_host(host, _PORTS[kind]) for host in hosts.split(",")) if kind in _PORTS else (),
-                path=unquote(parts.path) if kind is Kind.SOCKET else "",
-                service=service,
-                db=int(options.pop("db", db)),
-                is_tls=is_tls,
-                username=unquote(username) or None,
-                password=unquote(password) or None,
-                **options,  # pyright: ignore[reportArgumentType]  the rest of the options are texts
-            )
+            return cls._parse(url)
         except ValueError as error:
             raise ConfigurationError(
-                f"the URL of the Redis: {error}. Write redis://host:6379/0, rediss:// for TLS, redis+cluster://host:6379, "
-                "redis+sentinel://host:26379,host:26379/service or unix:///path."
+                f"the URL of the Redis: {error}. Write redis://host:6379/0, rediss:// for TLS, "
+                "redis+cluster://host:6379, redis+sentinel://host:26379,host:26379/service or unix:///path."
             ) from None
+
+    @classmethod
+    def _parse(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        kind, is_tls = _kind(parts.scheme)
+        options = {
+            name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()
+        }
+        if unknown := sorted(set(options) - _OPTIONS):
+            raise ValueError(f"the option {unknown[0]!r} is not known; there are {sorted(_OPTIONS)}")
+        login, _, hosts = parts.netloc.rpartition("@")
+        username, _, password = login.partition(":")
+        service, db = _path(kind, parts.path)
+        return cls(
+            kind=kind,
+            hosts=tuple(_host(host, _PORTS[kind]) for host in hosts.split(",")) if kind in _PORTS else (),
+            path=unquote(parts.path) if kind is Kind.SOCKET else "",
+            service=service,
+            db=int(options.pop("db", db)),
+            is_tls=is_tls,
+            username=unquote(username) or None,
+            password=unquote(password) or None,
+            **options,  # pyright: ignore[reportArgumentType]  the rest of the options are texts
+        )
 
 
 def _kind(scheme: str) -> tuple[Kind, bool]:

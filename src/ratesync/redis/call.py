@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING
 
 import anyio
 from attrs import define, field
 
 from ratesync.clock import MINIMUM_DELAY, Clock
+from ratesync.redis.connect import Client
 from ratesync.redis.errors import ServerAway, ServerError
+from ratesync.redis.link import LinkDown, Links
 from ratesync.redis.reply_error import After, Meaning, code_of, meaning
-
-if TYPE_CHECKING:
-    from ratesync.redis.connect import Client
-    from ratesync.redis.link import Links
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
@@ -91,8 +88,9 @@ class Call:
         return ServerAway(f"{self.name}: Redis did not answer in time ({self.problem}); {what}.", is_unknown=unknown)
 
     def _refused(self, error: Exception, found: Meaning) -> ServerError:
-        if isinstance(error, ServerError):
-            return error
+        cause = error.cause if isinstance(error, LinkDown) else error
+        if isinstance(cause, ServerError):
+            return cause
         what = found.advice or "this is a mistake in ratesync or in how the server is set up"
         return found.kind(f"{self.name}: Redis refused ({described(error)}): {what}.", is_unknown=self.is_unknown)
 

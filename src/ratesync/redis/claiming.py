@@ -12,11 +12,10 @@ import anyio
 from attrs import define, field
 
 from ratesync.model.work import Claim, ClaimRequest, Lease
+from ratesync.redis.lua import Argument
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_wire import leases
-from ratesync.redis.server import Argument
 from ratesync.redis.shard import Shard
-
 
 FAREWELL = 1.0
 """Seconds at most to give back what a claim took that was cancelled."""

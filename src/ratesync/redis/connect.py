@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ratesync.redis.address import Address, Kind
 
 if TYPE_CHECKING:
-    import coredis  # noqa: TC004  an optional package
+    import coredis
 
-    Client: TypeAlias = coredis.Redis[Any] | coredis.RedisCluster[Any]
-    Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
 CONNECTIONS = 16
 """Most connections of a client. Scripts share one mostly; each that waits for replicas needs one for itself."""
@@ -51,7 +51,7 @@ def lent(client: Client) -> Connect:
     """A client that the host opens and closes."""
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Client]:  # noqa: RUF029  others wait here
+    async def connect() -> AsyncIterator[Client]:
         yield client
 
     return connect

@@ -8,8 +8,8 @@ from ratesync.errors import QueueError
 class ServerError(QueueError):
     """Redis did not do what was asked, or nobody knows whether it did.
 
-    ``is_unknown`` is True if a request was sent whose answer was lost: it may have been carried out, now or later. False
-    means that certainly nothing was done.
+    ``is_unknown`` is True if a request was sent whose answer was lost: it may have been carried out, now or later.
+    False means that certainly nothing was done.
     """
 
     def __init__(self, message: str, *, is_unknown: bool = False) -> None:
@@ -18,7 +18,7 @@ class ServerError(QueueError):
 
 
 class ServerAway(ServerError):
-    """Redis does not answer, is still loading, or has no primary that takes writes. It was asked again until the end."""
+    """Redis did not answer, was still loading, or had no primary that takes writes, however often it was asked."""
 
 
 class ServerFull(ServerError):

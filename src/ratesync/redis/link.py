@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-if TYPE_CHECKING:
-    from ratesync.redis.connect import Client, Connect
+from ratesync.redis.connect import Client, Connect
 
-Greet = Callable[["Client"], Awaitable[None]]
+Greet = Callable[[Client], Awaitable[None]]
 
 
 class LinkDown(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,10 +12,8 @@ from attrs import define, field
 
 from ratesync.clock import Clock, timeout_at
 from ratesync.redis.call import FIRST_PAUSE, LONGEST_PAUSE
-
-if TYPE_CHECKING:
-    from ratesync.redis.connect import Client
-    from ratesync.redis.link import Links
+from ratesync.redis.connect import Client
+from ratesync.redis.link import Links
 
 SLICE = 5.0
 """Seconds that one command waits at the server. A dead connection is noticed after one, and the time for an answer."""

@@ -31,11 +31,12 @@ class Pulse:
 
         :raises QueueError: there was none.
         """
-        if self._address is None:
-            raise QueueError("a client of the host's cannot be used from a thread: give the queue a URL")
+        address = self._address
+        if address is None:
+            raise QueueError("a client of the host's cannot be used from a thread: give the server a URL")
         with self._lock:
             try:
-                return self._ask(words)
+                return self._ask(address, words)
             except (OSError, EOFError, ValueError) as error:
                 self.close()
                 raise ServerAway(f"no sign of life was given: {type(error).__name__}.") from error
@@ -46,10 +47,10 @@ class Pulse:
             self._wire.close()
             self._wire = None
 
-    def _ask(self, words: tuple[bytes, ...]) -> object:
+    def _ask(self, address: Address, words: tuple[bytes, ...]) -> object:
         for _ in range(HOPS):
             if self._wire is None:
-                self._wire = self._connect(*self._place())
+                self._wire = self._connect(address, *self._place(address))
             try:
                 answer = self._wire.ask(*words)
             except (OSError, EOFError):
@@ -58,7 +59,7 @@ class Pulse:
             if isinstance(answer, Refused) and answer.args[0].startswith(("MOVED", "ASK")):
                 host, _, port = answer.args[0].split()[2].rpartition(":")
                 self.close()
-                self._wire = self._connect(host, int(port))
+                self._wire = self._connect(address, host, int(port))
                 continue
             if isinstance(answer, Refused) and answer.args[0].startswith("READONLY"):
                 self.close()
@@ -68,14 +69,12 @@ class Pulse:
             return answer
         raise EOFError
 
-    def _place(self) -> tuple[str, int]:
-        address = self._address
-        assert address is not None
+    def _place(self, address: Address) -> tuple[str, int]:
         if address.kind is not Kind.SENTINEL:
             return address.hosts[0] if address.hosts else ("", 0)
         for host, port in address.hosts:
             with suppress(OSError, EOFError):
-                wire = _Wire(self._socket(host, port))
+                wire = _Wire(self._socket(address, host, port))
                 try:
                     wire.greet(address.sentinel_username, address.sentinel_password, 0)
                     found = wire.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", address.service.encode())
@@ -85,16 +84,12 @@ class Pulse:
                     return found[0].decode(), int(found[1])
         raise OSError("no sentinel knows the primary")
 
-    def _connect(self, host: str, port: int) -> _Wire:
-        address = self._address
-        assert address is not None
-        wire = _Wire(self._socket(host, port))
+    def _connect(self, address: Address, host: str, port: int) -> _Wire:
+        wire = _Wire(self._socket(address, host, port))
         wire.greet(address.username, address.password, address.db)
         return wire
 
-    def _socket(self, host: str, port: int) -> socket.socket:
-        address = self._address
-        assert address is not None
+    def _socket(self, address: Address, host: str, port: int) -> socket.socket:
         if address.kind is Kind.SOCKET:
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(SECONDS)

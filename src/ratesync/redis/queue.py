@@ -30,12 +30,13 @@ from ratesync.model.work import (
 from ratesync.randomness import operation_id, system_random
 from ratesync.redis import queue_intake, queue_records
 from ratesync.redis.claiming import Claimant
+from ratesync.redis.lua import Argument
 from ratesync.redis.pulse import Pulse
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_scripts import queue_script
 from ratesync.redis.queue_watches import Watch, Watches
 from ratesync.redis.queue_wire import marked, packed_selector, settled, unpacked_selector
-from ratesync.redis.server import Argument, RedisServer
+from ratesync.redis.server import RedisServer
 from ratesync.redis.shard import Shard, by_shard, shard_of
 from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
@@ -45,7 +46,7 @@ MOST_CLAIMANTS = 1000
 
 
 class RedisQueue:
-    """A :class:`~ratesync.protocols.queue.QueueBackend` in a Redis or Valkey (6.2 or newer), for any number of processes.
+    """A :class:`~ratesync.protocols.queue.QueueBackend` in a Redis or Valkey (6.2 or newer), for many processes.
 
     Costs depend on what a call is given, not on what is queued. Time is the server's: clocks of workers play no part,
     but for instants that the host names. While nobody waits and nothing is queued, nothing is sent.

@@ -12,10 +12,10 @@ from ratesync.clock import timeout_at
 from ratesync.errors import DeadLettersFull, EnqueueUncertain, QueueFull
 from ratesync.model.work import Enqueued, Item
 from ratesync.redis.errors import ServerError, ServerFull
+from ratesync.redis.lua import Argument
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_watches import Watch, Watches
 from ratesync.redis.queue_wire import enqueued, unpacked_id
-from ratesync.redis.server import Argument
 from ratesync.redis.shard import Shard
 
 FAREWELL = 1.0

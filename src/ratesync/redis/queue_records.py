@@ -7,9 +7,9 @@ from typing import Any
 
 from ratesync.model.lane import Selector
 from ratesync.model.work import CancelResult, Entry, QueueStats
+from ratesync.redis.lua import Argument
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_wire import entry, packed_id, packed_selector, unpacked_id
-from ratesync.redis.server import Argument
 from ratesync.redis.shard import Shard
 
 CANCELLED = {

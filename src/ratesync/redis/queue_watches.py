@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -68,7 +69,7 @@ class Watches:
         self.newest = newest
         self._scope, self._ended = anyio.CancelScope(), anyio.Event()
         self._wanted = anyio.Event()
-        self._task = start_task(self._run)
+        self._task = start_task(partial(self._run, self._scope))
 
     async def stop(self) -> None:
         """Listen no more; who still waits is told of nothing."""
@@ -101,10 +102,9 @@ class Watches:
             self.bell = bell
             self._wake(self._by_kind.get(b"n", ()))
 
-    async def _run(self) -> None:
-        assert self._scope is not None
+    async def _run(self, scope: anyio.CancelScope) -> None:
         try:
-            with self._scope:
+            with scope:
                 while True:
                     await self._wanted.wait()
                     try:

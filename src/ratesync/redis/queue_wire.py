@@ -10,7 +10,7 @@ from struct import Struct
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
 from ratesync.model.work import Entry, Item, Lease, LeasedItem, Settlement
-from ratesync.redis.server import Argument
+from ratesync.redis.lua import Argument
 
 HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<dII"), Struct("<I")
 HAS_PAST, HAS_RESULT = 8, 16

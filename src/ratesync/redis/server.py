@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from random import Random
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -19,22 +19,18 @@ from ratesync.model.work import Durability
 from ratesync.randomness import system_random
 from ratesync.redis.address import Address
 from ratesync.redis.call import Call
-from ratesync.redis.connect import connector, lent
+from ratesync.redis.connect import Client, Connect, connector, lent
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
-from ratesync.redis.lua import Script
-
-if TYPE_CHECKING:
-    from ratesync.redis.connect import Client, Connect
+from ratesync.redis.lua import Argument, Script, evaluate
+from ratesync.redis.startup import Greeting
 
 ATTEMPT = 3
 """Timeouts that one attempt may take at most: to connect, to be greeted, to be answered."""
 
 FAREWELL = 2.0
 """Seconds at most until calls that are under way end when the server is closed."""
-
-Argument = str | bytes | int | float
 
 
 class RedisServer:
@@ -47,6 +43,9 @@ class RedisServer:
         client: A client of coredis that the host has opened and will close. Its own retries should be off. Default:
             none; use :meth:`from_url`.
         prefix: What all keys begin with.
+        durability: What the host asks for, or knows of a server that does not tell. What the server tells is looked at
+            on opening, and logged if it is less. ``REPLICATED``: each write is confirmed by replicas before it counts.
+        replicas: How many must confirm, with ``REPLICATED``. Default 1.
         timeout: Seconds for one answer. Default 2.
         patience: Seconds for which a call is tried again whose caller names no instant. Default 5.
         clock: Default: the machine's clock.
@@ -58,19 +57,23 @@ class RedisServer:
         client: Client | None = None,
         *,
         prefix: str = "ratesync",
+        durability: Durability | None = None,
+        replicas: int = 1,
         timeout: float = 2.0,
         patience: float = 5.0,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
         self.prefix = prefix
-        self.name = "a client of the host's"
         self.address: Address | None = None
+        """Where it is, for those who need a connection of their own; None if the client is the host's."""
         self.ssl_context: ssl.SSLContext | None = None
+        self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
         self._patience = patience
         self._clock = clock or SystemClock()
         self._random = random or system_random()
+        self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
         self._connect: Connect | None = None if client is None else lent(client)
         self._connect_to_wait: Connect | None = self._connect
         self._is_ours = client is None
@@ -90,6 +93,8 @@ class RedisServer:
         url: str,
         *,
         prefix: str = "ratesync",
+        durability: Durability | None = None,
+        replicas: int = 1,
         timeout: float = 2.0,
         patience: float = 5.0,
         ssl_context: ssl.SSLContext | None = None,
@@ -107,8 +112,16 @@ class RedisServer:
         :raises ConfigurationError: the URL cannot be used.
         """
         address = Address.parse(url)
-        server = cls(prefix=prefix, timeout=timeout, patience=patience, clock=clock, random=random)
-        server.name = str(address)
+        server = cls(
+            prefix=prefix,
+            durability=durability,
+            replicas=replicas,
+            timeout=timeout,
+            patience=patience,
+            clock=clock,
+            random=random,
+        )
+        server._greeting.name = str(address)
         server.address = address
         server.ssl_context = ssl_context
         server._connect = connector(address, timeout, ssl_context=ssl_context)
@@ -117,11 +130,17 @@ class RedisServer:
 
     @property
     def durability(self) -> Durability:
-        """What an accepted write survives."""
-        return Durability.PROCESS
+        """What an accepted write survives, as far as the server tells; known once it is open."""
+        return self._greeting.durability
 
     async def open(self) -> None:
-        """Get ready for use. Called once by each part that uses the server."""
+        """Get ready for use. Called once by each part that uses the server.
+
+        :raises ServerAway: it did not answer within ``patience`` seconds.
+        :raises NewerLayout: a newer version of ratesync wrote its data.
+        :raises KeyClash: our prefix is somebody else's.
+        :raises ServerError: it refused.
+        """
         import_module("coredis")  # half a second once, before somebody waits for an answer
 
         await anyio.lowlevel.checkpoint()
@@ -130,11 +149,20 @@ class RedisServer:
             self._process = os.getpid()
             self._closing, self._ready, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
             self._task = start_task(self._live)
-        await self._ready.wait()
+        try:
+            await self._ready.wait()
+            await self.ask("open", _nothing)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+            raise
 
     async def close(self) -> None:
         """Let go of connections and tasks. Called once for each ``open``."""
         await anyio.lowlevel.checkpoint()
+        await self._leave()
+
+    async def _leave(self) -> None:
         self._users -= 1
         if self._users == 0:
             self._closing.set()
@@ -158,15 +186,17 @@ class RedisServer:
             have run.
         :raises ForkedProcess: this is a child of the process that opened the server.
         """
-        wire = [repr(arg) if isinstance(arg, float) else arg for arg in args]
-
         async def ask(client: Client) -> object:
-            return await evaluate(client, script, keys, wire)
+            if script.is_read or not self._replicas:
+                return await evaluate(client, script, keys, args)
+            with client.ensure_replication(self._replicas, round(self._timeout * 1000)):
+                return await evaluate(client, script, keys, args)
 
         return await self.ask(script.name, ask, until=until)
 
     async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
+        await anyio.lowlevel.checkpoint()
         links, tasks = self._check()
         at = self._clock.now() + self._patience if until is None else until
         call = Call(name, ask, at, ATTEMPT * self._timeout)
@@ -217,7 +247,7 @@ class RedisServer:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self._links = Links(self._connect, self._greet, tasks, is_ours=self._is_ours)
+                self._links = Links(self._connect, self._greeting.greet, tasks, is_ours=self._is_ours)
                 waiting = Links(self._connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
                 self._ears = Ears(waiting, tasks, self._clock, self._random, ATTEMPT * self._timeout)
                 self._ready.set()
@@ -232,20 +262,10 @@ class RedisServer:
             self._links = self._ears = self._tasks = None
             self._closed.set()
 
-    async def _greet(self, client: Client) -> None:
-        """Find out whether the server can be used."""
+
+async def _nothing(client: Client) -> None:
+    """A link serves once it has greeted, so that is enough."""
 
 
 async def _no_greeting(client: Client) -> None:
     """Who waits only has been greeted elsewhere."""
-
-
-async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]) -> object:
-    """Run a script once."""
-    from coredis.exceptions import NoScriptError
-
-    with client.decoding(False):
-        try:
-            return await client.evalsha(script.sha1, keys, args)
-        except NoScriptError:  # flushed, restarted, or failed over
-            return await client.eval(script.text, keys, args)

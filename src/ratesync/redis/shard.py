@@ -12,8 +12,9 @@ from attrs import define, field
 from ratesync.clock import Clock
 from ratesync.model.lane import Lane
 from ratesync.redis.errors import NewerLayout, ServerError
+from ratesync.redis.lua import Argument
 from ratesync.redis.queue_scripts import queue_script
-from ratesync.redis.server import Argument, RedisServer
+from ratesync.redis.server import RedisServer
 from ratesync.redis.server_clock import ServerClock
 
 NEWER = "LAYOUT"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -74,7 +74,7 @@ class SkewedClock:
 
 
 @asynccontextmanager
-async def queue_at(url: str, *, patience: float = 5.0, **options: Any) -> AsyncIterator[RedisQueue]:
+async def queue_at(url: str, *, patience: float = 5.0, **options: Any) -> AsyncGenerator[RedisQueue]:
     """An open queue with keys of its own."""
     prefix = options.pop("prefix", f"case{next(PREFIXES)}")
     server = RedisServer.from_url(url, prefix=prefix, timeout=0.3, patience=patience)
@@ -192,17 +192,21 @@ async def test_case_37_a_jump_of_the_servers_clock_ends_no_lease_of_the_living(
     shared_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
+    expected: float | str = clock.at
+
+    def expects(_: Shard) -> float | str:
+        return expected
+
+    monkeypatch.setattr(Shard, "expected", expects)
     async with queue_at(shared_valkey.url, clock=clock, lease_seconds=15.0) as queue:
         await submit(queue, *items("a b"))
         await claim(queue, "alive", calls=1, size=1)
         await claim(queue, "dead", calls=1, size=1)
-        expected = clock.at
-        monkeypatch.setattr(Shard, "expected", lambda _: expected)
         clock.at += 7200
         claimed = await claim(queue, "other")
         assert names(claimed) == ""
         assert claimed.next_at == clock.at + 15
-        monkeypatch.setattr(Shard, "expected", lambda _: "")
+        expected = ""
         for _ in range(2):
             clock.at += 5
             await queue.extend("alive")
@@ -409,7 +413,7 @@ async def test_case_39_a_script_that_fails_has_changed_nothing(valkey: Valkey) -
     async with queue_at(valkey.url, prefix="broken") as queue:
         await submit(queue, *items("a b"))
         lease = await take_one(queue)
-        shard = queue._shards[0]
+        shard = Shard(queue.server, SystemClock(), 0)
         limits: list[Argument] = ["10", "10", "10", "10", "60", "", "0", ""]
         whole: list[Argument] = ["acme", "ada", "", "0", "1", b"tx", tail(item("x"))]
         before = valkey.command("DBSIZE"), await queue.stats(EVERYTHING), await queue.get(["a", "b", "x"])

@@ -8,6 +8,7 @@ from itertools import count
 import anyio
 import pytest
 
+from ratesync.clock import SystemClock
 from ratesync.errors import ConfigurationError, QueueFull
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
@@ -92,7 +93,7 @@ async def test_room_is_waited_for_in_all_shards(queue: RedisQueue) -> None:
 
         async def enqueue() -> None:
             new = [item(lane.connection, lane=lane) for lane in LANES]
-            await queue.enqueue(new, wait_until=queue._clock.now() + 20)
+            await queue.enqueue(new, wait_until=SystemClock().now() + 20)
 
         tasks.start_soon(enqueue)
         await anyio.sleep(0.1)
@@ -128,7 +129,7 @@ async def test_orders_reach_all_shards(queue: RedisQueue) -> None:
     assert len(await queue.dead_letters(EVERYTHING, limit=3)) == 3
     assert list(await queue.discard([third, "nobody"])) == [True, False]
     assert list(await queue.replay([dead[-1].id])) == [dead[-1].id != third]
-    assert not await queue.drained(EVERYTHING, queue._clock.now())
+    assert not await queue.drained(EVERYTHING, SystemClock().now())
 
 
 async def test_the_number_of_shards_is_fixed(queue: RedisQueue, shared_valkey: Valkey, prefix: str) -> None:

@@ -80,8 +80,11 @@ class Pulse:
                     found = wire.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", address.service.encode())
                 finally:
                     wire.close()
-                if isinstance(found, list):
-                    return found[0].decode(), int(found[1])
+                match found:
+                    case [bytes() as name, bytes() as number]:
+                        return name.decode(), int(number)
+                    case _:
+                        continue
         raise OSError("no sentinel knows the primary")
 
     def _connect(self, address: Address, host: str, port: int) -> _Wire:

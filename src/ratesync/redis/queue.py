@@ -86,7 +86,7 @@ class RedisQueue:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        self._server = server
+        self.server = server
         self._clock = clock or SystemClock()
         self._random = random or system_random()
         self._limits = QueueLimits(
@@ -109,7 +109,7 @@ class RedisQueue:
     @property
     def durability(self) -> Durability:
         """What an accepted operation survives: as the server is set up."""
-        return self._server.durability
+        return self.server.durability
 
     @property
     def lease_seconds(self) -> float:
@@ -122,12 +122,12 @@ class RedisQueue:
         :raises NewerLayout: it was laid out by a newer version.
         :raises ConfigurationError: it has another number of shards.
         """
-        await self._server.open()
+        await self.server.open()
         try:
             newest = [await self._open(shard) for shard in self._shards]
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self._server.close()
+                await self.server.close()
             raise
         self._users += 1
         if self._users == 1:
@@ -152,7 +152,7 @@ class RedisQueue:
                 for watches in self._watches:
                     await watches.stop()
                 self._pulse.close()
-            await self._server.close()
+            await self.server.close()
 
     async def enqueue(self, items: Sequence[Item], *, wait_until: float | None = None) -> Sequence[Enqueued]:
         """Accept all items or none; see :meth:`ratesync.protocols.queue.QueueBackend.enqueue`.

@@ -73,13 +73,14 @@ async def dead_letters(shards: Sequence[Shard], selector: Selector, after: str |
 
 async def stats(shards: Sequence[Shard], selector: Selector) -> QueueStats:
     """Count operations."""
-    sums = [0] * 5
+    sums: list[int] = [0] * 5
     stored = packed_selector(selector)
     for shard in shards:
         cursor: bytes = b"0"
         while True:
-            cursor, *counts = await shard.run("stats", stored, cursor)
-            sums = [total + count for total, count in zip(sums, counts, strict=True)]
+            answer: list[Any] = await shard.run("stats", stored, cursor)
+            cursor = answer[0]
+            sums = [sums[place] + int(answer[place + 1]) for place in range(5)]
             if cursor == b"0":
                 break
     return QueueStats(*sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -80,7 +80,7 @@ class Watches:
             self._scope = self._task = None
 
     @contextmanager
-    def watching(self, watch: Watch, kind: bytes, operation_id: str | None = None) -> Iterator[None]:
+    def watching(self, watch: Watch, kind: bytes, operation_id: str | None = None) -> Generator[None]:
         """Let somebody know of changes of a kind, or of the end of an operation."""
         group = self._by_kind.setdefault(kind, set())
         if operation_id is not None:

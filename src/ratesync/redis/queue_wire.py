@@ -103,6 +103,7 @@ def _leased(name: bytes, record: bytes) -> tuple[str, LeasedItem]:
 
 def entry(name: str, provider: bytes, connection: bytes, record: bytes, *, is_leased: bool = False) -> Entry:
     """What the host may know of an operation."""
+    flags: int
     flags, _, _, accepted = HEAD.unpack_from(record)
     at = HEAD.size
     attempts, instant = 0, math.inf

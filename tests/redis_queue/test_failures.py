@@ -15,6 +15,7 @@ from attrs import Factory, define
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueFull
 from ratesync.model.operation import OperationState
+from ratesync.redis import queue_watches
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
 from ratesync.redis.lua import Argument
 from ratesync.redis.queue import RedisQueue
@@ -305,6 +306,32 @@ async def test_case_21_a_restart_without_data_is_survived(valkey: Valkey) -> Non
         assert new.token > a.token
         assert not await settle(queue, ended(a))
         assert await settle(queue, ended(new))
+
+
+@pytest.mark.parametrize("what", ["wait", "finished", "drained"])
+async def test_case_33_a_failover_that_forgets_who_waits_lets_nobody_wait_for_ever(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(queue_watches, "CHECK", 0.1)
+    async with queue_at(valkey.url, prefix="forgetful") as queue:
+        await submit(queue, item("a"))
+        (lease,) = await take(queue)
+        claimed = await claim(queue, "sleeper", providers=["other"])
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                if what == "wait":
+                    tasks.start_soon(queue.wait, claimed.marker, None)
+                elif what == "finished":
+                    tasks.start_soon(queue.finished, "a", None)
+                else:
+                    tasks.start_soon(queue.drained, EVERYTHING, None)
+                await anyio.sleep(0.05)
+                valkey.command("HSET", "forgetful:{queue/0}:root", "asleep", "0", "draining", "0")
+                valkey.command("DEL", "forgetful:{queue/0}:awaited")
+                if what == "wait":
+                    await submit(queue, item("b"))
+                else:
+                    await complete(queue, [lease])
 
 
 async def test_case_25_a_full_server_takes_nothing_in_and_lets_all_out(valkey: Valkey) -> None:

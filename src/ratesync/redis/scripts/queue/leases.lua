@@ -128,6 +128,24 @@ local function fence(lease_seconds)
   end
 end
 
+-- Some of the leases in a worker's hash: by token, and their tokens. None only if there are none, as a scan may find
+-- nothing for a while. O(leases found, and the size of the hash for all of them together).
+local function some_holds(key)
+  local holds, tokens, cursor = {}, {}, '0'
+  repeat
+    local found = call('HSCAN', key, cursor, 'COUNT', 200)
+    cursor = found[1]
+    for place = 1, #found[2], 2 do
+      local token = tonumber(found[2][place])
+      if token and not holds[token] then
+        tokens[#tokens + 1] = token
+        holds[token] = found[2][place + 1]
+      end
+    end
+  until #tokens > 0 or cursor == '0'
+  return holds, tokens
+end
+
 -- Takes back what fenced workers held, as much as one script may; whether there is more. O(mailboxes * log).
 local function sweep()
   local budget = MOST_LAPSED
@@ -137,15 +155,7 @@ local function sweep()
       return false
     end
     local key = PREFIX .. 'lost:' .. name
-    local fields = call('HSCAN', key, 0, 'COUNT', 200)[2]
-    local holds, tokens = {}, {}
-    for place = 1, #fields, 2 do
-      local token = tonumber(fields[place])
-      if token then
-        tokens[#tokens + 1] = token
-        holds[token] = fields[place + 1]
-      end
-    end
+    local holds, tokens = some_holds(key)
     table.sort(tokens)
     for _, token in ipairs(tokens) do
       local lane, box, amount = read_hold(holds[token])

@@ -94,15 +94,26 @@ VIEWS = some(
 )
 
 
+def within(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The object at a place, empty if there is none."""
+    for name in names:
+        record = record.get(name) or {}
+    return record
+
+
+def entries(record: dict[str, Any], name: str) -> list[Any]:
+    found: list[Any] = record.get(name) or []
+    return found
+
+
 def unmapped(record: dict[str, Any]) -> dict[str, Any]:
     """What no line writes."""
-    properties: dict[str, Any] = record.get("properties") or {}
     return {
         "outer": {name: record[name] for name in ("id", "score", "unknown") if name in record},
-        "inner": properties.get("unknown"),
-        "deep": ((record.get("meta") or {}).get("seen") or {}).get("by"),
-        "rest": [entry.get("city") for entry in record.get("addresses") or [] if "city" in entry],
-        "tail": (record.get("phones") or [])[1:],
-        "others": [entry for entry in record.get("emails") or [] if entry.get("label") != "work"],
-        "company": (record.get("company") or {}).get("name"),
+        "inner": within(record, "properties").get("unknown"),
+        "deep": within(record, "meta", "seen").get("by"),
+        "rest": [entry.get("city") for entry in entries(record, "addresses") if "city" in entry],
+        "tail": entries(record, "phones")[1:],
+        "others": [entry for entry in entries(record, "emails") if entry.get("label") != "work"],
+        "company": within(record, "company").get("name"),
     }

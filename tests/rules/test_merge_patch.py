@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ratesync.rules.merge_patch import apply, diff, is_same
+from ratesync.rules.merge_patch import apply, diff
+from ratesync.rules.sameness import is_same
 from ratesync.testing.strategies import fields
 
 

@@ -11,6 +11,7 @@ from ratesync.mapping.mapping import Mapping
 from ratesync.mapping.missing import MISSING, Missing
 from ratesync.mapping.split import Join, Split
 from ratesync.mapping.splitter import Splitter, full_name, separated
+from ratesync.mapping.typed import TypedMapping
 
 __all__ = [
     "MISSING",
@@ -27,6 +28,7 @@ __all__ = [
     "Refused",
     "Split",
     "Splitter",
+    "TypedMapping",
     "full_name",
     "separated",
 ]

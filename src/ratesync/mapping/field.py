@@ -13,7 +13,7 @@ from ratesync.mapping.field_error import Refused
 from ratesync.mapping.missing import MISSING
 from ratesync.mapping.part import Data, Direction, Part
 from ratesync.mapping.path import Fetch, fetcher, parse_path, remover, storer
-from ratesync.rules.merge_patch import is_same
+from ratesync.rules.sameness import is_same
 
 _DIRECTIONS = ("both", "push", "pull")
 

@@ -13,7 +13,7 @@ from ratesync.mapping.field_error import Refused
 from ratesync.mapping.missing import MISSING
 from ratesync.mapping.part import Data, Part
 from ratesync.mapping.path import Path, fetcher, parse_path, storer
-from ratesync.rules.merge_patch import is_same
+from ratesync.rules.sameness import is_same
 
 
 @frozen

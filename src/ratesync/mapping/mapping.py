@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import abc
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field import Field, Ref
@@ -12,12 +12,8 @@ from ratesync.mapping.field_error import FieldError, InvalidFields, mistake, sha
 from ratesync.mapping.part import Data, Line, Part
 from ratesync.mapping.path import Path, copy_along, show, storer, tree_of
 from ratesync.model.operation import Fields, Kind
-from ratesync.rules.merge_patch import diff, is_same
-
-if TYPE_CHECKING:
-    from ratesync.mapping.typed import TypedMapping
-
-V = TypeVar("V")
+from ratesync.rules.merge_patch import diff
+from ratesync.rules.sameness import is_same
 
 
 class Mapping:
@@ -174,15 +170,6 @@ class Mapping:
                 self.to_external(fields, kind)
             except InvalidFields as error:
                 raise InvalidFields(error.errors, path=path) from None
-
-    def typed(self, view: type[V]) -> TypedMapping[V]:
-        """The same mapping, with instances of an attrs class instead of dicts.
-
-        :raises ConfigurationError: the class has an attribute that no line has, or lacks a name that a line has.
-        """
-        from ratesync.mapping.typed import TypedMapping
-
-        return TypedMapping(self, view)
 
     def _given(self, view: abc.Mapping[str, Any]) -> tuple[Data, list[FieldError]]:
         given = view if isinstance(view, dict) else dict(view)

@@ -13,7 +13,7 @@ from ratesync.mapping.missing import MISSING
 from ratesync.mapping.part import Data, Part
 from ratesync.mapping.path import Fetch, Path, Remove, Store, fetcher, parse_path, remover, storer
 from ratesync.mapping.splitter import Pieces, Splitter, full_name
-from ratesync.rules.merge_patch import is_same
+from ratesync.rules.sameness import is_same
 
 
 @frozen

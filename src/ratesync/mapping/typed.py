@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
@@ -16,11 +16,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
 
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field_error import FieldError, InvalidFields, Refused, mistake
+from ratesync.mapping.mapping import Mapping as Lens
 from ratesync.mapping.missing import MISSING, Missing
 from ratesync.model.operation import Fields
-
-if TYPE_CHECKING:
-    from ratesync.mapping.mapping import Mapping as Lens
 
 V = TypeVar("V")
 
@@ -35,12 +33,14 @@ _PARSED: dict[Any, Callable[[str], Any]] = {
 
 
 class TypedMapping(Generic[V]):
-    """A mapping that gives and takes instances of an attrs class. Made by :meth:`Mapping.typed`.
+    """A mapping that gives and takes instances of an attrs class.
 
     Each attribute is a name of the view. Nothing is made to fit: an ``int`` takes an int, a ``Decimal`` the text of
     one, ``date``, ``time`` and ``datetime`` ISO 8601, an Enum its value, ``str | None`` also None. An attribute of type
     ``... | Missing`` with :data:`~ratesync.mapping.MISSING` as its default may be missing; one with another default has
     that where it is missing.
+
+    :raises ConfigurationError: the class has an attribute that no line has, or lacks a name that a line has.
     """
 
     def __init__(self, mapping: Lens, view: type[V]) -> None:

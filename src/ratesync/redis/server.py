@@ -65,6 +65,9 @@ class RedisServer:
         random: Random | None = None,
     ) -> None:
         self.prefix = prefix
+        self.address: Address | None = None
+        """Where it is, for those who need a connection of their own; None if the client is the host's."""
+        self.ssl_context: ssl.SSLContext | None = None
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
         self._patience = patience
@@ -119,6 +122,8 @@ class RedisServer:
             random=random,
         )
         server._greeting.name = str(address)
+        server.address = address
+        server.ssl_context = ssl_context
         server._connect = connector(address, timeout, ssl_context=ssl_context)
         server._connect_to_wait = connector(address, timeout, ssl_context=ssl_context, blocks=True)
         return server

@@ -5,18 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-
-def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are the same. To Python True is 1; here it is not."""
-    if one.__class__ is not other.__class__:
-        return False
-    if isinstance(one, dict):
-        left, right = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
-        return left.keys() == right.keys() and all(is_same(value, right[name]) for name, value in left.items())
-    if isinstance(one, list):
-        items, others = cast("list[object]", one), cast("list[object]", other)
-        return len(items) == len(others) and all(map(is_same, items, others))
-    return bool(one == other)
+from ratesync.rules.sameness import is_same
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ratesync.rules.merge_patch import apply, is_same
+from ratesync.rules.merge_patch import apply
+from ratesync.rules.sameness import is_same
 
 Data = dict[str, Any]
 
@@ -135,7 +136,8 @@ class _Laws:
         patch = self._lens.patch(record, view)
         # What a patch cannot say: that a member goes rather than becomes null. Only what was given counts.
         seen = _without_none(self._canon_of(apply(record, patch)))
-        wanted = self._lens.canon(view)
+        # What is given may share a value of the provider's with what is not.
+        wanted = self._lens.canon(self._canon_of(record) | view)
         given_names = {name for name, value in wanted.items() if name in view and value is not None}
         _equal(
             "Patch: a server that applies it must have the view",

@@ -7,7 +7,7 @@ from typing import Any
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.codec import Codec
 from ratesync.mapping.field_error import Refused
-from ratesync.rules.merge_patch import is_same
+from ratesync.rules.sameness import is_same
 
 
 def boolean(*, true: Any = True, false: Any = False) -> Codec:

@@ -37,7 +37,7 @@ def day(*, wire: Literal["iso", "epoch_ms", "epoch_ms_text"] = "iso") -> Codec:
 
     def decode_epoch(value: Any) -> str:
         moment = _from_epoch(_whole(value, as_text=wire == "epoch_ms_text"), _MILLISECOND)
-        if moment.time() != time():
+        if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
             raise Refused("precision", "must be midnight in UTC", value)
         return moment.date().isoformat()
 
@@ -132,7 +132,7 @@ def _iso_encoder(zone: tzinfo | None, write: Callable[[datetime], str]) -> Calla
 
     def encode(value: str) -> str:
         try:
-            local = datetime.fromisoformat(value).astimezone(zone).replace(tzinfo=None)
+            local = datetime.fromisoformat(value).astimezone(zone).replace(tzinfo=None, fold=0)
         except OverflowError:
             raise Refused("range", "must lie in the years from 1 to 9999", value) from None
         if write(local.replace(tzinfo=zone)) != value:

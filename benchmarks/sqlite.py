@@ -315,6 +315,7 @@ def judge(quick: bool) -> Report:
     report.at_most("idle: percent of a core", found["idle"]["percent"], 1.0)
     fsync = found["disk"]["fsync_us"]
     report.notes.append(f"the file lies in {gettempdir()}, where an fsync takes {fsync:,.0f} microseconds")
+    report.notes.append(f"one_by_one has no bar: it waits for each fsync, and is not held to {LEAST:,} operations/s")
     if fsync < MEMORY_DISK:
         report.notes.append("that is no disk: set TMPDIR to a folder on one")
     if quick:

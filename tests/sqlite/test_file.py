@@ -178,3 +178,18 @@ def test_an_old_library_is_refused() -> None:
 def test_a_file_cannot_replicate(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="replicated"):
         SqliteQueue(tmp_path / "sync.db", durability=Durability.REPLICATED)
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [(Durability.FSYNC, 2), (Durability.FSYNC_1S, 1)])
+async def test_it_gives_the_durability_that_it_names(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    file = SqliteFile(tmp_path / "sync.db", durability=durability, clock=None)
+    queue = SqliteQueue(file)
+    await queue.open()
+    asked = await file.ask(lambda transaction: transaction.db.execute("PRAGMA synchronous").fetchone())
+    await queue.close()
+    assert queue.durability is durability
+    assert asked == (synchronous,)
+
+
+def test_what_is_accepted_is_on_disk_by_default(tmp_path: Path) -> None:
+    assert SqliteQueue(tmp_path / "sync.db").durability is Durability.FSYNC

@@ -26,7 +26,8 @@
     ├── StateConflict                a compare-and-set write met a newer revision
     └── ProviderError                one way for a call to a provider to fail
         ├── NotSent                  the request surely did not reach the provider
-        │   └── Untrusted            who answered could not prove to be the provider
+        │   ├── Untrusted            who answered could not prove to be the provider
+        │   └── BlockedAddress       the host's address is one that must not be called
         ├── AnswerLost               sent, but no answer came: applied or not is unknown
         │   └── CallTimeout          our own total deadline passed
         ├── Throttled                the provider asks to slow down
@@ -180,6 +181,10 @@ class Untrusted(NotSent):
     Its certificate has expired, is another host's or of an authority unknown here, or the TLS handshake broke. Trying
     again at once does not help: the connection is left alone for ``RetryPolicy.untrusted_delay`` seconds.
     """
+
+
+class BlockedAddress(NotSent):
+    """The host has no address that may be called: it leads into the host's own network, or nowhere public."""
 
 
 class AnswerLost(ProviderError):

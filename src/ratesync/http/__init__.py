@@ -8,6 +8,7 @@ from ratesync.http.exchange import HttpClient
 from ratesync.http.fast import fast_transport
 from ratesync.http.feedback import ThrottleReader, read_feedback
 from ratesync.http.grants import ClientCredentials, Grant, JwtBearer, RefreshToken
+from ratesync.http.guard import AddressGuard
 from ratesync.http.headers import Headers
 from ratesync.http.outcome import read_answer, read_outcome
 from ratesync.http.pages import Page, Pages
@@ -28,6 +29,7 @@ from ratesync.rules.paging import Cursor, Keyset, NextLink, Offset, PageNumber, 
 from ratesync.rules.tokens import Tokens
 
 __all__ = [
+    "AddressGuard",
     "ApiKey",
     "Basic",
     "Bearer",

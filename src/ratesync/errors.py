@@ -23,6 +23,7 @@
     ├── LimiterError
     │   ├── CostAboveLimit           the cost can never be granted
     │   └── PermitTimeout            the permit cannot be had before the deadline (also a TimeoutError)
+    ├── WebhookRefused               a delivery is not from the provider, too old, or came before
     ├── StateConflict                a compare-and-set write met a newer revision
     └── ProviderError                one way for a call to a provider to fail
         ├── NotSent                  the request surely did not reach the provider
@@ -165,6 +166,18 @@ class StateConflict(RateSyncError):
     def __init__(self, message: str, *, key: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+class WebhookRefused(RateSyncError):
+    """A delivery to a webhook must not be acted on. Answer 401, or 200 for ``"replayed"``, and nothing more.
+
+    ``fault`` is ``"headers"`` (missing or malformed), ``"signature"``, ``"timestamp"`` (too old, or of the future),
+    ``"replayed"`` or ``"body"`` (too large, or not strict JSON). The message shows nothing of the delivery.
+    """
+
+    def __init__(self, message: str, *, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class ProviderError(RateSyncError):

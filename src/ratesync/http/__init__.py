@@ -25,8 +25,10 @@ from ratesync.http.throttle_readers import (
 from ratesync.http.token_endpoint import TokenEndpoint
 from ratesync.http.token_keeper import TokenKeeper
 from ratesync.http.vault import Cipher, FernetCipher, LocalVault, StateVault, Vault
+from ratesync.http.webhooks import SeenStore, StateSeen, Webhook, WebhookVerifier
 from ratesync.rules.paging import Cursor, Keyset, NextLink, Offset, PageNumber, Pager
 from ratesync.rules.tokens import Tokens
+from ratesync.rules.webhook import HmacSignature, HubSpotV3, StandardWebhooks, StripeSignature
 
 __all__ = [
     "AddressGuard",
@@ -41,9 +43,11 @@ __all__ = [
     "FernetCipher",
     "Grant",
     "Headers",
+    "HmacSignature",
     "HmacSigned",
     "HttpCaller",
     "HttpClient",
+    "HubSpotV3",
     "JwtBearer",
     "Keyset",
     "LocalVault",
@@ -58,12 +62,18 @@ __all__ = [
     "QueryKey",
     "RefreshToken",
     "Response",
+    "SeenStore",
+    "StandardWebhooks",
+    "StateSeen",
     "StateVault",
+    "StripeSignature",
     "ThrottleReader",
     "TokenEndpoint",
     "TokenKeeper",
     "Tokens",
     "Vault",
+    "Webhook",
+    "WebhookVerifier",
     "fast_transport",
     "github_throttle",
     "hubspot_throttle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ratesync.http.auth import ApiKey, Basic, Bearer, BoundTransport, Chain, OAuth2, OnlyAt, QueryKey
+from ratesync.http.bisection import bisect_refused
 from ratesync.http.caller import HttpCaller
 from ratesync.http.exchange import HttpClient
 from ratesync.http.fast import fast_transport
@@ -10,6 +11,7 @@ from ratesync.http.feedback import ThrottleReader, read_feedback
 from ratesync.http.grants import ClientCredentials, Grant, JwtBearer, RefreshToken
 from ratesync.http.guard import AddressGuard
 from ratesync.http.headers import Headers
+from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.outcome import read_answer, read_outcome
 from ratesync.http.pages import Page, Pages
 from ratesync.http.refusal import refusal_in
@@ -26,6 +28,7 @@ from ratesync.http.token_endpoint import TokenEndpoint
 from ratesync.http.token_keeper import TokenKeeper
 from ratesync.http.vault import Cipher, FernetCipher, LocalVault, StateVault, Vault
 from ratesync.http.webhooks import SeenStore, StateSeen, Webhook, WebhookVerifier
+from ratesync.rules.matching import match_rows
 from ratesync.rules.paging import Cursor, Keyset, NextLink, Offset, PageNumber, Pager
 from ratesync.rules.tokens import Tokens
 from ratesync.rules.webhook import HmacSignature, HubSpotV3, StandardWebhooks, StripeSignature
@@ -74,12 +77,15 @@ __all__ = [
     "Vault",
     "Webhook",
     "WebhookVerifier",
+    "bisect_refused",
     "fast_transport",
     "github_throttle",
     "hubspot_throttle",
+    "match_rows",
     "read_answer",
     "read_feedback",
     "read_outcome",
+    "redact_http_logs",
     "refusal_in",
     "salesforce_throttle",
     "shopify_throttle",

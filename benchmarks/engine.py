@@ -70,10 +70,15 @@ def engine_of(
 
 
 def timed(work: Callable[[], Awaitable[None]], count: int) -> dict[str, float]:
-    """Run ``work`` and relate its time to ``count`` operations."""
+    """Run ``work`` and relate its time to ``count`` operations.
+
+    What was made before is the measurement's own, and kept from the collector: an application does not hold 100,000
+    operations ready to submit. Looking through them took a seventh of the time, the same for every contestant.
+    """
 
     async def run() -> tuple[float, float]:
         gc.collect()
+        gc.freeze()
         wall, cpu = time.perf_counter(), time.process_time()
         await work()
         return time.perf_counter() - wall, time.process_time() - cpu

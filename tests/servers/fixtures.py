@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.certificates import Authority
+from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fault_server import FaultServer
 from tests.servers.kinto_server import Kinto, running_kinto
 from tests.servers.valkey_server import Valkey, server_binary
@@ -94,3 +95,10 @@ def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 def valkey(tmp_path: Path) -> Iterator[Valkey]:
     """A real Valkey that a test may break."""
     yield from running_valkey(tmp_path)
+
+
+@pytest.fixture
+def cutting_proxy(valkey: Valkey) -> Iterator[CuttingProxy]:
+    """A proxy before that server, which cuts what passes as told."""
+    with CuttingProxy(valkey.port) as proxy:
+        yield proxy

@@ -1,0 +1,110 @@
+"""Makes clients of coredis. Their own retries are off: that a script runs twice is decided here or not at all."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ratesync.redis.address import Address, Kind
+
+if TYPE_CHECKING:
+    import coredis
+
+Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+
+CONNECTIONS = 16
+"""Most connections of a client. Scripts share one mostly; each that waits for replicas needs one for itself."""
+
+
+def connector(
+    address: Address, timeout: float, *, ssl_context: ssl.SSLContext | None = None, blocks: bool = False
+) -> Connect:
+    """A function that makes clients.
+
+    :param timeout: seconds to connect, and seconds for an answer.
+    :param ssl_context: in place of one that trusts the system's authorities.
+    :param blocks: commands may wait at the server, so that no answer is late.
+    """
+    if address.is_tls and ssl_context is None:
+        ssl_context = ssl.create_default_context(cafile=address.ssl_ca_certs)
+    settings: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "ssl_context": ssl_context,
+        "connect_timeout": timeout,
+        "stream_timeout": None if blocks else timeout,
+        "max_connections": CONNECTIONS,
+    }
+
+    def connect() -> AbstractAsyncContextManager[Client]:
+        from coredis.retry import NoRetryPolicy
+
+        return _MAKERS[address.kind](address, {**settings, "retry_policy": NoRetryPolicy()})
+
+    return connect
+
+
+def lent(client: Client) -> Connect:
+    """A client that the host opens and closes."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Client]:
+        yield client
+
+    return connect
+
+
+def _single(address: Address, settings: dict[str, Any]) -> AbstractAsyncContextManager[Client]:
+    import coredis
+
+    ((host, port),) = address.hosts
+    return coredis.Redis(host, port, address.db, verify_version=False, **settings)
+
+
+def _socket(address: Address, settings: dict[str, Any]) -> AbstractAsyncContextManager[Client]:
+    import coredis
+
+    return coredis.Redis(unix_socket_path=address.path, db=address.db, verify_version=False, **settings)
+
+
+def _cluster(address: Address, settings: dict[str, Any]) -> AbstractAsyncContextManager[Client]:
+    import coredis
+    from coredis.connection import TCPLocation
+
+    nodes = [TCPLocation(host, port) for host, port in address.hosts]
+    return coredis.RedisCluster(
+        startup_nodes=nodes,
+        verify_version=False,
+        max_connections_per_node=True,
+        non_atomic_cross_slot=False,
+        **settings,
+    )
+
+
+@asynccontextmanager
+async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncIterator[Client]:
+    from coredis.connection import TCPLocation
+    from coredis.sentinel import Sentinel
+
+    names = ("connect_timeout", "ssl_context")
+    of_sentinels = {name: settings[name] for name in names} | {
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        "stream_timeout": settings["connect_timeout"],
+        "verify_version": False,
+    }
+    sentinel = Sentinel(
+        [TCPLocation(host, port) for host, port in address.hosts],
+        sentinel_kwargs=of_sentinels,
+        **settings,
+        db=address.db,
+    )
+    async with sentinel, sentinel.primary_for(address.service) as client:
+        client.verify_version = False
+        yield client
+
+
+_MAKERS = {Kind.SINGLE: _single, Kind.SOCKET: _socket, Kind.CLUSTER: _cluster, Kind.SENTINEL: _sentinel}

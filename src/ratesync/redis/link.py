@@ -1,0 +1,100 @@
+"""One client at a time, and a new one when it proves to be no good."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from ratesync.redis.connect import Client, Connect
+
+Greet = Callable[[Client], Awaitable[None]]
+
+
+class LinkDown(Exception):
+    """There is no client, so nothing was sent."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@define(eq=False)
+class Link:
+    """A client in a task of its own. Once retired, it serves those who use it already, and ends."""
+
+    connect: Connect
+    greet: Greet
+    """Finds out whether the server can be used."""
+    users: int = field(default=0, init=False)
+    client: Client | None = field(default=None, init=False)
+    error: Exception | None = field(default=None, init=False)
+    is_retired: bool = field(default=False, init=False)
+    _settled: anyio.Event = field(factory=anyio.Event, init=False)
+    """The client is there, or cannot be had."""
+    _idle: anyio.Event = field(factory=anyio.Event, init=False)
+
+    async def run(self) -> None:
+        """Keep the client until it is retired and nobody uses it."""
+        try:
+            async with self.connect() as client:
+                await self.greet(client)
+                self.client = client
+                self._settled.set()
+                await self._idle.wait()
+        except Exception as error:  # noqa: BLE001  a client may fail in any way; who uses it is told
+            self.error = error
+        finally:
+            self.is_retired = True
+            self._settled.set()
+
+    def retire(self) -> None:
+        """Serve nobody else."""
+        self.is_retired = True
+        if not self.users:
+            self._idle.set()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Client]:
+        """The client.
+
+        :raises LinkDown: it could not be had.
+        """
+        self.users += 1
+        try:
+            await self._settled.wait()
+            if self.client is None:
+                raise LinkDown(self.error or ConnectionError("closed"))
+            yield self.client
+        finally:
+            self.users -= 1
+            if self.is_retired:
+                self.retire()
+
+
+@define(eq=False)
+class Links:
+    """The link of the day."""
+
+    connect: Connect
+    greet: Greet
+    tasks: TaskGroup
+    is_ours: bool = True
+    """A client of the host's is kept, whatever happens."""
+    _link: Link | None = field(default=None, init=False)
+
+    @property
+    def current(self) -> Link:
+        """A link that is not retired, as far as is known."""
+        if self._link is None or self._link.is_retired:
+            self._link = Link(self.connect, self.greet)
+            self.tasks.start_soon(self._link.run)
+        return self._link
+
+    def replace(self, link: Link) -> None:
+        """That link is no good."""
+        if self.is_ours:
+            link.retire()

@@ -1,0 +1,51 @@
+"""A script that a server runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Self
+
+from attrs import frozen
+
+from ratesync.redis.connect import Client
+
+Argument = str | bytes | int | float
+
+
+@frozen
+class Script:
+    """A Lua script, and the name by which a server knows it once it has seen it."""
+
+    name: str
+    text: str
+    sha1: str
+    is_read: bool = False
+    """It never writes, so there is nothing to wait for."""
+
+    @classmethod
+    def of(cls, name: str, text: str, *, is_read: bool = False) -> Self:
+        """A script of that text."""
+        return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), is_read)
+
+    @classmethod
+    @cache
+    def load(cls, folder: str, *parts: str, is_read: bool = False) -> Self:
+        """The script of the files ``scripts/<folder>/<part>.lua``, joined in that order and named for the last."""
+        place = files("ratesync.redis") / "scripts" / folder
+        text = "\n".join((place / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
+        return cls.of(f"{folder}/{parts[-1]}", text, is_read=is_read)
+
+
+async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]) -> object:
+    """Run a script once. Texts in the answer are bytes."""
+    from coredis.exceptions import NoScriptError
+
+    wire = [repr(arg) if isinstance(arg, float) else arg for arg in args]
+    with client.decoding(False):
+        try:
+            return await client.evalsha(script.sha1, keys, wire)
+        except NoScriptError:  # flushed, restarted, or failed over
+            return await client.eval(script.text, keys, wire)

@@ -1,0 +1,102 @@
+"""What an error of the client means: whether to ask again, whether the request may have been carried out."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import evolve, frozen
+
+from ratesync.redis.errors import AccessRefused, KeyClash, NotReplicated, ServerError, ServerFull, ServerReadsOnly
+from ratesync.redis.link import LinkDown
+
+
+class After(Enum):
+    """What to do after an error."""
+
+    RETRY = "retry"
+    """Ask again on the same connections."""
+    RECONNECT = "reconnect"
+    """Ask again on new connections."""
+    LOAD = "load"
+    """Send the script's text."""
+    GIVE_UP = "give up"
+    """Asking again does not help."""
+
+
+@frozen
+class Meaning:
+    """What an error means."""
+
+    after: After
+    is_unknown: bool = False
+    """The request may have been carried out."""
+    kind: type[ServerError] = ServerError
+    advice: str = ""
+
+
+_SURELY_NOT_SENT = ("Unable to establish", "Connection not usable", "max number of clients", "No primary found")
+_WAITS = {"LOADING", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "BUSY", "MASTERDOWN", "UNBLOCKED"}
+_BY_TYPE = {
+    "BusyLoadingError": "LOADING",
+    "ClusterDownError": "CLUSTERDOWN",
+    "TryAgainError": "TRYAGAIN",
+    "MovedError": "MOVED",
+    "AskError": "ASK",
+    "UnblockedError": "UNBLOCKED",
+    "ReadOnlyError": "READONLY",
+    "NoScriptError": "NOSCRIPT",
+    "WrongTypeError": "WRONGTYPE",
+    "AuthenticationFailureError": "WRONGPASS",
+    "AuthenticationRequiredError": "NOAUTH",
+    "AuthorizationError": "NOPERM",
+    "ClusterCrossSlotError": "CROSSSLOT",
+}
+"""The client takes the code off some errors and makes it a type."""
+
+_FINAL: dict[str, tuple[type[ServerError], str]] = {
+    "OOM": (ServerFull, "Redis is out of memory: raise maxmemory, or let the backlog shrink"),
+    "MISCONF": (ServerReadsOnly, "Redis cannot save to its disk: make room or repair it"),
+    "NOREPLICAS": (NotReplicated, "too few replicas are connected: look at min-replicas-to-write"),
+    "WRONGTYPE": (KeyClash, "a key is somebody else's: choose another prefix or database"),
+    "WRONGPASS": (AccessRefused, "the name or the password is wrong"),
+    "NOAUTH": (AccessRefused, "a password is needed"),
+    "NOPERM": (AccessRefused, "the user may not do this: extend its ACL"),
+}
+
+
+def code_of(error: Exception) -> str:
+    """The code with which a server's answer begins, such as OOM; empty for a failure of the connection."""
+    by_type = _BY_TYPE.get(type(error).__name__)
+    if by_type is not None:
+        return by_type
+    first = str(error).split(" ", 1)[0]
+    return first if first.isupper() and first.isalpha() else ""
+
+
+def meaning(error: Exception) -> Meaning:
+    """Judge an error that the client raised for a script."""
+    if isinstance(error, LinkDown):
+        return evolve(meaning(error.cause), is_unknown=False)
+    if isinstance(error, ServerError):
+        return Meaning(After.GIVE_UP, kind=type(error))
+    code = code_of(error)
+    if code == "NOSCRIPT":
+        return Meaning(After.LOAD)
+    if code in _WAITS:
+        return Meaning(After.RETRY)
+    if code == "READONLY" or _names(error, "StalePrimaryError", "PrimaryNotFoundError"):
+        return Meaning(After.RECONNECT)
+    if code in _FINAL:
+        kind, advice = _FINAL[code]
+        return Meaning(After.GIVE_UP, kind=kind, advice=advice)
+    if _names(error, "ReplicationError"):
+        return Meaning(After.RETRY, is_unknown=True, kind=NotReplicated, advice="look at the replicas")
+    if _names(error, "ResponseError"):
+        return Meaning(After.GIVE_UP)
+    sent = not any(text in str(error) for text in _SURELY_NOT_SENT)
+    return Meaning(After.RECONNECT, is_unknown=sent)
+
+
+def _names(error: Exception, *names: str) -> bool:
+    """Whether the error is of a type of that name; the client's own types are not imported for this."""
+    return any(kind.__name__ in names for kind in type(error).__mro__)

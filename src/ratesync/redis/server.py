@@ -1,0 +1,272 @@
+"""One Redis for the queue, the state store and the limiter of a process."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
+from random import Random
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from ratesync.clock import Clock, SystemClock, timeout_at
+from ratesync.errors import ForkedProcess, QueueError
+from ratesync.model.work import Durability
+from ratesync.randomness import system_random
+from ratesync.redis.address import Address
+from ratesync.redis.call import Call
+from ratesync.redis.connect import Client, Connect, connector, lent
+from ratesync.redis.home import start_task
+from ratesync.redis.link import Links
+from ratesync.redis.listening import Ears
+from ratesync.redis.lua import Argument, Script, evaluate
+from ratesync.redis.startup import Greeting
+
+ATTEMPT = 3
+"""Timeouts that one attempt may take at most: to connect, to be greeted, to be answered."""
+
+FAREWELL = 2.0
+"""Seconds at most until calls that are under way end when the server is closed."""
+
+
+class RedisServer:
+    """A Redis or Valkey (6.2 or newer), as all parts of a process use it.
+
+    Calls of many tasks share few connections. Each is made in a task of its own, so that cancelling who waits for it
+    ends the waiting and nothing else. Scripts must be idempotent: one whose answer was lost is run again.
+
+    Args:
+        client: A client of coredis that the host has opened and will close. Its own retries should be off. Default:
+            none; use :meth:`from_url`.
+        prefix: What all keys begin with.
+        durability: What the host asks for, or knows of a server that does not tell. What the server tells is looked at
+            on opening, and logged if it is less. ``REPLICATED``: each write is confirmed by replicas before it counts.
+        replicas: How many must confirm, with ``REPLICATED``. Default 1.
+        timeout: Seconds for one answer. Default 2.
+        patience: Seconds for which a call is tried again whose caller names no instant. Default 5.
+        clock: Default: the machine's clock.
+        random: For pauses between attempts.
+    """
+
+    def __init__(
+        self,
+        client: Client | None = None,
+        *,
+        prefix: str = "ratesync",
+        durability: Durability | None = None,
+        replicas: int = 1,
+        timeout: float = 2.0,
+        patience: float = 5.0,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self.prefix = prefix
+        self.address: Address | None = None
+        """Where it is, for those who need a connection of their own; None if the client is the host's."""
+        self.ssl_context: ssl.SSLContext | None = None
+        self._replicas = replicas if durability is Durability.REPLICATED else 0
+        self._timeout = timeout
+        self._patience = patience
+        self._clock = clock or SystemClock()
+        self._random = random or system_random()
+        self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
+        self._connect: Connect | None = None if client is None else lent(client)
+        self._connect_to_wait: Connect | None = self._connect
+        self._is_ours = client is None
+        self._links: Links | None = None
+        self._ears: Ears | None = None
+        self._tasks: TaskGroup | None = None
+        self._users = 0
+        self._process = 0
+        self._closing = self._ready = self._closed = anyio.Event()
+        self._calls = 0
+        self._idle = anyio.Event()
+        self._task: object = None
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        *,
+        prefix: str = "ratesync",
+        durability: Durability | None = None,
+        replicas: int = 1,
+        timeout: float = 2.0,
+        patience: float = 5.0,
+        ssl_context: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> Self:
+        """A Redis by its URL.
+
+        ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, ``unix:///path?db=0``,
+        ``redis+cluster://host:6379,host:6379`` and ``redis+sentinel://host:26379,host:26379/service/0`` (with TLS:
+        ``rediss+cluster://``, ``rediss+sentinel://``). Characters that mean something in a URL are percent-encoded.
+
+        :param ssl_context: for TLS. Default: one that trusts the system's authorities, or those in the file that the
+            URL's option ``ssl_ca_certs`` names.
+        :raises ConfigurationError: the URL cannot be used.
+        """
+        address = Address.parse(url)
+        server = cls(
+            prefix=prefix,
+            durability=durability,
+            replicas=replicas,
+            timeout=timeout,
+            patience=patience,
+            clock=clock,
+            random=random,
+        )
+        server._greeting.name = str(address)
+        server.address = address
+        server.ssl_context = ssl_context
+        server._connect = connector(address, timeout, ssl_context=ssl_context)
+        server._connect_to_wait = connector(address, timeout, ssl_context=ssl_context, blocks=True)
+        return server
+
+    @property
+    def durability(self) -> Durability:
+        """What an accepted write survives, as far as the server tells; known once it is open."""
+        return self._greeting.durability
+
+    async def open(self) -> None:
+        """Get ready for use. Called once by each part that uses the server.
+
+        :raises ServerAway: it did not answer within ``patience`` seconds.
+        :raises NewerLayout: a newer version of ratesync wrote its data.
+        :raises KeyClash: our prefix is somebody else's.
+        :raises ServerError: it refused.
+        """
+        import_module("coredis")  # half a second once, before somebody waits for an answer
+
+        await anyio.lowlevel.checkpoint()
+        self._users += 1
+        if self._users == 1:
+            self._process = os.getpid()
+            self._closing, self._ready, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
+            self._task = start_task(self._live)
+        try:
+            await self._ready.wait()
+            await self.ask("open", _nothing)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._leave()
+            raise
+
+    async def close(self) -> None:
+        """Let go of connections and tasks. Called once for each ``open``."""
+        await anyio.lowlevel.checkpoint()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._closing.set()
+            with anyio.CancelScope(shield=True):
+                await self._closed.wait()
+            self._task = None
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str | bytes],
+        args: Sequence[Argument],
+        *,
+        until: float | None = None,
+    ) -> Any:
+        """Run a script, and again until it is answered or ``until`` (an instant; default: in ``patience`` seconds).
+
+        Texts in the answer are bytes. A caller that is cancelled does not know whether the script has run.
+
+        :raises ServerError: Redis refused, or did not answer in time; its ``is_unknown`` tells whether the script may
+            have run.
+        :raises ForkedProcess: this is a child of the process that opened the server.
+        """
+
+        async def ask(client: Client) -> object:
+            if script.is_read or not self._replicas:
+                return await evaluate(client, script, keys, args)
+            with client.ensure_replication(self._replicas, round(self._timeout * 1000)):
+                return await evaluate(client, script, keys, args)
+
+        return await self.ask(script.name, ask, until=until)
+
+    async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
+        """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
+        await anyio.lowlevel.checkpoint()
+        links, tasks = self._check()
+        at = self._clock.now() + self._patience if until is None else until
+        call = Call(name, ask, at, ATTEMPT * self._timeout)
+        tasks.start_soon(self._perform, call, links)
+        try:
+            with timeout_at(self._clock, at):
+                await call.done.wait()
+        finally:
+            call.is_abandoned = True
+        if call.error is not None:
+            raise call.error
+        if not call.is_answered:
+            raise call.gave_up()
+        return call.answer
+
+    async def listen(self, key: str, after: str, until: float | None) -> str | None:
+        """Wait for an entry of the stream ``key`` behind the id ``after``; the newest id then, None at ``until``.
+
+        All who listen to a stream share one connection, on which the server waits. It is kept for a while after.
+        While Redis does not answer, nothing is heard.
+        """
+        self._check()
+        assert self._ears is not None
+        return await self._ears.listen(key, after, until)
+
+    def _check(self) -> tuple[Links, TaskGroup]:
+        if self._process != os.getpid() and self._process:
+            raise ForkedProcess(
+                "this process was forked from the one that opened the Redis server: make a new server here"
+            )
+        if self._links is None or self._tasks is None:
+            raise QueueError("the Redis server is not open: await its open() first")
+        return self._links, self._tasks
+
+    async def _perform(self, call: Call, links: Links) -> None:
+        self._calls += 1
+        try:
+            await call.perform(links, self._clock, self._random)
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _live(self) -> None:
+        """Give connections and calls a home until the server is closed."""
+        assert self._connect is not None, "made by from_url, or with a client"
+        assert self._connect_to_wait is not None
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._links = Links(self._connect, self._greeting.greet, tasks, is_ours=self._is_ours)
+                waiting = Links(self._connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
+                self._ears = Ears(waiting, tasks, self._clock, self._random, ATTEMPT * self._timeout)
+                self._ready.set()
+                await self._closing.wait()
+                self._links = self._ears = self._tasks = None
+                if self._calls:
+                    self._idle = anyio.Event()
+                    with anyio.move_on_after(FAREWELL):
+                        await self._idle.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._links = self._ears = self._tasks = None
+            self._closed.set()
+
+
+async def _nothing(client: Client) -> None:
+    """A link serves once it has greeted, so that is enough."""
+
+
+async def _no_greeting(client: Client) -> None:
+    """Who waits only has been greeted elsewhere."""

@@ -23,10 +23,12 @@
     ├── LimiterError
     │   ├── CostAboveLimit           the cost can never be granted
     │   └── PermitTimeout            the permit cannot be had before the deadline (also a TimeoutError)
+    ├── WebhookRefused               a delivery is not from the provider, too old, or came before
     ├── StateConflict                a compare-and-set write met a newer revision
     └── ProviderError                one way for a call to a provider to fail
         ├── NotSent                  the request surely did not reach the provider
-        │   └── Untrusted            who answered could not prove to be the provider
+        │   ├── Untrusted            who answered could not prove to be the provider
+        │   └── BlockedAddress       the host's address is one that must not be called
         ├── AnswerLost               sent, but no answer came: applied or not is unknown
         │   └── CallTimeout          our own total deadline passed
         ├── Throttled                the provider asks to slow down
@@ -166,6 +168,18 @@ class StateConflict(RateSyncError):
         self.key = key
 
 
+class WebhookRefused(RateSyncError):
+    """A delivery to a webhook must not be acted on. Answer 401, or 200 for ``"replayed"``, and nothing more.
+
+    ``fault`` is ``"headers"`` (missing or malformed), ``"signature"``, ``"timestamp"`` (too old, or of the future),
+    ``"replayed"`` or ``"body"`` (too large, or not strict JSON). The message shows nothing of the delivery.
+    """
+
+    def __init__(self, message: str, *, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 class ProviderError(RateSyncError):
     """One way for a call to a provider to fail. Adapters raise its subclasses; the engine turns them into outcomes."""
 
@@ -180,6 +194,10 @@ class Untrusted(NotSent):
     Its certificate has expired, is another host's or of an authority unknown here, or the TLS handshake broke. Trying
     again at once does not help: the connection is left alone for ``RetryPolicy.untrusted_delay`` seconds.
     """
+
+
+class BlockedAddress(NotSent):
+    """The host has no address that may be called: it leads into the host's own network, or nowhere public."""
 
 
 class AnswerLost(ProviderError):

@@ -7,6 +7,7 @@ import pytest
 from ratesync import Operation, SyncEngine
 from ratesync.memory import MemoryLimiter, MemoryStateStore
 from ratesync.model.outcome import Applied
+from ratesync.model.work import Durability
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.server import RedisServer
 from ratesync.testing.fake_provider import FakeProvider
@@ -20,7 +21,7 @@ async def test_what_one_engine_submits_another_carries_out(valkey: Valkey) -> No
 
     def engine(role: str) -> SyncEngine:
         return SyncEngine(
-            queue=RedisQueue(RedisServer.from_url(valkey.url)),
+            queue=RedisQueue(RedisServer.from_url(valkey.url, durability=Durability.PROCESS)),
             limiter=MemoryLimiter(),
             state=MemoryStateStore(),
             providers=[provider],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ratesync.model.work import Durability
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.server import RedisServer
 from ratesync.testing.queue_suite import QueueSuite
@@ -46,7 +47,12 @@ class TestRedisQueue(QueueSuite):
     def queue_factory(self, clock: VirtualClock, shared_valkey: Valkey) -> Callable[..., RedisQueue]:
         def make(**options: Any) -> RedisQueue:
             server = RedisServer.from_url(
-                shared_valkey.url, prefix=f"{next(PREFIXES)}", timeout=NEVER, patience=NEVER, clock=clock
+                shared_valkey.url,
+                prefix=f"{next(PREFIXES)}",
+                durability=Durability.PROCESS,
+                timeout=NEVER,
+                patience=NEVER,
+                clock=clock,
             )
             return RedisQueue(server, clock=clock, **options)
 

@@ -8,6 +8,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
+from ratesync.model.work import Durability
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.server import RedisServer
 from tests.memory.queue_model import QueueModel
@@ -30,7 +31,9 @@ class RedisQueueMachine(QueueMachine):
         }
         self.model = QueueModel(**options)
         self.server.command("FLUSHALL")
-        self.opened = RedisQueue(RedisServer.from_url(self.server.url), clock=self.clock, **options)
+        self.opened = RedisQueue(
+            RedisServer.from_url(self.server.url, durability=Durability.PROCESS), clock=self.clock, **options
+        )
         self.queue = self.opened  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
         self.run(self.opened.open())
 
@@ -46,5 +49,5 @@ def test_redis_queue_machine(valkey: Valkey) -> None:
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=40, stateful_step_count=30, deadline=None, phases=[Phase.generate]),
+        settings=settings(max_examples=50, stateful_step_count=40, deadline=None, phases=[Phase.generate]),
     )

@@ -12,7 +12,7 @@ from ratesync.clock import SystemClock
 from ratesync.errors import ConfigurationError, QueueFull
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
-from ratesync.model.work import CancelResult, Enqueued, QueueStats
+from ratesync.model.work import CancelResult, Durability, Enqueued, QueueStats
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.server import RedisServer
 from ratesync.redis.shard import shard_of
@@ -43,7 +43,7 @@ def prefix() -> str:
 
 @pytest.fixture
 async def queue(shared_valkey: Valkey, prefix: str) -> AsyncIterator[RedisQueue]:
-    server = RedisServer.from_url(shared_valkey.url, prefix=prefix)
+    server = RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS)
     queue = RedisQueue(server, shards=SHARDS, capacity=400)
     await queue.open()
     yield queue
@@ -133,6 +133,6 @@ async def test_orders_reach_all_shards(queue: RedisQueue) -> None:
 
 
 async def test_the_number_of_shards_is_fixed(queue: RedisQueue, shared_valkey: Valkey, prefix: str) -> None:
-    other = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix), shards=2)
+    other = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS), shards=2)
     with pytest.raises(ConfigurationError, match="4 shards"):
         await other.open()

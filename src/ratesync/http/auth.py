@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, UnsafeRedirect
 from ratesync.http.headers import checked_headers
+from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
 from ratesync.http.token_keeper import TokenKeeper
 from ratesync.model.secret import Secret
@@ -69,11 +70,14 @@ class Basic(ApiKey):
 class QueryKey(_Auth):
     """A key in the query, for providers that take it nowhere else: a URL ends up in logs and proxies.
 
+    httpx's own log lines are redacted from then on (:func:`redact_http_logs`).
+
     :param param: default ``api_key``.
     """
 
     def __init__(self, key: str | Secret, *, param: str = "api_key") -> None:
         self._key, self._param = Secret.of(key), param
+        redact_http_logs()
 
     @override
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:

@@ -24,6 +24,7 @@ from ratesync.http.exchange import (
     timeouts,
 )
 from ratesync.http.failure import call_failure
+from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import Headers, checked_headers
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
@@ -71,6 +72,8 @@ class HttpCaller:
     :param timeout: seconds for a whole call, renewing a token included. Default 30.
     :param max_response_bytes: default 10 MiB.
     :param max_connections: of the transport that is made here. Default 10.
+    :param guard: says which addresses that transport may call: for base URLs that users of the host configure. Default:
+        all. (:func:`fast_transport` takes one, too.)
     :raises ConfigurationError: the URL, a header or a bound cannot be used.
     """
 
@@ -85,7 +88,10 @@ class HttpCaller:
         timeout: float = DEFAULT_TIMEOUT,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        guard: AddressGuard | None = None,
     ) -> None:
+        if guard is not None and (client is not None or transport is not None):
+            raise ConfigurationError("a guard works in the caller's own transport: leave client and transport out")
         if client is not None and transport is not None:
             raise ConfigurationError("give a client or a transport, not both")
         if not 0 < timeout < math.inf:
@@ -104,7 +110,7 @@ class HttpCaller:
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", "ratesync")
-            self._exchange = TransportExchange(transport or _own_transport(max_connections), timeouts(timeout))
+            self._exchange = TransportExchange(transport or _own_transport(max_connections, guard), timeouts(timeout))
 
     async def send(
         self,
@@ -208,8 +214,10 @@ def checked_method(method: str) -> str:
     return method
 
 
-def _own_transport(max_connections: int) -> httpx.AsyncBaseTransport:
+def _own_transport(max_connections: int, guard: AddressGuard | None) -> httpx.AsyncBaseTransport:
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+    if guard is not None:
+        return GuardedTransport(guard, limits)
     return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
 

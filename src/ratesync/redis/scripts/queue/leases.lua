@@ -160,7 +160,7 @@ local function sweep()
     for _, token in ipairs(tokens) do
       local lane, box, amount = read_hold(holds[token])
       give_back(lane, box, amount, -INF, function(_, record)
-        record.lapses = record.lapses + 1
+        record.lapses, record.at = record.lapses + 1, INF
         if record.sent_as == 0 then
           record.sent_as = token
         end

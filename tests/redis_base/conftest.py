@@ -5,9 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-LEFT_OPEN = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+LEFT_OPEN = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 """Coredis leaves streams of connections open that never came about."""
 
 

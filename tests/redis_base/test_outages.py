@@ -19,7 +19,7 @@ from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fixtures import running_valkey
 from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_sentinel import WatchedValkey, primary_port
-from tests.servers.valkey_server import Valkey
+from tests.servers.valkey_server import Valkey, wait_for
 from tests.servers.valkey_tls import TlsFront
 
 pytestmark = [pytest.mark.anyio, LEFT_OPEN]
@@ -59,7 +59,7 @@ async def test_20_a_restart_with_a_log_loses_nothing_and_callers_wait_it_out(dur
             tasks.start_soon(partial(server.run, ADD, ["set"], [number], until=soon()))
             if number == 9:
                 await anyio.to_thread.run_sync(durable_valkey.kill)
-                tasks.start_soon(anyio.to_thread.run_sync, durable_valkey.start)
+                tasks.start_soon(partial(anyio.to_thread.run_sync, durable_valkey.start))
     assert len(await server.run(HELD, ["set"], [])) == 20
     await server.close()
 
@@ -70,9 +70,7 @@ async def test_23_a_server_that_is_loading_its_data_is_waited_for(durable_valkey
     await server.open()
     assert server.durability is Durability.FSYNC_1S
     await server.run(fill, ["set"], [30_000])
-    with anyio.fail_after(IN_TIME):
-        while durable_valkey.info("persistence")["aof_pending_bio_fsync"] != "0":
-            await anyio.sleep(0.01)
+    wait_for(lambda: durable_valkey.info("persistence")["aof_pending_bio_fsync"] == "0")
     durable_valkey.kill()
     durable_valkey.options = ("--key-load-delay", "30")
     durable_valkey.start(loads=True)
@@ -164,9 +162,7 @@ async def test_33_what_was_replicated_survives_a_failover(watched_valkey: Watche
         await anyio.sleep(0.3)
         watched_valkey.primary.kill()
     assert len(accepted) > 20
-    with anyio.fail_after(IN_TIME):
-        while primary_port(watched_valkey.sentinel) != watched_valkey.replica.port:
-            await anyio.sleep(0.05)
+    wait_for(lambda: primary_port(watched_valkey.sentinel) == watched_valkey.replica.port)
     held = {int(member) for member in await server.run(HELD, ["set"], [], until=soon())}
     assert set(accepted) <= held
     # There is no replica any more, so nothing is accepted as replicated.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,7 +26,7 @@ class LinkDown(Exception):
 def bare(error: Exception) -> Exception:
     """The error that matters: the client wraps what fails in it, as its tasks are a group."""
     while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     return error
 
 
@@ -65,7 +66,7 @@ class Link:
             self._idle.set()
 
     @asynccontextmanager
-    async def use(self) -> AsyncIterator[Client]:
+    async def use(self) -> AsyncGenerator[Client]:
         """The client.
 
         :raises LinkDown: it could not be had.

@@ -87,7 +87,8 @@ def make_keeper(login: Login) -> Callable[..., TokenKeeper]:
             client_secret=CANARY,
             transport=httpx.MockTransport(login.token),
         )
-        return TokenKeeper(**{"grant": RefreshToken(), "endpoint": endpoint, **options})
+        settings: dict[str, Any] = {"grant": RefreshToken(), "endpoint": endpoint, **options}
+        return TokenKeeper(**settings)
 
     return make
 

@@ -86,8 +86,8 @@ def _cluster(address: Address, settings: dict[str, Any]) -> AbstractAsyncContext
 
 @asynccontextmanager
 async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncIterator[Client]:
+    from coredis import Sentinel
     from coredis.connection import TCPLocation
-    from coredis.sentinel import Sentinel
 
     names = ("connect_timeout", "ssl_context")
     of_sentinels = {name: settings[name] for name in names} | {

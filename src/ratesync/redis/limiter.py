@@ -51,7 +51,8 @@ class RedisLimiter:
     A Redis that lost its data is noticed: all quotas stay closed for one window (at most a minute, at least two signs
     of life), while all workers tell again what they know.
 
-    An :class:`~ratesync.Adaptive` is not measured here yet: after each refusal it is closed for its window.
+    The estimate of an :class:`~ratesync.Adaptive` is shared: what one process is refused lowers it for all, and one
+    probe at a time is made by all of them together.
 
     :param server: a URL, such as ``redis://localhost``, or a function that makes a client of coredis. Its own retries
         must be off.

@@ -22,6 +22,13 @@ class LinkDown(Exception):
         self.cause = cause
 
 
+def bare(error: Exception) -> Exception:
+    """The error that matters: the client wraps what fails in it, as its tasks are a group."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 @define(eq=False)
 class Link:
     """A client in a task of its own. Once retired, it serves those who use it already, and ends."""
@@ -46,7 +53,7 @@ class Link:
                 self._settled.set()
                 await self._idle.wait()
         except Exception as error:  # noqa: BLE001  a client may fail in any way; who uses it is told
-            self.error = error
+            self.error = bare(error)
         finally:
             self.is_retired = True
             self._settled.set()

@@ -29,8 +29,10 @@ from ratesync.http import (
 from ratesync.http.reason import reason_of
 from ratesync.http.vault import Held
 from ratesync.memory import MemoryBackend
+from ratesync.model.outcome import Cause, RetryLater
 from ratesync.model.secret import Secret
 from ratesync.model.stored import Write
+from ratesync.rules.provider_errors import outcome_for_error
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +89,8 @@ def make_keeper(login: Login) -> Callable[..., TokenKeeper]:
             client_secret=CANARY,
             transport=httpx.MockTransport(login.token),
         )
-        return TokenKeeper(**{"grant": RefreshToken(), "endpoint": endpoint, **options})
+        settings: dict[str, Any] = {"grant": RefreshToken(), "endpoint": endpoint, **options}
+        return TokenKeeper(**settings)
 
     return make
 
@@ -368,3 +371,8 @@ async def test_tokens_show_nowhere(login: Login, make_keeper: MakeKeeper) -> Non
     response = await caller.send("GET", "/")
     assert reason_of(response) == "HTTP 422 Unprocessable Entity: Bearer *** may not do this"
     assert CANARY not in repr(response)
+
+
+def test_case_55_the_connection_is_paused_and_its_operations_wait() -> None:
+    outcome = outcome_for_error(NeedsReauth("no new token", code="invalid_grant"))
+    assert outcome == RetryLater("no new token", Cause.UNAUTHORISED)

@@ -46,6 +46,9 @@ class VirtualServer:
     """Nobody gets through."""
     loses_replies: bool = False
     """What is asked is done, and the answer gets lost."""
+    silenced: set[int] = field(factory=set[int], init=False)
+    """Numbers of clients that died, as far as anybody can see."""
+    clients: list[int] = field(factory=list[int], init=False)
     exchanges: int = field(default=0, init=False)
     digest: str = field(default="", init=False)
     _socket: socket.socket = field(init=False)
@@ -66,7 +69,23 @@ class VirtualServer:
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Any]:
         """A client for one limiter."""
-        yield VirtualClient(self)
+        yield VirtualClient(self, -1)
+
+    def silenceable(self, number: int) -> Any:
+        """What a limiter takes for a function that makes clients: those have that number."""
+        self.clients.append(number)
+
+        @asynccontextmanager
+        async def client() -> AsyncGenerator[Any]:
+            yield VirtualClient(self, number)
+
+        return client
+
+    def flush(self, prefix: str) -> None:
+        """Lose all keys that begin so."""
+        keys = self.command("KEYS", f"{prefix}*")
+        if keys:
+            self.command("DEL", *keys)
 
     def run(self, keys: Sequence[str], argument: str) -> str:
         """Run the script now."""
@@ -99,13 +118,14 @@ class VirtualClient:
     """The two commands that a limiter uses."""
 
     server: VirtualServer
+    number: int
 
     async def evalsha(self, digest: str, keys: Sequence[str], arguments: Sequence[str]) -> str:
         """Run the script, which has to be that of the limiter."""
         assert digest == exchange_digest()
         server = self.server
         await anyio.sleep(server.latency())
-        if server.is_away:
+        if server.is_away or self.number in server.silenced:
             raise Disconnected("nobody there")
         answer = server.run(keys, arguments[0])
         await anyio.sleep(server.latency())

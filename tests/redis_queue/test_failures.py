@@ -13,7 +13,7 @@ import pytest
 from attrs import Factory, define
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import EnqueueUncertain, QueueFull
+from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.operation import OperationState
 from ratesync.model.work import Durability
 from ratesync.redis import queue_watches
@@ -25,7 +25,6 @@ from ratesync.redis.server import RedisServer
 from ratesync.redis.shard import Shard
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import (
-    ADA,
     EVERYTHING,
     bury,
     claim,
@@ -127,7 +126,7 @@ async def test_cases_6_and_32_a_lost_answer_to_an_enqueue_is_no_loss_and_no_doub
 async def test_case_6_an_enqueue_that_was_not_answered_tells_so_and_may_be_repeated(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
-    async with queue_at(cutting_proxy.url, patience=0.6) as queue:
+    async with queue_at(cutting_proxy.url, patience=1.2) as queue:
         await submit(queue, item("before"))
         cutting_proxy.swallow_replies()
         with pytest.raises(EnqueueUncertain) as error:
@@ -154,7 +153,7 @@ async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
     """A lease lasts while its worker lives, so the next claim must give it back."""
-    async with queue_at(cutting_proxy.url, patience=0.6) as queue:
+    async with queue_at(cutting_proxy.url, patience=1.2) as queue:
         await claim(queue)
         await submit(queue, *items("a b"), item("c", "x"))
         cutting_proxy.cut_replies()
@@ -185,12 +184,15 @@ async def test_case_36_a_workers_clock_plays_no_part(shared_valkey: Valkey, by: 
         assert names(await claim(right, "other")) == ""
         assert await settle(skewed, act.attempted(a, resume_at=clock.now() + 0.4), "skewed")
         await complete(skewed, [b], "skewed")
-        claimed = await claim(skewed, "skewed")
-        assert claimed.next_at == pytest.approx(clock.now() + 0.4, abs=0.39)
-        await skewed.wait(claimed.marker, claimed.next_at)
-        with anyio.fail_after(5):
-            while not names(await claim(right, "other")):  # noqa: ASYNC110
-                await anyio.sleep(0.02)
+        with anyio.fail_after(20):
+            while True:
+                claimed = await claim(skewed, "skewed")
+                if names(claimed):
+                    break
+                assert claimed.next_at is not None
+                assert abs(claimed.next_at - clock.now()) < 60, "an instant of the server's was taken for its own"
+                await skewed.wait(claimed.marker, claimed.next_at)
+        assert names(claimed) == "a"
 
 
 async def test_case_37_a_jump_of_the_servers_clock_ends_no_lease_of_the_living(
@@ -321,7 +323,7 @@ async def test_case_33_a_failover_that_forgets_who_waits_lets_nobody_wait_for_ev
         await submit(queue, item("a"))
         (lease,) = await take(queue)
         claimed = await claim(queue, "sleeper", providers=["other"])
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
                 if what == "wait":
                     tasks.start_soon(queue.wait, claimed.marker, None)
@@ -426,19 +428,19 @@ async def test_an_idle_worker_asks_for_nothing(valkey: Valkey) -> None:
 
 
 async def test_a_sign_of_life_from_a_thread_needs_no_event_loop(valkey: Valkey) -> None:
-    async with queue_at(valkey.url, lease_seconds=0.4) as queue:
-        await submit(queue, *items("a"))
-        lease = await take_one(queue)
+    clock = ManualClock()
+    async with queue_at(valkey.url, clock=clock, lease_seconds=15.0) as queue:
+        await submit(queue, item("a"))
+        await take_one(queue)
         for _ in range(4):
-            await anyio.sleep(0.2)
+            clock.at += 10
             queue.keep_alive("worker")
         assert names(await claim(queue, "other")) == ""
         valkey.kill()
-        with pytest.raises(Exception, match="no sign of life"):
+        with pytest.raises(QueueError, match="no sign of life"):
             queue.keep_alive("worker")
         valkey.start()
         queue.keep_alive("worker")
-        assert lease.lane == ADA
 
 
 async def test_a_lease_is_known_by_its_mailbox_too(shared_valkey: Valkey) -> None:
@@ -487,7 +489,7 @@ async def test_a_cancelled_claim_gives_back_at_once_what_it_took(valkey: Valkey,
         with anyio.move_on_after(0.15):
             await claim(queue, "cancelled")
         cutting_proxy.heal()
-        with anyio.fail_after(3):
+        with anyio.fail_after(20):
             while (await queue.stats(EVERYTHING)).leased:  # noqa: ASYNC110
                 await anyio.sleep(0.02)
         assert [(one.id, one.lapses, one.sent_as) for lease in await take(queue) for one in lease.items] == [

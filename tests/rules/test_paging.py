@@ -125,8 +125,8 @@ def test_a_cursor_is_text_or_a_whole_number() -> None:
     assert follow(pager, {"items": [1], "next_cursor": 7, "more": True}) == "7"
     assert pager.ask("7").params == {"limit": "10", "cursor": "7"}
     assert follow(pager, {"items": [1], "next_cursor": "x", "more": False}) is None
-    odd: Any
-    for odd in (True, 1.5, [], {"a": 1}, "x" * 8193):
+    odds: list[Any] = [True, 1.5, [], {"a": 1}, "x" * 8193]
+    for odd in odds:
         with pytest.raises(InvalidResponse, match="no text of a usable length"):
             follow(pager, {"items": [1], "next_cursor": odd, "more": True})
 
@@ -171,7 +171,7 @@ def test_a_position_of_another_listing_is_refused(pager: Pager, position: str) -
 def test_pages_without_records_may_come_again() -> None:
     trail = Trail()
     for number in range(3):
-        body = {"items": [], "next_cursor": str(number)}
+        body: dict[str, Any] = {"items": [], "next_cursor": str(number)}
         assert step(Cursor(items_path="items"), None, Content([], body), trail) == str(number)
 
 

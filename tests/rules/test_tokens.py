@@ -84,8 +84,8 @@ def test_some_refusals_are_final() -> None:
     assert read_refusal(400, {"error": "invalid_grant"}) == GrantRefusal("invalid_grant", is_final=True)
     assert read_refusal(400, {"error": "temporarily_unavailable"}) == GrantRefusal("temporarily_unavailable", False)
     assert read_refusal(500, {"error": "invalid_grant"}) == GrantRefusal("invalid_grant", is_final=False)
-    body: Any
-    for body in (None, [], {}, {"error": None}, {"error": "a\nb"}, {"error": "x" * 65}):
+    bodies: list[Any] = [None, [], {}, {"error": None}, {"error": "a\nb"}, {"error": "x" * 65}]
+    for body in bodies:
         assert read_refusal(400, body) is None
 
 

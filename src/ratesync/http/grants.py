@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from random import Random
 from typing import Any, Protocol
 
@@ -89,10 +90,8 @@ class JwtBearer:
     random: Random = field(factory=system_random, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        try:
-            import jwt  # noqa: F401  pyright: ignore[reportUnusedImport]
-        except ImportError:
-            raise ConfigurationError("PyJWT is not installed: pip install 'ratesync[auth]'") from None
+        if find_spec("jwt") is None:
+            raise ConfigurationError("PyJWT is not installed: pip install 'ratesync[auth]'")
 
     def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
         """The fields of the token request."""

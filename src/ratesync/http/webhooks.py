@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from attrs import define, field, frozen, validators
 
@@ -139,12 +139,16 @@ class StateSeen:
 
 def _read_headers(headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
     """Names in lower case. A header that came twice is taken out: which of the two was signed is anybody's guess."""
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    pairs: Iterable[tuple[str | bytes, str | bytes]]
+    pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
     fields: dict[str, str] = {}
     twice: set[str] = set()
     for raw_name, raw_value in pairs:
-        name, value = (part.decode("latin-1") if isinstance(part, bytes) else part for part in (raw_name, raw_value))
-        name = name.lower()
+        name, value = _text(raw_name).lower(), _text(raw_value)
         twice.update({name} & fields.keys())
         fields[name] = value
     return {name: value for name, value in fields.items() if name not in twice}
+
+
+def _text(part: str | bytes) -> str:
+    return part.decode("latin-1") if isinstance(part, bytes) else part

@@ -40,14 +40,16 @@ class Answer:
     def apply(self, sent_at: float, received_at: float) -> bool:
         """Change all that the answer changes; False if nothing was done and the request must be made anew."""
         root = self._root
-        root.clock.see(sent_at, received_at, self._reply["now"])
+        if root.clock.see(sent_at, received_at, self._reply["now"]):
+            root.trim(received_at, all_of_it=True)  # when that would have been ready, nobody knows any more
         root.round_trip = received_at - sent_at
         if self._reply["status"] != OK:
             self._rejoin(received_at)
             return False
         member = root.member
         member.epoch, member.acked, member.joins = self._reply["epoch"], member.seq, 0
-        root.asked_at, root.workers = sent_at, self._reply["workers"]
+        root.asked_at = member.sent_at = sent_at
+        root.workers = self._reply["workers"]
         self._acknowledge(received_at)
         self._adopt(received_at)
         answers: list[Any] = self._reply["wants"] or list[Any]()

@@ -64,7 +64,7 @@ def read_tokens(body: Any, asked_at: float, held: Tokens | None) -> Tokens:
 
     :raises InvalidResponse: there is no access token in it that can be sent.
     """
-    fields = cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
+    fields: Mapping[str, Any] = cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
     access = _token(fields.get("access_token"))
     if access is None:
         raise InvalidResponse("the token endpoint's answer has no access token that can stand in a header")

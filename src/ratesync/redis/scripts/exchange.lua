@@ -5,6 +5,7 @@
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
 --   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered
+--   elapsed                seconds by the holder's clock since it sent the last one; -1 for none
 --   joins                  0; 1 to come back after having been taken for dead; 2 after data was lost
 --   batch                  number of the reports: they are applied once
 --   holder, prefix, alive  name; what its key begins with; seconds until it is taken for dead
@@ -21,8 +22,8 @@
 -- that it reads of the root and the holder; the same request is never carried out twice.
 
 local request = cjson.decode(ARGV[1])
-local root, now = open_root(KEYS[1], request)
 local me = KEYS[3]
+local root, now = open_root(KEYS[1], me, request)
 local status, batch = recognise(root, me, request, now)
 if status ~= 'ok' then
   return cjson.encode({ status = status, now = now, epoch = root.epoch })
@@ -84,7 +85,7 @@ for i, b in ipairs(buckets) do
   end
 end
 save_root(root, now, request.root_ttl)
-redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch))
+redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch), 'at', now)
 redis.call('PEXPIRE', me, math.ceil(request.root_ttl * 1000))
 if request.leaves then
   redis.call('ZREM', KEYS[2], request.holder)

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 import attrs
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+from cattrs.gen import make_dict_structure_fn
 
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field_error import FieldError, InvalidFields, Refused, mistake
@@ -102,20 +102,24 @@ class TypedMapping(Generic[V]):
 def strict_converter() -> cattrs.Converter:
     """A converter that forces no value into a type, and takes no name that a class does not have."""
     converter = cattrs.Converter(forbid_extra_keys=True)
-    converter.register_structure_hook_func(lambda cls: cls in _PLAIN, _structure_plain)
-    converter.register_structure_hook_func(lambda cls: cls in _PARSED, _structure_parsed)
+    for plain in _PLAIN:
+        converter.register_structure_hook(plain, _structure_plain)
+    for parsed in _PARSED:
+        converter.register_structure_hook(parsed, _structure_parsed)
     converter.register_structure_hook_func(lambda cls: cls is Any, lambda value, _: value)
     converter.register_structure_hook_func(_is_enum, _structure_enum)
+    converter.register_structure_hook_func(_is_list, lambda value, cls: _structure_list(converter, value, cls))
     converter.register_structure_hook_func(_is_union, lambda value, cls: _structure_union(converter, value, cls))
 
     def structure_class(cls: type[Any]) -> Any:
         return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
 
     def unstructure_class(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
-        plain = make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=False)
+        names = [attribute.name for attribute in attrs.fields(cls)]
 
         def unstructure(instance: Any) -> dict[str, Any]:
-            return {name: value for name, value in plain(instance).items() if value is not MISSING}
+            given = {name: getattr(instance, name) for name in names}
+            return {name: converter.unstructure(value) for name, value in given.items() if value is not MISSING}
 
         return unstructure
 
@@ -150,6 +154,20 @@ def _structure_enum(value: Any, cls: Any) -> Any:
     raise Refused("unknown_choice", f"must be a value of {cls.__name__}", value)
 
 
+def _structure_list(converter: cattrs.Converter, value: Any, cls: Any) -> list[Any]:
+    if value.__class__ is not list:
+        raise Refused("type", "must be a list", value)
+    (kind,) = get_args(cls) or (Any,)
+    items: list[Any] = []
+    for index, item in enumerate(cast("list[Any]", value)):
+        try:
+            items.append(converter.structure(item, kind))
+        except Refused as error:
+            error.at = f"[{index}]{error.at}"
+            raise
+    return items
+
+
 def _structure_union(converter: cattrs.Converter, value: Any, cls: Any) -> Any:
     kinds = get_args(cls)
     if value is None and types.NoneType in kinds:
@@ -166,6 +184,10 @@ def _structure_union(converter: cattrs.Converter, value: Any, cls: Any) -> Any:
 
 def _is_enum(cls: Any) -> bool:
     return isinstance(cls, type) and issubclass(cls, Enum)
+
+
+def _is_list(cls: Any) -> bool:
+    return cls is list or get_origin(cls) is list
 
 
 def _is_union(cls: Any) -> bool:

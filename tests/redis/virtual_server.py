@@ -147,7 +147,7 @@ def as_server(server: VirtualServer) -> Any:
 @asynccontextmanager
 async def workers(server: VirtualServer, number: int = 1, **options: Any) -> AsyncGenerator[list[RedisLimiter]]:
     """Limiters of so many workers, of which nothing was used before."""
-    chosen = {"prefix": f"{uuid.uuid4().hex}:", "cold_start": False, "clock": server.clock} | options
+    chosen: dict[str, Any] = {"prefix": f"{uuid.uuid4().hex}:", "cold_start": False, "clock": server.clock} | options
     limiters = [RedisLimiter(as_server(server), **chosen) for _ in range(number)]
     for limiter in limiters:
         await limiter.open()

@@ -85,6 +85,8 @@ class Pump:
             reply = json.loads(raw)
         except Exception as error:  # noqa: BLE001  whatever the client fails with, the quotas stay closed
             self._fail(request, error)
+            if isinstance(error, TimeoutError):
+                client.connection_pool.disconnect()  # what it still waits for there may never come
             return
         if not Answer(root, request, reply).apply(sent_at, self.clock.now()):
             self._again(request)

@@ -195,7 +195,10 @@ if last ~= #ARGV then
   return redis.error_reply('ERR the number of items is wrong')
 end
 local answer
-call('HSETNX', KEYS[1], 'layout', LAYOUT) -- fails where memory is used up, before anything was written
+local probe = redis.pcall('HSETNX', KEYS[1], 'layout', LAYOUT) -- fails where memory is used up
+if type(probe) == 'table' then
+  return refusal(probe)
+end
 forget_old(result_seconds)
 local is_roomy = root.pending + total <= capacity and call('EXISTS', LINE) == 0
   and call('ZCARD', DEAD_SET) < most_dead

@@ -21,7 +21,15 @@ end
 
 local ROOT = { 'number', 'token', 'bell', 'rings', 'virtual', 'pending', 'asleep', 'draining', 'doubt' }
 local root, stored_root = {}, {}
-local found_root = call('HMGET', KEYS[1], 'layout', unpack(ROOT))
+-- The error of a command as it would be without a script: Redis 6 puts words before the code of one that it raises.
+local function refusal(reply)
+  return redis.error_reply(string.match(reply.err, '%u%u%u+ .*') or reply.err)
+end
+
+local found_root = redis.pcall('HMGET', KEYS[1], 'layout', unpack(ROOT))
+if found_root.err then
+  return refusal(found_root)
+end
 if found_root[1] and tonumber(found_root[1]) > LAYOUT then
   return redis.error_reply('LAYOUT ' .. found_root[1])
 end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -35,7 +35,8 @@ def test_a_patch_names_only_what_changed() -> None:
 
 def without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: kept for name, inner in value.items() if (kept := without_nulls(inner)) is not None}
+        members = cast("dict[str, Any]", value).items()
+        return {name: kept for name, inner in members if (kept := without_nulls(inner)) is not None}
     return value
 
 

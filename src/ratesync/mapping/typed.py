@@ -158,8 +158,9 @@ def _structure_list(converter: cattrs.Converter, value: Any, cls: Any) -> list[A
     if value.__class__ is not list:
         raise Refused("type", "must be a list", value)
     (kind,) = get_args(cls) or (Any,)
+    given: list[Any] = value
     items: list[Any] = []
-    for index, item in enumerate(cast("list[Any]", value)):
+    for index, item in enumerate(given):
         try:
             items.append(converter.structure(item, kind))
         except Refused as error:

@@ -249,4 +249,3 @@ class RedisLimiter:
                 f"Permit {permit.id} is not in use here. End each permit once, at the limiter that granted it."
             )
         return pump.root
-

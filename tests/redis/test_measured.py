@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from random import Random
 
@@ -27,7 +27,7 @@ SOON = 0.05
 
 
 @contextmanager
-def serving(valkey: Valkey, latency: tuple[float, float] = (0.0002, 0.0006)) -> Iterator[VirtualServer]:
+def serving(valkey: Valkey, latency: tuple[float, float] = (0.0002, 0.0006)) -> Generator[VirtualServer]:
     server = VirtualServer(valkey.port, VirtualClock(), jittery(*latency))
     try:
         yield server

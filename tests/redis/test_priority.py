@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import anyio
@@ -28,7 +28,7 @@ Script = Callable[[RedisLimiter], Awaitable[None]]
 
 
 @contextmanager
-def serving(valkey: Valkey) -> Iterator[VirtualServer]:
+def serving(valkey: Valkey) -> Generator[VirtualServer]:
     server = VirtualServer(valkey.port, VirtualClock())
     try:
         yield server
@@ -101,11 +101,11 @@ def test_a_higher_priority_is_served_from_what_was_leased_for_others(shared_valk
             limiter.done(permit, Observation())
 
     async def script(limiter: RedisLimiter) -> None:
+        passed = list[int]()
         async with anyio.create_task_group() as tasks:
             for number in range(50):
                 tasks.start_soon(call, limiter)
                 await anyio.sleep(0.0013 * number)
-            passed = list[int]()
             for number in range(30):
                 before = grants
                 limiter.done(await limiter.acquire(more, priority=2), Observation())

@@ -90,6 +90,7 @@ OF_THE_WHEEL = (
     "engine",
     "examples",
     "redis",
+    "redis_base/test_backend.py",
     "sqlite",
     "test_documentation.py",
     "test_examples.py",

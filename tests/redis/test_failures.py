@@ -47,8 +47,8 @@ def left_open() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def limiting(url: str) -> AsyncGenerator[RedisLimiter]:
-    limiter = RedisLimiter(url, prefix=f"{uuid.uuid4().hex}:", cold_start=False, timeout=0.2)
+async def limiting(url: str, timeout: float = 0.2) -> AsyncGenerator[RedisLimiter]:
+    limiter = RedisLimiter(url, prefix=f"{uuid.uuid4().hex}:", cold_start=False, timeout=timeout)
     await limiter.open()
     try:
         yield limiter
@@ -143,7 +143,7 @@ async def test_30_a_connection_that_swallows_everything_grants_nothing(
 
 async def test_31_answers_in_slices_are_understood(cutting_proxy: CuttingProxy) -> None:
     cutting_proxy.slice()
-    async with limiting(cutting_proxy.url) as limiter:
+    async with limiting(cutting_proxy.url, timeout=20) as limiter:  # so many pieces take their time
         await granted(limiter, RATE._replace(cost=5))
         await refused(limiter, RATE)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
@@ -43,11 +44,12 @@ class RedisQueueMachine(QueueMachine):
         super().teardown()
 
 
+@pytest.mark.timeout(300)
 def test_redis_queue_machine(valkey: Valkey) -> None:
     class Machine(RedisQueueMachine):
         server = valkey
 
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=50, stateful_step_count=40, deadline=None, phases=[Phase.generate]),
+        settings=settings(max_examples=30, stateful_step_count=40, deadline=None, phases=[Phase.generate]),
     )

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratesync.errors import (
     AnswerLost,
     CallTimeout,
     InvalidResponse,
+    NeedsReauth,
     NotSent,
+    PagingBroken,
     ProviderError,
     ResponseTooLarge,
     Throttled,
@@ -49,9 +53,16 @@ def test_an_error_without_words_is_named() -> None:
     assert outcome_for_error(CallTimeout()) == Unknown("CallTimeout")
 
 
+MORE: dict[type[ProviderError], dict[str, Any]] = {
+    NeedsReauth: {"code": "invalid_grant"},
+    PagingBroken: {"fault": "page", "page": 2},
+}
+"""What some errors are made with besides a message."""
+
+
 def test_no_error_of_the_tree_is_taken_for_done() -> None:
     def subclasses(kind: type[ProviderError]) -> set[type[ProviderError]]:
         return {kind}.union(*(subclasses(child) for child in kind.__subclasses__()))
 
-    outcomes = {outcome_for_error(kind("x")) for kind in subclasses(ProviderError)}
+    outcomes = {outcome_for_error(kind("x", **MORE.get(kind, {}))) for kind in subclasses(ProviderError)}
     assert {type(outcome) for outcome in outcomes} == {RetryLater, Rejected, Unknown}

@@ -88,5 +88,5 @@ def _base(base: View | None, name: str) -> Any:
 
 
 def _names(*views: View | None) -> Iterable[str]:
-    """Every field once, in an order that is the same each time."""
-    return dict.fromkeys(name for view in views if view is not None for name in view)
+    """Every field once, in an order that depends on nothing else."""
+    return sorted({name for view in views if view is not None for name in view})

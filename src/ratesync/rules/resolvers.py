@@ -47,10 +47,11 @@ def union() -> Resolve:
     """
 
     def resolve(conflict: FieldConflict) -> Resolution:
-        if not (isinstance(conflict.local, list) and isinstance(conflict.external, list)):
+        local, external = conflict.local, conflict.external
+        if not (isinstance(local, list) and isinstance(external, list)):
             return Defer("both values must be lists to be united")
-        items = list(cast("list[object]", conflict.external))
-        for item in cast("list[object]", conflict.local):
+        items = list(cast("list[object]", external))
+        for item in cast("list[object]", local):
             if not any(is_same(item, other) for other in items):
                 items.append(item)
         return SetValue(items)

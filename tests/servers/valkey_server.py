@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from attrs import define, field
 
@@ -37,6 +39,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return when the condition holds."""
+    give_up_at = time.monotonic() + START_TIMEOUT
+    while not condition():
+        assert time.monotonic() < give_up_at, "the server does not answer, or not so"
+        time.sleep(0.01)
+
+
+def _answer(file: BinaryIO) -> Any:
+    """Read one reply of the protocol, version 2."""
+    kind, rest = (line := file.readline().rstrip().decode())[:1], line[1:]
+    if kind == "$":
+        return None if rest == "-1" else file.read(int(rest) + 2)[:-2].decode()
+    if kind == "*":
+        return [_answer(file) for _ in range(int(rest))]
+    assert kind != "-", rest
+    return int(rest) if kind == ":" else rest
+
+
 @define
 class Valkey:
     """A running server."""
@@ -45,6 +66,11 @@ class Valkey:
     folder: Path
     port: int = field(factory=free_port)
     append_only: bool = False
+    options: tuple[str, ...] = ()
+    """More of the command line."""
+    password: str = ""
+    configuration: Path | None = None
+    """A file that the server may write to."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -52,15 +78,16 @@ class Valkey:
         """Where clients find it."""
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        command = [str(self.binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--save", "", "--appendonly", "yes" if self.append_only else "no", "--loglevel", "warning"]
+    def start(self, *, loads: bool = False) -> None:
+        """Start it, and wait until it answers; with `loads`, if only that it is loading its data."""
+        command = [str(self.binary), *(() if self.configuration is None else (str(self.configuration),))]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        if self.configuration is None:
+            command += ["--save", "", "--appendonly", "yes" if self.append_only else "no", "--loglevel", "warning"]
+        command += [*(("--requirepass", self.password) if self.password else ()), *self.options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        give_up_at = time.monotonic() + START_TIMEOUT
-        while self._ask("PING") != "+PONG":
-            assert time.monotonic() < give_up_at, "the server does not answer"
-            time.sleep(0.01)
+        answers = ("+PONG", "-LOADING") if loads else "+PONG"
+        wait_for(lambda: (self._ask("PING") or "").startswith(answers))
 
     def command(self, *words: str) -> str:
         """The first line of the answer to a command."""
@@ -68,14 +95,16 @@ class Valkey:
         assert answer is not None, "the server does not answer"
         return answer
 
+    def ask(self, *words: str) -> Any:
+        """The whole answer to a command: texts, numbers, lists of them."""
+        with self._connection() as connection:
+            packed = [b"$%d\r\n%s\r\n" % (len(word), word) for word in (word.encode() for word in words)]
+            connection.sendall(b"*%d\r\n" % len(packed) + b"".join(packed))
+            return _answer(connection.makefile("rb"))
+
     def info(self, section: str) -> dict[str, str]:
         """What INFO tells."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-            connection.sendall(f"INFO {section}\r\n".encode())
-            file = connection.makefile("rb")
-            length = int(file.readline()[1:])
-            lines = file.read(length).decode().splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        return dict(line.split(":", 1) for line in self.ask("INFO", section).splitlines() if ":" in line)
 
     def scripts_run(self) -> int:
         """How many scripts were run so far."""
@@ -85,15 +114,23 @@ class Valkey:
 
     def _ask(self, *words: str) -> str | None:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with self._connection() as connection:
                 connection.sendall((" ".join(words) + "\r\n").encode())
                 return connection.makefile("rb").readline().decode().strip()
         except OSError:
             return None
 
+    def _connection(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        if self.password:
+            connection.sendall(f"AUTH {self.password}\r\n".encode())
+            connection.makefile("rb", buffering=0).readline()
+        return connection
+
     def kill(self) -> None:
         """End it at once: what is not on the disk is lost."""
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait(STOP_TIMEOUT)
             self._process = None

@@ -38,6 +38,7 @@ class Call:
     """A request may be at the server at this moment."""
     is_unknown: bool = field(default=False, init=False)
     """An earlier attempt may have been carried out."""
+    _kind: type[ServerError] = field(default=ServerAway, init=False)
     problem: str = field(default="it has not answered yet", init=False)
 
     async def perform(self, links: Links, clock: Clock, random: Random) -> None:
@@ -75,9 +76,12 @@ class Call:
             if found.after is After.GIVE_UP:
                 self.error = self._refused(error, found)
                 return None
-            self.problem = described(error)
+            self.problem, self._kind = described(error), ServerAway if found.kind is ServerError else found.kind
             self.is_unknown = self.is_unknown or found.is_unknown
             return found
+        except BaseException:  # the server is closed; nobody will look at the answer
+            self.is_unknown = True
+            raise
         finally:
             self.is_under_way = False
 
@@ -85,7 +89,7 @@ class Call:
         """The error of a call that was not answered in time."""
         unknown = self.is_unknown or self.is_under_way
         what = "whether it was carried out is unknown" if unknown else "it was not carried out"
-        return ServerAway(f"{self.name}: Redis did not answer in time ({self.problem}); {what}.", is_unknown=unknown)
+        return self._kind(f"{self.name}: no success in time ({self.problem}); {what}.", is_unknown=unknown)
 
     def _refused(self, error: Exception, found: Meaning) -> ServerError:
         cause = error.cause if isinstance(error, LinkDown) else error

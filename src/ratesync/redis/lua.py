@@ -39,6 +39,20 @@ class Script:
         return cls.of(f"{folder}/{parts[-1]}", text, is_read=is_read)
 
 
+WITNESS = "redis.call('PUBLISH', 'ratesync', '')\n"
+"""Something that replicas are told even if the script finds that it has run before.
+
+WAIT counts who has all that this connection wrote. To a connection that wrote nothing it says at once that all have it,
+although what the first run wrote, on another connection, may not have arrived anywhere.
+"""
+
+
+@cache
+def witnessed(script: Script) -> Script:
+    """The script as it is to run where replicas are waited for."""
+    return Script.of(f"{script.name}, replicated", WITNESS + script.text)
+
+
 async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]) -> object:
     """Run a script once. Texts in the answer are bytes."""
     from coredis.exceptions import NoScriptError

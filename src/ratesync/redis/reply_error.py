@@ -42,6 +42,7 @@ _BY_TYPE = {
     "TryAgainError": "TRYAGAIN",
     "MovedError": "MOVED",
     "AskError": "ASK",
+    "ClusterError": "MOVED",
     "UnblockedError": "UNBLOCKED",
     "ReadOnlyError": "READONLY",
     "NoScriptError": "NOSCRIPT",
@@ -51,7 +52,7 @@ _BY_TYPE = {
     "AuthorizationError": "NOPERM",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
-"""The client takes the code off some errors and makes it a type."""
+"""The client takes the code off some errors and makes it a type. ClusterError: it was redirected again and again."""
 
 _FINAL: dict[str, tuple[type[ServerError], str]] = {
     "OOM": (ServerFull, "Redis is out of memory: raise maxmemory, or let the backlog shrink"),
@@ -93,7 +94,7 @@ def meaning(error: Exception) -> Meaning:
         return Meaning(After.RETRY, is_unknown=True, kind=NotReplicated, advice="look at the replicas")
     if _names(error, "ResponseError"):
         return Meaning(After.GIVE_UP)
-    sent = not any(text in str(error) for text in _SURELY_NOT_SENT)
+    sent = not _names(error, "RedisClusterError") and not any(text in str(error) for text in _SURELY_NOT_SENT)
     return Meaning(After.RECONNECT, is_unknown=sent)
 
 

@@ -14,7 +14,7 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from ratesync.clock import Clock, SystemClock, timeout_at
-from ratesync.errors import ForkedProcess, QueueError
+from ratesync.errors import ConfigurationError, ForkedProcess, QueueError
 from ratesync.model.work import Durability
 from ratesync.randomness import system_random
 from ratesync.redis.address import Address
@@ -23,11 +23,14 @@ from ratesync.redis.connect import Client, Connect, connector, lent
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
-from ratesync.redis.lua import Argument, Script, evaluate
+from ratesync.redis.lua import Argument, Script, evaluate, witnessed
 from ratesync.redis.startup import Greeting
 
 ATTEMPT = 3
 """Timeouts that one attempt may take at most: to connect, to be greeted, to be answered."""
+
+CONFIRMATION = 0.5
+"""The part of a timeout for which replicas are waited for."""
 
 FAREWELL = 2.0
 """Seconds at most until calls that are under way end when the server is closed."""
@@ -50,6 +53,11 @@ class RedisServer:
         patience: Seconds for which a call is tried again whose caller names no instant. Default 5.
         clock: Default: the machine's clock.
         random: For pauses between attempts.
+
+    With ``REPLICATED``, the user of an ACL needs the channel ``ratesync``, too.
+
+    Raises:
+        ConfigurationError: the prefix is empty or has braces.
     """
 
     def __init__(
@@ -64,6 +72,8 @@ class RedisServer:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
+        if not prefix or set("{}") & set(prefix):
+            raise ConfigurationError(f"the prefix {prefix!r}: must have a character, and no braces, which choose a slot")
         self.prefix = prefix
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
@@ -184,8 +194,8 @@ class RedisServer:
         async def ask(client: Client) -> object:
             if script.is_read or not self._replicas:
                 return await evaluate(client, script, keys, args)
-            with client.ensure_replication(self._replicas, round(self._timeout * 1000)):
-                return await evaluate(client, script, keys, args)
+            with client.ensure_replication(self._replicas, round(self._timeout * CONFIRMATION * 1000)):
+                return await evaluate(client, witnessed(script), keys, args)
 
         return await self.ask(script.name, ask, until=until)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
@@ -13,6 +13,10 @@ from ratesync.redis.connect import Client
 from ratesync.redis.durability import Settings, given, warnings_for
 from ratesync.redis.errors import NewerLayout
 from ratesync.redis.lua import Script, evaluate
+
+if TYPE_CHECKING:
+    import coredis
+    from typing_extensions import TypeIs
 
 LAYOUT = 1
 """The layout of the keys that this version writes and understands."""
@@ -85,13 +89,21 @@ async def settings_of(client: Client) -> Settings:
     from coredis.exceptions import ResponseError
 
     try:
-        with client.decoding(True):
-            return Settings.of(dict(await client.config_get(_CONFIG)))
+        if not _is_cluster(client):
+            return await _config(client)
+        (node, *_) = client.primaries  # all nodes of a cluster are taken to be set up alike
+        async with node:
+            return await _config(node)
     except ResponseError:  # managed servers forbid CONFIG, or do not know it
         return Settings()
 
 
-def _is_cluster(client: Client) -> bool:
+async def _config(client: coredis.Redis[Any]) -> Settings:
+    with client.decoding(True):
+        return Settings.of(dict(await client.config_get(_CONFIG)))
+
+
+def _is_cluster(client: Client) -> TypeIs[coredis.RedisCluster[Any]]:
     import coredis
 
     return isinstance(client, coredis.RedisCluster)

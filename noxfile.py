@@ -78,13 +78,27 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
+    # Tests run on both event loops. Traced, which takes twice the time, they run on one of them only.
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", "-m", "not simulation")
+    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", "-k", "not trio and not simulation")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--include=*/ratesync/rules/*", "--fail-under=100")
-    session.run("pytest", "-n2", "--dist=worksteal", "-m", "simulation")  # three times slower if it were traced
+    session.run("pytest", "-n2", "--dist=worksteal", "-k", "trio or simulation")
 
+
+OF_THE_WHEEL = (
+    "engine",
+    "examples",
+    "redis",
+    "redis_base/test_backend.py",
+    "sqlite",
+    "test_documentation.py",
+    "test_examples.py",
+    "test_public_api.py",
+)
+"""The tests that a wheel can fail while the checkout passes: those that need its data files, and the main ways through
+it. All the others ran against the same modules already."""
 
 IMPORT_ALL = """
 import importlib, pkgutil, ratesync
@@ -107,7 +121,8 @@ def wheel(session: nox.Session) -> None:
         copy = Path(elsewhere, "without-src")
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("src", ".*", "__pycache__"))
         with session.chdir(copy):
-            session.run("pytest", "-n2", "--dist=worksteal", "-m", "not slow and not simulation")
+            paths = [f"tests/{name}" for name in OF_THE_WHEEL]
+            session.run("pytest", "-n2", "--dist=worksteal", "-m", "not slow and not simulation", *paths)
 
 
 @nox.session

@@ -47,15 +47,18 @@ IMPORTERS = {
     "aiohttp": {"http"},
     "aiolimiter": {"memory"},
     "coredis": {"redis"},
+    "cryptography": {"http"},
+    "httpcore": {"http"},
     "httpx": {"http", "providers"},
     "httpx_aiohttp": {"http"},
     "hypothesis": {"testing"},
+    "jwt": {"http"},
     "pytest": {"testing"},
     "trio": {"redis", "testing"},
 }
 """Packages that cost much to import or may not be installed, and the parts that may import them."""
 
-OPTIONAL = {"aiohttp", "aiolimiter", "coredis", "httpx_aiohttp"}
+OPTIONAL = {"aiohttp", "aiolimiter", "coredis", "cryptography", "httpx_aiohttp", "jwt"}
 """Of those: imported inside the function that needs them, so that nobody else pays."""
 
 NO_PLACE_IN_RULES = {

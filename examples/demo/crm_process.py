@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
@@ -27,6 +27,9 @@ from .crm_store import Application, Fields, JsonValue
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADMIN_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
+MOST_IDLE = 600.0
+"""Seconds without a request after which a server that nobody waits for ends."""
+SERVER = (sys.executable, "-m", "examples.demo.crm_server")
 
 
 @frozen(kw_only=True)
@@ -53,6 +56,23 @@ class CrmProcess:
     url: str
     options: CrmOptions
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it answers, as the server of these accounts."""
+        try:
+            with httpx.Client(base_url=self.url, timeout=ADMIN_TIMEOUT, trust_env=False) as admin:
+                return _json(admin, "/_admin/statistics").keys() == {account.name for account in self.options.accounts}
+        except (httpx.HTTPError, ValueError):
+            return False
+
+    def stop(self) -> None:
+        """End it, if it is still there."""
+        with (
+            suppress(httpx.HTTPError),
+            httpx.Client(base_url=self.url, timeout=ADMIN_TIMEOUT, trust_env=False) as admin,
+        ):
+            admin.post("/_admin/stop")
+
     def report(self) -> dict[str, AccountReport]:
         """The report of every account, by its name."""
         with httpx.Client(base_url=self.url, timeout=ADMIN_TIMEOUT, trust_env=False) as admin:
@@ -63,13 +83,28 @@ class CrmProcess:
             }
 
 
+def start_crm(options: CrmOptions) -> CrmProcess:
+    """Start the server on a free port, to live on when this process ends; without requests it ends after a while.
+
+    Raises `RuntimeError` when the server ends before it listens.
+    """
+    command = [*SERVER, "--stop-when-idle", str(MOST_IDLE), "--options", options.to_json()]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with cast("IO[str]", process.stdout) as output:
+        crm = CrmProcess(f"http://127.0.0.1:{_announced_port(output)}", options)
+    process.returncode = 0  # it is left to itself, which Python would warn of
+    return crm
+
+
 @contextmanager
 def running_crm(options: CrmOptions) -> Generator[CrmProcess]:
     """Start the server on a free port of 127.0.0.1 and stop it at the end. Its complaints go to standard error.
 
     Raises `RuntimeError` when the server ends before it listens.
     """
-    command = [sys.executable, "-m", "examples.demo.crm_server", "--stop-on-eof", "--options", options.to_json()]
+    command = [*SERVER, "--stop-on-eof", "--options", options.to_json()]
     process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield CrmProcess(f"http://127.0.0.1:{_announced_port(process.stdout)}", options)

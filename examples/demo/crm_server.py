@@ -25,6 +25,7 @@ Operator's side, unlimited:
     GET /_admin/accounts/{account}/applications    NDJSON, oldest first: resource, record_id, action, version, key,
                                                    answered
     GET /_admin/accounts/{account}/arrivals        JSON: seconds at which each accepted request arrived
+    POST /_admin/stop                              ends the server
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ from .crm_quota import retry_after_header
 from .crm_requests import BadRequest, batch_writes, collection_write, record_write
 from .crm_store import Answer, JsonValue
 
+ANSWERED_AFTER = 0.2
+"""Seconds after which the answer to a wish to stop has surely gone out."""
+
 Respond = Callable[[Request, AccountDesk], Awaitable[Answer]]
 
 
@@ -63,6 +67,8 @@ class Crm:
         self._clock = clock
         self._mishaps = Mishaps(options)
         self._desks = {account.name: AccountDesk(account, options, self._mishaps) for account in options.accounts}
+        self.heard_at = clock()
+        """When the last request came."""
         self._names = {f"Bearer {account.token}": account.name for account in options.accounts}
 
     def application(self) -> Starlette:
@@ -80,6 +86,7 @@ class Crm:
                 Route("/_admin/accounts/{account}/records", self._records),
                 Route("/_admin/accounts/{account}/applications", self._applications),
                 Route("/_admin/accounts/{account}/arrivals", self._arrivals),
+                Route("/_admin/stop", self._stop, methods=["POST"]),
             ]
         )
 
@@ -87,7 +94,7 @@ class Crm:
         """Wrap an endpoint in what holds for all customers: the token, the quota on arrival, the latency."""
 
         async def endpoint(request: Request) -> Response:
-            arrived_at = self._clock()
+            arrived_at = self.heard_at = self._clock()
             name = self._names.get(request.headers.get("authorization", ""))
             if name is None:
                 return _response(Answer(status=401, error="invalid_token"))
@@ -135,6 +142,7 @@ class Crm:
         return desk.write_many(writes, request.headers.get("idempotency-key"), _fingerprint(request, body))
 
     async def _statistics(self, request: Request) -> Response:
+        self.heard_at = self._clock()
         return JSONResponse({name: desk.statistics() for name, desk in self._desks.items()})
 
     async def _records(self, request: Request) -> Response:
@@ -149,6 +157,10 @@ class Crm:
 
     async def _arrivals(self, request: Request) -> Response:
         return JSONResponse(list(self._asked(request).accepted_at))
+
+    async def _stop(self, request: Request) -> Response:
+        threading.Timer(ANSWERED_AFTER, os._exit, (0,)).start()
+        return JSONResponse({})
 
     def _asked(self, request: Request) -> AccountDesk:
         return self._desks[request.path_params["account"]]
@@ -188,20 +200,31 @@ def _stop_on_eof() -> None:
     os._exit(0)
 
 
+def _stop_when_idle(crm: Crm, seconds: float) -> None:
+    """End this process when nobody has asked anything for so long."""
+    while time.monotonic() < crm.heard_at + seconds:
+        time.sleep(1.0)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve on 127.0.0.1 until stopped."""
     parser = argparse.ArgumentParser(description="A strict CRM to sync to.")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free port")
     parser.add_argument("--options", help="CrmOptions as JSON; default: four demo accounts")
     parser.add_argument("--stop-on-eof", action="store_true", help="stop when standard input closes")
+    parser.add_argument("--stop-when-idle", type=float, metavar="SECONDS", help="stop when nobody asked for so long")
     arguments = parser.parse_args()
     options = CrmOptions.from_json(arguments.options) if arguments.options else CrmOptions(accounts=DEMO_ACCOUNTS)
     listener = socket.create_server(("127.0.0.1", arguments.port), backlog=2048)
     if arguments.stop_on_eof:
         threading.Thread(target=_stop_on_eof, daemon=True).start()
+    crm = Crm(options)
+    if arguments.stop_when_idle is not None:
+        threading.Thread(target=_stop_when_idle, args=(crm, arguments.stop_when_idle), daemon=True).start()
     print(f"PORT {listener.getsockname()[1]}", flush=True)
     config = uvicorn.Config(
-        Crm(options).application(), access_log=False, log_level="warning", lifespan="off", timeout_keep_alive=75
+        crm.application(), access_log=False, log_level="warning", lifespan="off", timeout_keep_alive=75
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -41,6 +41,19 @@ class PlannedOperation(NamedTuple):
     version: int
     fields: Fields
 
+    @property
+    def place(self) -> OperationPlace:
+        """What tells it from all others."""
+        return OperationPlace(self.connection, self.record_id, self.version)
+
+
+class OperationPlace(NamedTuple):
+    """What tells one planned operation from all others."""
+
+    connection: str
+    record_id: str
+    version: int
+
 
 def plan(*, records: int, shares: Mapping[str, float], seed: int) -> list[PlannedOperation]:
     """Operations on `records` cities, spread over connections by their shares.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from ratesync import Lane
 from ratesync.model.event import CallFinished, Event, Settled
@@ -12,10 +13,10 @@ from .progress import ConnectionProgress, QuotaProgress
 
 
 class Tally:
-    """An observer that adds up, connection by connection."""
+    """An observer that adds up, connection by connection, to what was `done` before."""
 
-    def __init__(self) -> None:
-        self.done: Counter[Lane] = Counter()
+    def __init__(self, done: Mapping[Lane, int]) -> None:
+        self.done = Counter(done)
         self.retries: Counter[Lane] = Counter()
         self.refused: Counter[Lane] = Counter()
         self.dead = 0

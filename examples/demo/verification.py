@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
 from .crm_options import CrmAccount
 from .crm_process import AccountReport
 from .crm_store import Application, Fields, JsonValue
-from .dataset import RESOURCE, PlannedOperation, expected_state
+from .dataset import RESOURCE, OperationPlace, PlannedOperation, expected_state
 from .quota_use import QuotaUse, quota_share
 from .write_order import Step, WriteOrder
 
@@ -66,8 +66,9 @@ class Verification:
 
     Six lists must be empty. `lost` records should be on the server and are not; `unexpected` ones are and should not;
     `differing` fields have other values. `duplicated`, `out_of_order` and `unplanned` are applied writes: see
-    `write_order`. Two things are allowed, and told: `re_applied`, the price of a 500 that hid a success, and `folded`,
-    planned operations that were not applied themselves because a later one included or undid them.
+    `write_order`. Three things are allowed, and told: `re_applied`, the price of a 500 that hid a success; `repeated`,
+    what was under way when the client was killed; and `folded`, planned operations that were not applied themselves
+    because a later one included or undid them.
     """
 
     operations: int
@@ -79,6 +80,7 @@ class Verification:
     out_of_order: tuple[Step, ...]
     unplanned: tuple[Step, ...]
     re_applied: tuple[Step, ...]
+    repeated: tuple[Step, ...]
     folded: int
     accounts: tuple[AccountVerification, ...]
 
@@ -106,6 +108,7 @@ class Verification:
             yield f"{name}: {len(found):,}"
             yield from (f"    {case}" for case in found[:SHOWN])
         yield f"applied again after a 500 that hid the success: {len(self.re_applied):,}"
+        yield f"applied again as the client was killed before it knew of the success: {len(self.repeated):,}"
         yield f"folded into later operations: {self.folded:,}"
         for account in self.accounts:
             quotas = ", ".join(use.label for use in account.quota)
@@ -116,9 +119,16 @@ class Verification:
 
 
 def verify(
-    operations: Sequence[PlannedOperation], reports: Mapping[str, AccountReport], accounts: Sequence[CrmAccount]
+    operations: Sequence[PlannedOperation],
+    reports: Mapping[str, AccountReport],
+    accounts: Sequence[CrmAccount],
+    in_doubt: Collection[OperationPlace] = (),
 ) -> Verification:
-    """Compare the server's reports, by account, with the plan, whose connections bear the names of the accounts."""
+    """Compare the server's reports, by account, with the plan, whose connections bear the names of the accounts.
+
+    `in_doubt` were under way when the client was killed, so it may not know that they were applied: they may be
+    applied once more.
+    """
     expected = expected_state(operations)
     records = _RecordComparison()
     order = WriteOrder()
@@ -130,18 +140,29 @@ def verify(
             order.follow(account.name, record_id, applied, planned.get((account.name, record_id), {}))
     if expected:
         raise ValueError(f"the plan names connections that are no accounts: {', '.join(expected)}")
+    duplicated, repeated = _by_doubt(order.duplicated, in_doubt)
     return Verification(
         operations=len(operations),
         records=records.compared,
         lost=tuple(records.lost),
         unexpected=tuple(records.unexpected),
         differing=tuple(records.differing),
-        duplicated=tuple(order.duplicated),
+        duplicated=duplicated,
         out_of_order=tuple(order.out_of_order),
         unplanned=tuple(order.unplanned),
         re_applied=tuple(order.re_applied),
+        repeated=repeated,
         folded=len(operations) - order.applied_versions,
         accounts=tuple(_account(account, reports[account.name]) for account in accounts),
+    )
+
+
+def _by_doubt(steps: Sequence[Step], in_doubt: Collection[OperationPlace]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Writes that were applied twice: those that should not have been, and those that were in doubt."""
+    doubtful = [OperationPlace(step.connection, step.record_id, step.version or 0) in in_doubt for step in steps]
+    return (
+        tuple(step for step, is_doubtful in zip(steps, doubtful, strict=True) if not is_doubtful),
+        tuple(step for step, is_doubtful in zip(steps, doubtful, strict=True) if is_doubtful),
     )
 
 

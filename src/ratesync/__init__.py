@@ -28,6 +28,7 @@ from ratesync.model.quota import (
     Rate,
 )
 from ratesync.model.record import Record
+from ratesync.model.secret import Secret
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, Durability, QueueStats
@@ -89,6 +90,7 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "Role",
+    "Secret",
     "Selector",
     "Settings",
     "StateStore",

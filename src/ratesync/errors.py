@@ -23,17 +23,21 @@
     ├── LimiterError
     │   ├── CostAboveLimit           the cost can never be granted
     │   └── PermitTimeout            the permit cannot be had before the deadline (also a TimeoutError)
+    ├── WebhookRefused               a delivery is not from the provider, too old, or came before
     ├── StateConflict                a compare-and-set write met a newer revision
     └── ProviderError                one way for a call to a provider to fail
         ├── NotSent                  the request surely did not reach the provider
-        │   └── Untrusted            who answered could not prove to be the provider
+        │   ├── Untrusted            who answered could not prove to be the provider
+        │   └── BlockedAddress       the host's address is one that must not be called
         ├── AnswerLost               sent, but no answer came: applied or not is unknown
         │   └── CallTimeout          our own total deadline passed
         ├── Throttled                the provider asks to slow down
         ├── Unavailable              the provider cannot serve now (503)
         ├── Unauthorised             the credentials were refused
+        │   └── NeedsReauth              no new token can be had: somebody must give consent again
         ├── InvalidResponse          the answer could not be understood
-        │   └── ResponseTooLarge     the answer is larger than allowed
+        │   ├── ResponseTooLarge     the answer is larger than allowed
+        │   └── PagingBroken         the pages of a listing do not lead to its end
         └── UnsafeRedirect           the provider redirected to another origin
 """
 
@@ -164,6 +168,18 @@ class StateConflict(RateSyncError):
         self.key = key
 
 
+class WebhookRefused(RateSyncError):
+    """A delivery to a webhook must not be acted on. Answer 401, or 200 for ``"replayed"``, and nothing more.
+
+    ``fault`` is ``"headers"`` (missing or malformed), ``"signature"``, ``"timestamp"`` (too old, or of the future),
+    ``"replayed"`` or ``"body"`` (too large, or not strict JSON). The message shows nothing of the delivery.
+    """
+
+    def __init__(self, message: str, *, fault: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 class ProviderError(RateSyncError):
     """One way for a call to a provider to fail. Adapters raise its subclasses; the engine turns them into outcomes."""
 
@@ -178,6 +194,10 @@ class Untrusted(NotSent):
     Its certificate has expired, is another host's or of an authority unknown here, or the TLS handshake broke. Trying
     again at once does not help: the connection is left alone for ``RetryPolicy.untrusted_delay`` seconds.
     """
+
+
+class BlockedAddress(NotSent):
+    """The host has no address that may be called: it leads into the host's own network, or nowhere public."""
 
 
 class AnswerLost(ProviderError):
@@ -211,12 +231,39 @@ class Unauthorised(ProviderError):
     """The provider refused the credentials. The connection is paused until the host renews them and resumes it."""
 
 
+class NeedsReauth(Unauthorised):
+    """The provider gives no new token: the refresh token was used, revoked or has run out, or the client is refused.
+
+    ``code`` is the token endpoint's word for it, such as ``invalid_grant``. Nothing is lost: the connection's
+    operations wait until somebody has authorised it again, the new tokens are stored, and it is resumed.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class InvalidResponse(ProviderError):
     """The provider's answer could not be understood (not JSON, not UTF-8, not what its status promises)."""
 
 
 class ResponseTooLarge(InvalidResponse):
     """The provider's answer is larger than allowed, on the wire or decoded."""
+
+
+class PagingBroken(InvalidResponse):
+    """The pages of a listing do not lead to its end, or not past all of its records.
+
+    ``fault`` says how: ``"position"`` a page names a position that was asked for before; ``"page"`` a page came twice;
+    ``"endless"`` there are more pages than allowed; ``"shifted"`` records moved between two pages, so one may have been
+    skipped: list anew; ``"key"`` the key is not unique, so the records that share one would be skipped; ``"short"`` the
+    listing ended before the count that it named. ``page`` is the page's number, counted from 1.
+    """
+
+    def __init__(self, message: str, *, fault: str, page: int) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.page = page
 
 
 class UnsafeRedirect(ProviderError):

@@ -11,7 +11,7 @@ from tests.servers.kinto_server import Kinto
 
 pytestmark = pytest.mark.anyio
 
-RECORDS = 120
+RECORDS = 60
 NAMES = ["Ada Löwelace", "Grace Hopper", "Шамиль", "山田太郎", "👩🏽‍🔬 Zoë", "مريم", "Ångström", "Ṣọlá"]
 
 

@@ -1,34 +1,44 @@
+"""The conformance suite against a real server: all of it in virtual time, and some of it in real time."""
+
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from typing_extensions import override
 
-from ratesync.clock import Clock, SystemClock
+from ratesync.clock import Clock
 from ratesync.redis import RedisLimiter
 from ratesync.testing.limiter_suite import LimiterSuite
+from ratesync.testing.virtual_time import VirtualClock, virtual_backend_options
+from tests.redis.virtual_server import VirtualServer, workers
 from tests.servers.valkey_server import Valkey
 
 
-@pytest.mark.slow
-class TestRedisLimiter(LimiterSuite):
-    """The conformance suite, against a real server and in real time."""
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    return virtual_backend_options(request.param)
 
-    second = 0.2
-    late = 0.2
-    moment = 0.012
-    slack = 0.001
+
+class TestRedisLimiter(LimiterSuite):
+    """Time is injected on both sides: see `tests.redis.virtual_server`."""
+
+    late = 0.02
+    moment = 0.05
+    slack = 1e-5
 
     @override
     @pytest.fixture
     def clock(self) -> Clock:
-        return SystemClock()
+        return VirtualClock()
 
     @pytest.fixture
-    async def limiter(self, shared_valkey: Valkey, clock: Clock) -> AsyncIterator[RedisLimiter]:
-        limiter = RedisLimiter(shared_valkey.url, prefix=f"{uuid.uuid4().hex}:", cold_start=False, clock=clock)
-        await limiter.open()
-        yield limiter
-        await limiter.close()
+    def server(self, shared_valkey: Valkey, clock: Clock) -> Iterator[VirtualServer]:
+        server = VirtualServer(shared_valkey.port, clock)
+        yield server
+        server.close()
+
+    @pytest.fixture
+    async def limiter(self, server: VirtualServer) -> AsyncIterator[RedisLimiter]:
+        async with workers(server) as (limiter,):
+            yield limiter

@@ -26,9 +26,10 @@ from ratesync.redis.errors import (
 from ratesync.redis.lua import Script
 from ratesync.redis.server import RedisServer
 from ratesync.redis.startup import LAYOUT
-from tests.servers.valkey_server import Valkey, free_port
+from tests.redis_base.conftest import LEFT_OPEN
+from tests.servers.valkey_server import Valkey, free_port, wait_for
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, LEFT_OPEN]
 
 ECHO = Script.of("echo", "return {KEYS[1], ARGV[1], ARGV[2]}")
 COUNT_UP = Script.of("count up", "return redis.call('INCR', KEYS[1])")
@@ -96,12 +97,12 @@ async def test_19_a_server_that_comes_late_is_waited_for(valkey: Valkey) -> None
 
 
 async def test_22_a_script_that_was_forgotten_is_sent_again(server: RedisServer, shared_valkey: Valkey) -> None:
-    assert await server.run(COUNT_UP, ["forgotten"], []) == 1
+    assert await server.run(COUNT_UP, [f"{server.prefix}forgotten"], []) == 1
     shared_valkey.ask("SCRIPT", "FLUSH")
     before = shared_valkey.scripts_run()
-    assert await server.run(COUNT_UP, ["forgotten"], []) == 2
+    assert await server.run(COUNT_UP, [f"{server.prefix}forgotten"], []) == 2
     assert shared_valkey.scripts_run() - before == 2
-    assert await server.run(COUNT_UP, ["forgotten"], []) == 3
+    assert await server.run(COUNT_UP, [f"{server.prefix}forgotten"], []) == 3
     assert shared_valkey.scripts_run() - before == 3
 
 
@@ -142,9 +143,7 @@ async def test_27_a_server_that_cannot_save_is_told(broken: RedisServer, valkey:
     valkey.ask("CONFIG", "SET", "save", "3600 1")
     valkey.folder.joinpath("dump.rdb").mkdir()
     valkey.ask("BGSAVE")
-    with anyio.fail_after(10):
-        while valkey.info("persistence")["rdb_last_bgsave_status"] == "ok":
-            await anyio.sleep(0.01)
+    wait_for(lambda: valkey.info("persistence")["rdb_last_bgsave_status"] != "ok")
     with pytest.raises(ServerReadsOnly, match="MISCONF") as error:
         await broken.run(SET, ["k"], ["v"])
     assert not error.value.is_unknown
@@ -236,7 +235,7 @@ async def test_a_newer_layout_refuses_this_version(shared_valkey: Valkey) -> Non
 
 async def test_39_a_script_that_fails_is_told_and_not_repeated(server: RedisServer, shared_valkey: Valkey) -> None:
     before = shared_valkey.scripts_run()
-    with pytest.raises(ServerError, match="ERR"):
+    with pytest.raises(ServerError, match="refused"):
         await server.run(Script.of("broken", "error('boom')"), [], [])
     assert shared_valkey.scripts_run() - before <= 2, "its name, then its text"
 
@@ -247,7 +246,7 @@ async def test_40_cancelled_callers_mix_up_no_answers(server: RedisServer) -> No
 
     async def ask(number: int) -> None:
         nonlocal wrong, cancelled, answered
-        with anyio.move_on_after(random.uniform(0, 0.02)) as scope:
+        with anyio.move_on_after(random.choice((random.uniform(0, 0.02), 30.0))) as scope:
             answer = await server.run(ECHO, [f"{number}"], ["a", "b"])
             answered += 1
             wrong += answer[0] != b"%d" % number

@@ -1,7 +1,7 @@
 """A real Kinto: software of others, with real ETags, conditions and validation, as a provider to sync with.
 
 It runs as a process of its own (nothing of it is imported here), keeps everything in memory, takes a free port of
-127.0.0.1 and starts in about a second. Its batch endpoint takes 25 requests, and each answer carries `Backoff: 3`.
+127.0.0.1 and starts in about a second. Its batch endpoint takes 25 requests, and each answer carries `Backoff: 1`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ kinto.includes = kinto.plugins.accounts kinto.plugins.history
 kinto.account_create_principals = system.Everyone
 kinto.bucket_create_principals = system.Authenticated
 kinto.batch_max_requests = {BATCH_LIMIT}
-kinto.backoff = 3
+kinto.backoff = 1
 kinto.paginate_by = 1000
 kinto.experimental_collection_schema_validation = true
 

@@ -18,7 +18,7 @@ def test_kinto_creates_once_checks_conditions_and_validates(kinto: Kinto) -> Non
     statuses = [answer.status_code for answer in (created, again, updated, stale, invalid)]
     assert statuses == [201, 412, 200, 412, 400]
     assert stale.json()["details"]["existing"]["name"] == "Ада"
-    assert updated.headers["backoff"] == "3"
+    assert updated.headers["backoff"] == "1"
 
 
 def test_kinto_limits_a_batch_and_answers_it_part_by_part(kinto: Kinto) -> None:

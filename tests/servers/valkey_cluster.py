@@ -38,8 +38,9 @@ class ValkeyCluster:
         for number in range(NODES):
             place = folder / f"node{number}"
             place.mkdir()
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-            options += ("--cluster-require-full-coverage", "no", "--cluster-port", str(free_port()))
+            options: tuple[str, ...] = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            options += ("--cluster-require-full-coverage", "no", "--appendfsync", "always")
+            options += ("--cluster-port", str(free_port()))
             nodes.append(Valkey(binary, place, append_only=True, options=options))
             nodes[-1].start()
         cluster = cls(nodes)
@@ -55,7 +56,7 @@ class ValkeyCluster:
     @staticmethod
     def _knows_all(node: Valkey) -> bool:
         told = dict(line.split(":") for line in node.ask("CLUSTER", "INFO").split())
-        return told["cluster_state"] == "ok" and told["cluster_slots_ok"] == str(SLOTS)
+        return bool(told["cluster_state"] == "ok" and told["cluster_slots_ok"] == str(SLOTS))
 
     def owner(self, key: str) -> Valkey:
         """The node with the slot of a key."""

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import anyio
@@ -16,6 +14,7 @@ from ratesync.sqlite.connection import check_library
 from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileFull, NewerLayout, SqliteTooOld
 from ratesync.sqlite.file import SqliteFile
 from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
+from tests.sqlite.processes import FORKED, HOLDER, WORKER, said, start, tell
 
 pytestmark = pytest.mark.anyio
 
@@ -33,25 +32,6 @@ async def main():
 
 anyio.run(main)
 """
-WORKER = """
-import sys, anyio
-from ratesync.sqlite import SqliteQueue
-from ratesync.testing.queue_actions import complete, names, take
-
-async def main():
-    queue = SqliteQueue(sys.argv[1])
-    await queue.open()
-    while taken := await take(queue, sys.argv[2], calls=1, size=5):
-        print(names(taken), flush=True)
-        await complete(queue, taken, sys.argv[2])
-    await queue.close()
-
-anyio.run(main)
-"""
-
-
-def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, text=True)
 
 
 async def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
@@ -106,6 +86,9 @@ async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 
 async def test_a_newer_layout_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "sync.db"
+    queue = SqliteQueue(path)
+    await queue.open()
+    await queue.close()
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
@@ -147,6 +130,41 @@ async def test_a_file_that_stays_locked_is_reported(tmp_path: Path, monkeypatch:
     await queue.close()
 
 
+async def test_closing_a_locked_file_lets_others_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratesync.sqlite.writer.BUSY_TRIES", 1)
+    queue = SqliteQueue(tmp_path / "sync.db")
+    await queue.open()
+    turns = before = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await anyio.sleep(0.01)
+            turns += 1
+
+    async def too_late() -> None:
+        with pytest.raises(FileBusy):
+            await submit(queue, item("a"))
+
+    with start(HOLDER, str(tmp_path / "sync.db")) as holder:
+        assert said(holder) == "locked\n"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(turn)
+            tasks.start_soon(too_late)
+            await anyio.sleep(0.1)
+            before = turns
+            await queue.close()
+            tasks.cancel_scope.cancel()
+        tell(holder)
+    assert turns > before + 10
+
+
+async def test_a_forked_process_is_told_to_open_a_file_of_its_own(tmp_path: Path) -> None:
+    with start(FORKED, str(tmp_path / "sync.db")) as process:
+        assert "After a fork, open a file of your own" in said(process)
+        assert process.wait(20) == 0
+
+
 async def test_it_must_be_open(tmp_path: Path) -> None:
     with pytest.raises(QueueError, match="not open"):
         await SqliteQueue(tmp_path / "sync.db").get(["a"])
@@ -160,3 +178,18 @@ def test_an_old_library_is_refused() -> None:
 def test_a_file_cannot_replicate(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="replicated"):
         SqliteQueue(tmp_path / "sync.db", durability=Durability.REPLICATED)
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [(Durability.FSYNC, 2), (Durability.FSYNC_1S, 1)])
+async def test_it_gives_the_durability_that_it_names(tmp_path: Path, durability: Durability, synchronous: int) -> None:
+    file = SqliteFile(tmp_path / "sync.db", durability=durability, clock=None)
+    queue = SqliteQueue(file)
+    await queue.open()
+    asked = await file.ask(lambda transaction: transaction.db.execute("PRAGMA synchronous").fetchone())
+    await queue.close()
+    assert queue.durability is durability
+    assert asked == (synchronous,)
+
+
+def test_what_is_accepted_is_on_disk_by_default(tmp_path: Path) -> None:
+    assert SqliteQueue(tmp_path / "sync.db").durability is Durability.FSYNC

@@ -26,7 +26,16 @@ from ratesync.model.quota import Quota, QuotaState
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, QueueStats
-from ratesync.protocols import Charges, Limiter, Observer, ProviderClient, QueueBackend, StateStore, Transformer
+from ratesync.protocols import (
+    Charges,
+    ChecksFields,
+    Limiter,
+    Observer,
+    ProviderClient,
+    QueueBackend,
+    StateStore,
+    Transformer,
+)
 from ratesync.randomness import system_random
 
 
@@ -62,7 +71,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :param providers: adapters, one for each provider that operations may name.
         :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself.
         :param quotas: by provider name, or by (provider, connection) for a single connection.
-        :param transformers: by (provider, resource); without one, fields go out as they are.
+        :param transformers: by (provider, resource); without one, fields go out as they are. A
+            :class:`ratesync.mapping.Mapping` checks fields at submit too.
         :param observers: callables that are told every event.
         :param role: ``full`` (default), ``submit`` or ``work``.
         :param settings: everything with a number; see :class:`~ratesync.Settings`.
@@ -90,8 +100,15 @@ class SyncEngine(AsyncContextManagerMixin):
         charges = {name: provider for name, provider in self._providers.items() if isinstance(provider, Charges)}
         self._quotas = QuotaTable(declared, self._capabilities, charges)
         self._tickets = TicketDesk(self._parts.queue, self._clock)
+        checks = {key: each for key, each in self._transformers.items() if isinstance(each, ChecksFields)}
         self._intake = Intake(
-            self._parts.queue, self._capabilities, self._settings.limits, self._clock, self._random, self._notify
+            self._parts.queue,
+            self._capabilities,
+            self._settings.limits,
+            self._clock,
+            self._random,
+            self._notify,
+            checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
         self._running = False

@@ -11,19 +11,23 @@ from attrs import frozen
 from ratesync.clock import Clock
 from ratesync.codec import encode_operation
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import InvalidPayload
 from ratesync.model.batch import Capabilities
 from ratesync.model.event import Submitted
 from ratesync.model.lane import Lane
-from ratesync.model.operation import Operation
+from ratesync.model.operation import Kind, Operation
 from ratesync.model.policy import PayloadLimits
 from ratesync.model.work import Enqueued, Item
-from ratesync.protocols import QueueBackend
+from ratesync.protocols import ChecksFields, QueueBackend
 from ratesync.randomness import operation_id
 from ratesync.rules.admissible import check_operation
 
 _TURN = 500
 """Operations prepared before others get a turn on the event loop."""
+
+
+_WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
 
 
 @frozen
@@ -36,6 +40,7 @@ class Intake:
     clock: Clock
     random: random.Random
     notify: Notifier
+    checks: Mapping[TransformerKey, ChecksFields]
 
     async def submit(self, operations: Sequence[Operation], *, wait: float | None) -> Sequence[Enqueued]:
         """Enqueue all operations or none."""
@@ -52,6 +57,10 @@ class Intake:
 
     def _item(self, operation: Operation, path: str) -> Item:
         check_operation(operation, self.capabilities, self.limits, path)
+        if self.checks and operation.kind in _WRITES:
+            check = self.checks.get((operation.provider, operation.resource))
+            if check is not None:
+                check.check_at_submit(operation.fields, operation.kind, f"{path}.fields")
         body = encode_operation(operation, path=path)
         if len(body) > self.limits.max_bytes:
             raise InvalidPayload(

@@ -12,6 +12,7 @@ import httpx
 from typing_extensions import override
 
 from ratesync.errors import CallTimeout, ConfigurationError, NotSent, RateSyncError, UnsafeRedirect
+from ratesync.http.auth_flow import authenticated
 from ratesync.http.body import CLOSE_TIMEOUT, read_body
 from ratesync.http.exchange import (
     ClientExchange,
@@ -23,6 +24,7 @@ from ratesync.http.exchange import (
     timeouts,
 )
 from ratesync.http.failure import call_failure
+from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import Headers, checked_headers
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
@@ -58,14 +60,20 @@ class HttpCaller:
     use the host's ``httpx.AsyncClient`` or httpx2's (it is never closed here; its headers, authentication and event
     hooks apply, its cookies, redirects and timeouts do not).
 
+    ``auth`` is one of :mod:`ratesync.http`'s objects or any other of httpx's kind. It is asked anew for each redirect
+    followed, sees the origin's requests only, and what it adds is masked in reasons (:func:`read_outcome`).
+
     httpx logs the full URL of every request made over a client at level INFO (logger ``httpx``). Calls over a transport
     are not logged. Either way credentials belong into headers, not into ``params``.
 
     :param base_url: where paths begin, as in ``https://api.example.com/v1``. Default: the client's.
     :param headers: sent with every request; httpx's and ours come behind them.
-    :param timeout: seconds for a whole call. Default 30.
+    :param auth: authenticates every request. Default None.
+    :param timeout: seconds for a whole call, renewing a token included. Default 30.
     :param max_response_bytes: default 10 MiB.
     :param max_connections: of the transport that is made here. Default 10.
+    :param guard: says which addresses that transport may call: for base URLs that users of the host configure. Default:
+        all. (:func:`fast_transport` takes one, too.)
     :raises ConfigurationError: the URL, a header or a bound cannot be used.
     """
 
@@ -76,10 +84,14 @@ class HttpCaller:
         client: HttpClient[RequestT] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         headers: Mapping[str, str] | None = None,
+        auth: httpx.Auth | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
         max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        guard: AddressGuard | None = None,
     ) -> None:
+        if guard is not None and (client is not None or transport is not None):
+            raise ConfigurationError("a guard works in the caller's own transport: leave client and transport out")
         if client is not None and transport is not None:
             raise ConfigurationError("give a client or a transport, not both")
         if not 0 < timeout < math.inf:
@@ -91,13 +103,14 @@ class HttpCaller:
         self.origin = Origin.of(base_url)
         self._timeout = timeout
         self._limit = max_response_bytes
+        self._auth = auth
         self._headers = {"accept": "application/json", "accept-encoding": "identity", **checked_headers(headers or {})}
         self._exchange: Exchange
         if client is not None:
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", "ratesync")
-            self._exchange = TransportExchange(transport or _own_transport(max_connections), timeouts(timeout))
+            self._exchange = TransportExchange(transport or _own_transport(max_connections, guard), timeouts(timeout))
 
     async def send(
         self,
@@ -108,6 +121,7 @@ class HttpCaller:
         json: Any = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        auth: httpx.Auth | None = None,
     ) -> Response:
         """Make one call and read the whole answer, whatever its status.
 
@@ -115,6 +129,7 @@ class HttpCaller:
         :param params: added to the query, encoded here.
         :param json: sent as JSON unless None. :param content: bytes to send as they are, instead.
         :param headers: for this call; they win over the caller's own.
+        :param auth: authenticates this call, in place of the caller's own.
         :raises NotSent: the request surely did not reach the provider.
         :raises Untrusted: nor did it find one that could prove to be the provider: TLS failed.
         :raises CallTimeout: ``timeout`` passed. :raises AnswerLost: sent, and no whole answer came back.
@@ -131,12 +146,24 @@ class HttpCaller:
             prepared.setdefault("content-type", "application/json")
         url = self.origin.url(target, params)
         with anyio.move_on_after(self._timeout):
-            return await self._follow(method, url, prepared, content)
+            return await self._follow(method, url, prepared, content, auth or self._auth)
         raise CallTimeout(f"no whole answer from {self.origin} within {self._timeout:g} s")
 
-    async def _follow(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> Response:
+    async def _follow(
+        self,
+        method: str,
+        url: httpx.URL,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        auth: httpx.Auth | None,
+    ) -> Response:
         for _ in range(_MAX_REDIRECTS + 1):
-            response = await self._call(method, url, headers, content)
+            if auth is None:
+                response = await self._call(method, url, headers, content)
+            else:
+                response = await authenticated(
+                    auth, httpx.Request(method, url, headers=headers, content=content), self.origin, self._call
+                )
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
@@ -187,8 +214,10 @@ def checked_method(method: str) -> str:
     return method
 
 
-def _own_transport(max_connections: int) -> httpx.AsyncBaseTransport:
+def _own_transport(max_connections: int, guard: AddressGuard | None) -> httpx.AsyncBaseTransport:
     limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
+    if guard is not None:
+        return GuardedTransport(guard, limits)
     return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
 

@@ -66,6 +66,19 @@ class Origin:
             raise UnsafeRedirect(f"a URL is not at {self}: nothing was sent there")
         return parsed
 
+    def link(self, target: str, link: str) -> httpx.URL:
+        """Where a link in the answer to a request for ``target`` points to. It may be absolute, or relative to it.
+
+        :raises UnsafeRedirect: not to this origin.
+        """
+        try:
+            url = self.url(target).join(link)
+        except (httpx.InvalidURL, ValueError):
+            url = None
+        if url is None or not self.owns(url):
+            raise UnsafeRedirect(f"a link in an answer of {self} points to another origin: it was not followed")
+        return url.copy_with(fragment=None)
+
     def redirect(self, url: httpx.URL, location: str) -> httpx.URL:
         """Where ``location`` points to from ``url``.
 

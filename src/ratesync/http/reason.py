@@ -29,7 +29,7 @@ def reason_of(response: Response, secrets: Iterable[str] = ()) -> str:
 
     Of the body only a ``message`` or its like is taken (of the object itself, of its ``error`` or of the first of its
     ``errors``), in one line of at most 200 characters. It may name values of the record, as the dead letter it becomes
-    part of does; ``secrets``, the credentials sent, are masked in it.
+    part of does; ``secrets`` and those of the response, the credentials sent, are masked in it.
     """
     status = f"HTTP {response.status}"
     if response.status in _PHRASES:
@@ -37,7 +37,8 @@ def reason_of(response: Response, secrets: Iterable[str] = ()) -> str:
     message = next((text for text in _texts(response, _MESSAGES) if text), None)
     if message is None:
         return status
-    for secret in sorted(_secret_words(secrets), key=len, reverse=True):
+    sent = (secret.reveal() for secret in response.secrets)
+    for secret in sorted(_secret_words((*secrets, *sent)), key=len, reverse=True):
         message = message.replace(secret, _MASK)
     line = _UNPRINTABLE.sub(" ", message).strip()
     return f"{status}: {line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + '…'}"

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from ratesync.http.headers import Headers
 from ratesync.http.payload import decode_json
+from ratesync.model.secret import Secret
 
 
 @frozen
@@ -19,6 +20,8 @@ class Response:
     headers: Headers = field(factory=Headers, repr=False)
     body: bytes = field(default=b"", repr=False)
     """Decoded: a gzip encoding is already undone."""
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    """The credentials that an authentication object added to the request: masked in every reason."""
 
     @property
     def is_success(self) -> bool:

@@ -10,10 +10,11 @@ from ratesync.protocols.observer import Observer
 from ratesync.protocols.provider import Charges, LooksUp, ProviderClient
 from ratesync.protocols.queue import QueueBackend
 from ratesync.protocols.state import StateStore
-from ratesync.protocols.transformer import Transformer
+from ratesync.protocols.transformer import ChecksFields, Transformer
 
 __all__ = [
     "Charges",
+    "ChecksFields",
     "Limiter",
     "LooksUp",
     "Observer",

@@ -23,3 +23,16 @@ class Transformer(Protocol):
     def to_local(self, fields: Fields) -> Fields:
         """The host's fields for a record that the provider sent."""
         ...
+
+
+@runtime_checkable
+class ChecksFields(Protocol):
+    """A transformer that also looks at the fields when an operation is submitted, so that a mistake is told at once."""
+
+    def check_at_submit(self, fields: Fields, kind: Kind, path: str) -> None:
+        """Tell what cannot be translated.
+
+        :param path: of the fields, for the error.
+        :raises InvalidPayload: names the places below it.
+        """
+        ...

@@ -1,7 +1,35 @@
-"""Quotas of many processes, kept in a Redis. Needs the extra ``redis``."""
+"""Queue, quotas and state of many processes, kept in a Redis or Valkey (6.2 or newer). Needs the extra ``redis``."""
 
 from __future__ import annotations
 
+from ratesync.redis.backend import RedisBackend
+from ratesync.redis.errors import (
+    AccessRefused,
+    KeyClash,
+    NewerLayout,
+    NotReplicated,
+    ServerAway,
+    ServerError,
+    ServerFull,
+    ServerReadsOnly,
+)
 from ratesync.redis.limiter import RedisLimiter
+from ratesync.redis.queue import RedisQueue
+from ratesync.redis.server import RedisServer
+from ratesync.redis.state import RedisStateStore
 
-__all__ = ["RedisLimiter"]
+__all__ = [
+    "AccessRefused",
+    "KeyClash",
+    "NewerLayout",
+    "NotReplicated",
+    "RedisBackend",
+    "RedisLimiter",
+    "RedisQueue",
+    "RedisServer",
+    "RedisStateStore",
+    "ServerAway",
+    "ServerError",
+    "ServerFull",
+    "ServerReadsOnly",
+]

@@ -68,9 +68,7 @@ class Address:
     def _parse(cls, url: str) -> Self:
         parts = urlsplit(url)
         kind, is_tls = _kind(parts.scheme)
-        options = {
-            name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()
-        }
+        options = {name: values[-1] for name, values in parse_qs(parts.query, strict_parsing=bool(parts.query)).items()}
         if unknown := sorted(set(options) - _OPTIONS):
             raise ValueError(f"the option {unknown[0]!r} is not known; there are {sorted(_OPTIONS)}")
         login, _, hosts = parts.netloc.rpartition("@")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ratesync.errors import CostAboveLimit
-from ratesync.model.quota import Countable, QuotaState, Refusal
+from ratesync.model.quota import QuotaState, Refusal
 from ratesync.redis.book import check_costs, most_units
 from ratesync.redis.bucket import Bucket
 from ratesync.redis.exchange import GONE, LOST, NEVER, OK, Request
@@ -17,8 +17,14 @@ from ratesync.redis.question import Question
 from ratesync.redis.root import FLUSH, PAUSE, QuotaRoot
 
 POLL = 0.05
+"""Seconds between two questions for permits that other workers hold, at first: who is told that they are wanted returns
+them soon. The pause doubles, up to what others take to report the end of a call."""
+
+ALONE_POLL = 0.1
+"""Seconds between two questions while somebody's call goes alone."""
+
 MOST_POLL = 0.25
-"""Seconds between two questions for permits that other workers hold."""
+"""The longest such pause, where the end of a call is reported at once."""
 
 
 class Answer:
@@ -34,14 +40,16 @@ class Answer:
     def apply(self, sent_at: float, received_at: float) -> bool:
         """Change all that the answer changes; False if nothing was done and the request must be made anew."""
         root = self._root
-        root.clock.see(sent_at, received_at, self._reply["now"])
+        if root.clock.see(sent_at, received_at, self._reply["now"]):
+            root.trim(received_at, all_of_it=True)  # when that would have been ready, nobody knows any more
         root.round_trip = received_at - sent_at
         if self._reply["status"] != OK:
             self._rejoin(received_at)
             return False
         member = root.member
         member.epoch, member.acked, member.joins = self._reply["epoch"], member.seq, 0
-        root.asked_at, root.workers = sent_at, self._reply["workers"]
+        root.asked_at = member.sent_at = sent_at
+        root.workers = self._reply["workers"]
         self._acknowledge(received_at)
         self._adopt(received_at)
         answers: list[Any] = self._reply["wants"] or list[Any]()
@@ -81,6 +89,14 @@ class Answer:
             bucket.closed_until = max(bucket.closed_until, self._root.holds.free_at(bucket.scope, -math.inf))
             if bucket.kind == "calls" and bucket.idle:
                 self._root.spare[bucket] = None
+            if bucket.is_cut:
+                self._root.return_leased(bucket, now)
+                bucket.count_returned()
+            if bucket.is_changed:
+                for head in bucket.line.heads() if bucket.line else ():
+                    head.lane.asks_at = -math.inf
+            if bucket.is_urgent:
+                self._root.urge(bucket, now)
 
     def _take(self, want: Want, answer: Sequence[Any], now: float) -> None:
         root, lane = self._root, want.lane
@@ -90,6 +106,10 @@ class Answer:
                 lane.add(-math.inf if at <= self._reply["now"] else root.clock.surely_past(at), int(units))
                 root.stocked.add(lane)
         wait = self._wait(want, answer) if len(answer) > 1 else None
+        if wait is not None and want.units and wait.free_at > now:
+            wait.bucket.consider(dict(want.costs)[wait.bucket], wait.free_at, now, root.clock)
+            if wait.bucket.is_urgent:
+                root.urge(wait.bucket, now)
         if want.probe is not None:
             want.probe.wait = wait
         if want.question is not None:
@@ -97,16 +117,26 @@ class Answer:
         lane.wait = wait
         if want.probe is not None or (want.asks and not want.units):
             return
-        lane.asks_at, lane.asked = -math.inf, self._number
+        lane.asked = self._number
+        self._ask_again(want, lane, wait, now)
+
+    def _ask_again(self, want: Want, lane: Lane, wait: Wait | None, now: float) -> None:
+        """When it makes sense to ask for this lane again."""
+        root = self._root
+        lane.asks_at = -math.inf
         if wait is None:
             lane.polls = 0
             if want.is_stock and lane.stock and want.units >= most_units(lane, root.workers):
                 lane.asks_at = self._after_lease(lane, now)
+        elif wait.bucket.is_urgent:
+            lane.asks_at = now
+        elif wait.bucket.is_alone:
+            lane.asks_at = now + ALONE_POLL
         elif wait.free_at < math.inf:
             lane.polls = 0
-            lane.asks_at = max(now + PAUSE, wait.free_at - root.lead)
+            lane.asks_at = max(now + PAUSE, min(wait.free_at - root.lead, wait.bucket.tries_at(root.clock)))
         elif any(bucket.others_out or bucket.fair for bucket, _ in lane.costs):
-            lane.asks_at = now + (wait.bucket.patience or min(MOST_POLL, POLL * 2**lane.polls))
+            lane.asks_at = now + min(max(wait.bucket.patience, MOST_POLL), POLL * 2**lane.polls)
             lane.polls = min(lane.polls + 1, 10)
         else:
             lane.asks_at = math.inf
@@ -153,7 +183,7 @@ class Answer:
             QuotaState(
                 question.demands[len(question.states)],
                 max(0, used),
-                int(bucket.most) if isinstance(bucket.quota, Countable) else None,
+                int(bucket.most) if bucket.most < math.inf else None,
                 None if wait is None or wait.free_at == math.inf else wait.free_at,
                 bucket.closed_until if bucket.closed_until > now else None,
                 len(bucket.line),

@@ -11,10 +11,10 @@ from attrs import define, field
 from ratesync.errors import CostAboveLimit
 from ratesync.model.quota import Demand, Quota, Scope
 from ratesync.redis.bucket import Bucket
+from ratesync.redis.kinds import open_bucket
 from ratesync.redis.lane import SLOT, Lane
 from ratesync.redis.names import KeyNames
 from ratesync.redis.server_clock import ServerClock
-from ratesync.redis.windows import open_bucket
 
 KEPT_FOR = 5.0
 """Seconds for which an idle lane is kept, as it may well be used again."""
@@ -52,8 +52,12 @@ class Book:
         if lane is None:
             lane = Lane(demands, priority > 0, self._costs(demands))
             check_costs(lane, priority)
-            for bucket, _ in lane.costs:
+            for bucket, cost in lane.costs:
                 bucket.lanes += 1
+                bucket.note_cost(cost)
+            twin = lane.twin = self.lanes.get((demands, not priority > 0))
+            if twin is not None:
+                twin.twin = lane
             lane.used_at = now
             self.lanes[key] = lane
             self._lane_round.append(key)
@@ -88,6 +92,8 @@ class Book:
                 self._lane_round.append(key)
             else:
                 del self.lanes[key]
+                if lane.twin is not None:
+                    lane.twin.twin = None
                 for bucket, _ in lane.costs:
                     bucket.lanes -= 1
         for _ in range(min(LOOKS, len(self._bucket_round))):
@@ -116,7 +122,9 @@ def most_units(lane: Lane, workers: int) -> int:
     """Units leased at once: not more than a third of any limit, or this worker's share, for others want some too."""
     most = math.inf
     for bucket, cost in lane.flow:
-        most = min(most, -(-bucket.most_for(1 if lane.is_privileged else 0) // max(3, workers)) // cost)
+        limit = min(bucket.most, bucket.most_for(1 if lane.is_privileged else 0))
+        if limit < math.inf:
+            most = min(most, -(-limit // max(3, workers)) // cost)
     return max(1, 100_000 if most == math.inf else int(most))
 
 
@@ -128,7 +136,7 @@ def horizon_of(lane: Lane, workers: int) -> float:
     most, longest = SLOT, math.inf
     for bucket, cost in lane.flow:
         if bucket.kind == "window":
-            longest = min(longest, bucket.span / (2 if workers > 1 else 3))
+            longest = min(longest, bucket.span / (2 if workers > 1 else 3), bucket.horizon)
             if workers > 1:
                 most = max(most, LEASE * workers * cost * bucket.span / max(1.0, bucket.most))
     return min(most, longest)

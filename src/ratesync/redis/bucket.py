@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from ratesync.model.feedback import Reading
-from ratesync.model.quota import Concurrency, Countable, LeakyBucket, Penalty, Quota, Scope
+from ratesync.model.quota import Countable, LeakyBucket, Quota, Scope
 from ratesync.redis.server_clock import ServerClock
 from ratesync.rules.line import Line
 
@@ -32,6 +32,10 @@ class Report:
     refused: int = 0
     """1: a call was refused; 2: surely because of this quota."""
     refused_at: float = 0.0
+    accepted: int = 0
+    """Permits of ended calls that were not refused, where the limit is measured."""
+    tried: int = 0
+    """1: the call ended, or was not made, that went alone."""
 
     def wire(self, idle: int) -> dict[str, Any]:
         """As the script takes it."""
@@ -41,6 +45,8 @@ class Report:
             "readings": self.readings,
             "refused": self.refused,
             "refused_at": self.refused_at,
+            "accepted": self.accepted,
+            "tried": self.tried,
             "idle": idle,
         }
 
@@ -62,8 +68,12 @@ class Bucket:
     """Permits of ended calls that are part of ``report``: the server shall count them as held until then."""
     used: float = field(default=0, init=False)
     """Permits in use, as the server told last."""
+    own: float = field(default=0, init=False)
+    """Those of them that this process held."""
     is_doubtful: bool = field(default=True, init=False)
     """It is not known what was used before."""
+    has_others: bool = field(default=False, init=False)
+    """Whether others than these workers are known to use some."""
     others_out: bool = field(default=False, init=False)
     """Whether other processes hold some."""
     fair: int = field(default=0, init=False)
@@ -86,6 +96,11 @@ class Bucket:
     lanes: int = field(default=0, init=False)
     """Lanes that take from it."""
 
+    is_cut: bool = field(default=False, init=False)
+    """What was leased before is to be returned, as there is less than was thought."""
+    is_changed: bool = field(default=False, init=False)
+    """There may be more than those know who wait."""
+
     kind = "calls"
     grain = 1.0
 
@@ -97,6 +112,21 @@ class Bucket:
     def patience(self) -> float:
         """Seconds for which nobody else needs to know of ended calls."""
         return 0.0
+
+    @property
+    def horizon(self) -> float:
+        """Seconds ahead for which permits may be leased."""
+        return math.inf
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether the server has to be told of something at once."""
+        return False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether calls go one at a time, over all workers, as the limit is measured."""
+        return False
 
     @property
     def kept(self) -> int:
@@ -154,6 +184,28 @@ class Bucket:
         report, self.report, self.unreported = self.report, None, 0
         return report
 
+    def may_use_idle(self, cost: int, *, is_privileged: bool) -> bool:
+        """Whether a call may have permits that this process holds idle: some of them may be kept from it."""
+        if self.idle < cost:
+            return False
+        return is_privileged or not self.kept or self.used - self.own + self.in_use + cost <= self.most - self.kept
+
+    def note_cost(self, cost: int) -> None:
+        """A call is asked for that takes so much."""
+
+    def give_up(self, cost: int) -> None:
+        """Permits are returned that were leased and not used."""
+
+    def count_returned(self) -> None:
+        """All was returned that was leased before a cut."""
+
+    def consider(self, cost: int, free_at: float, now: float, clock: ServerClock) -> None:
+        """A call has to wait until ``free_at`` for this quota."""
+
+    def tries_at(self, clock: ServerClock) -> float:
+        """Instant of ours at which more may be tried than is known to be allowed."""
+        return math.inf
+
     def settle(self, cost: int, charged: int, granted_at: float, now: float, clock: ServerClock) -> None:
         """A call ended. Its permits stay here, to be used again or returned."""
         self.in_use -= cost
@@ -173,19 +225,20 @@ class Bucket:
         self.in_use -= cost
         if self.kind != "calls":
             self.out -= cost
+            self.give_up(cost)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The provider refused a call."""
 
     def adopt(self, state: list[float], clock: ServerClock, now: float) -> None:
         """What the server knows: see exchange.lua."""
-        own, self.used, limit, closed, *_, doubt, fair, out = state
-        self.is_doubtful = doubt > 0
+        self.own, self.used, limit, closed, _, _, _, doubt, fair, out, others = state[:11]
+        self.is_doubtful, self.has_others = doubt > 0, others > 0
         if isinstance(self.quota, Countable):
             self.most = limit
         self.closed_until = clock.surely_past(closed) if closed > 0 else -math.inf
         self.fair = int(fair)
-        self.others_out = out > own
+        self.others_out = out > self.own
 
     def forget(self, clock: ServerClock, now: float) -> None:
         """Drop of the mirror what counts no longer."""
@@ -217,7 +270,7 @@ class LeakyPermits(Bucket):
             told["remaining"] = reading.remaining
         self.reporting().readings.append(told)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """Where it is sure, the bucket was empty."""
         if is_sure:
             self.reporting().refused = 2
@@ -234,7 +287,7 @@ class PenaltyBox(Bucket):
     def refund(self, cost: int) -> None:
         """Nothing was taken."""
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """The penalty begins, or begins again."""
         report = self.reporting()
         report.refused, report.refused_at = 2, clock.latest(now)
@@ -245,16 +298,3 @@ def reading_limit(reading: Reading, quota: Quota) -> int:
     """The limit that was told, or else the declared one."""
     declared = quota.permits if isinstance(quota, Countable) else 1
     return declared if reading.limit is None else max(1, reading.limit)
-
-
-def plain_bucket(scope: Scope, quota: Quota, key: str) -> Bucket:
-    """A bucket for a quota without windows."""
-    match quota:
-        case Concurrency():
-            return Bucket(scope, quota, key)
-        case LeakyBucket():
-            return LeakyPermits(scope, quota, key, span=quota.permits / quota.restore)
-        case Penalty():
-            return PenaltyBox(scope, quota, key, span=quota.seconds)
-        case _:
-            return PenaltyBox(scope, quota, key, span=getattr(quota, "per", 1.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,7 +51,7 @@ def lent(client: Client) -> Connect:
     """A client that the host opens and closes."""
 
     @asynccontextmanager
-    async def connect() -> AsyncIterator[Client]:
+    async def connect() -> AsyncGenerator[Client]:
         yield client
 
     return connect
@@ -85,9 +85,9 @@ def _cluster(address: Address, settings: dict[str, Any]) -> AbstractAsyncContext
 
 
 @asynccontextmanager
-async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncIterator[Client]:
+async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncGenerator[Client]:
+    from coredis import Sentinel
     from coredis.connection import TCPLocation
-    from coredis.sentinel import Sentinel
 
     names = ("connect_timeout", "ssl_context")
     of_sentinels = {name: settings[name] for name in names} | {

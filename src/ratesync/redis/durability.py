@@ -52,14 +52,14 @@ def warnings_for(name: str, settings: Settings, declared: Durability | None) -> 
     found: list[str] = []
     if settings.policy not in {None, NO_EVICTION}:
         found.append(
-            f"{name}: when its memory is full, this Redis throws away data ({settings.policy}), queued operations among "
-            "them. Set maxmemory-policy to noeviction."
+            f"{name}: when its memory is full, this Redis throws away data ({settings.policy}), queued operations "
+            "among them. Set maxmemory-policy to noeviction."
         )
     durability = settings.durability
     if durability is None and declared is None:
         found.append(
-            f"{name}: this Redis does not tell how it saves data (CONFIG is forbidden), so it is taken to save nothing. "
-            "If it does, say so with durability=."
+            f"{name}: this Redis does not tell how it saves data (CONFIG is forbidden), so it is taken to save "
+            "nothing. If it does, say so with durability=."
         )
     if durability is None:
         return found
@@ -68,7 +68,7 @@ def warnings_for(name: str, settings: Settings, declared: Durability | None) -> 
             f"{name}: this Redis does not save data as it gets them, so that a crash loses accepted operations. Set "
             "appendonly to yes, or say durability=Durability.PROCESS if that is meant."
         )
-    elif declared in _STRENGTH and _STRENGTH.index(declared) > _STRENGTH.index(durability):
+    elif declared is not None and declared in _STRENGTH and _STRENGTH.index(declared) > _STRENGTH.index(durability):
         found.append(
             f"{name}: {declared.value} was asked for, and this Redis gives {durability.value}. Set appendfsync to "
             "always, or ask for less."

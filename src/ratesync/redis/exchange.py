@@ -38,6 +38,8 @@ class Membership:
     epoch: str = ""
     seq: int = 0
     acked: int = 0
+    sent_at: float = 0.0
+    """Instant of ours at which the last request was sent that was answered."""
     joins: int = 0
     batch: int = 0
 
@@ -74,6 +76,7 @@ class Request:
             "epoch": member.epoch,
             "seq": member.seq,
             "acked": member.acked,
+            "elapsed": now - member.sent_at if member.sent_at > 0 else -1,
             "joins": member.joins,
             "batch": member.batch,
             "holder": member.holder,

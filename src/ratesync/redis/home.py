@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
+from ratesync.redis.connect import Client, Connect
 from ratesync.redis.pump import Pump
-
-if TYPE_CHECKING:
-    import coredis  # noqa: TC004  an optional package
 
 PAUSE = 0.5
 """Seconds until the client is made anew, should it break."""
@@ -42,10 +38,10 @@ async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:
 class Home:
     """Runs pumps, each in a task, while it is open."""
 
-    connect: Callable[[], AbstractAsyncContextManager[coredis.Redis[Any]]]
+    connect: Connect
     pumps: list[Pump] = field(factory=list[Pump], init=False)
     _tasks: TaskGroup | None = field(default=None, init=False)
-    _client: coredis.Redis[Any] | None = field(default=None, init=False)
+    _client: Client | None = field(default=None, init=False)
     _closing: anyio.Event = field(factory=anyio.Event, init=False)
     _closed: anyio.Event = field(factory=anyio.Event, init=False)
     _task: object = field(default=None, init=False)

@@ -74,6 +74,8 @@ class Lane:
     polls: int = field(default=0, init=False)
     """How often in a row it was asked in vain for permits that others hold."""
     used_at: float = field(default=0.0, init=False)
+    twin: Lane | None = field(default=None, init=False)
+    """The lane of the same demands for the other class of priority."""
     _slot: int = field(default=0, init=False)
     _grants: int = field(default=0, init=False)
     _grants_before: int = field(default=0, init=False)
@@ -108,7 +110,7 @@ class Lane:
         for bucket, cost in self.costs:
             if bucket.closed_until > now:
                 return False
-            if bucket.kind == "calls" and bucket.out - bucket.in_use < cost:
+            if bucket.kind == "calls" and not bucket.may_use_idle(cost, is_privileged=self.is_privileged):
                 return False
         return True
 
@@ -132,6 +134,35 @@ class Lane:
         self.used_at = now
         return self._grants >= HOT
 
+    def hand_over(self, now: float) -> bool:
+        """Let the privileged twin have a unit that is ready, if who waits there comes first. Tells whether it did."""
+        twin = self.twin
+        if twin is None or not twin.line or (twin.stock and twin.stock[0][0] <= now):
+            return False
+        if self.line and self.line.heads()[0].place < twin.line.heads()[0].place:
+            return False
+        if not self.lend(now):
+            return False
+        if twin.units > 1 and not any(bucket.kept for bucket, _ in self.flow):
+            self.add(twin.pass_on(-1), 1)  # what was leased for the twin is for those who are passed
+        return True
+
+    def lend(self, now: float) -> bool:
+        """Let the privileged twin have a unit that is ready. Tells whether there is one."""
+        if self.is_privileged or self.twin is None or not (self.stock and self.stock[0][0] <= now):
+            return False
+        self.twin.add(self.pass_on(0), 1)
+        return True
+
+    def pass_on(self, place: int) -> float:
+        """A unit goes to another lane. Returns the instant from which it may be used."""
+        block = self.stock[place]
+        block[1] -= 1
+        self.units -= 1
+        if block[1] <= 0:
+            del self.stock[place]
+        return block[0]
+
     def add(self, ready_at: float, units: int) -> None:
         """Units were leased."""
         insort(self.stock, [ready_at, units])
@@ -144,6 +175,7 @@ class Lane:
         for bucket, cost in self.flow:
             if bucket.kind != "penalty":
                 bucket.out -= units * cost
+                bucket.give_up(units * cost)
         while units:
             last = self.stock[-1]
             part = min(units, int(last[1]))

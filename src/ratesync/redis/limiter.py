@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Any
 
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import LimiterError
 from ratesync.model.quota import Demand, Observation, Permit, QuotaState, Refusal
 from ratesync.protocols import Limiter
 from ratesync.randomness import operation_id, system_random
+from ratesync.redis.address import Address
 from ratesync.redis.answer import refusal
+from ratesync.redis.connect import Connect, connector
 from ratesync.redis.exchange import Membership
 from ratesync.redis.home import Home
 from ratesync.redis.lane import Lane, Waiter
@@ -25,9 +25,6 @@ from ratesync.redis.question import Question
 from ratesync.redis.root import QuotaRoot, too_late
 from ratesync.redis.share import Share
 from ratesync.rules.priority import PRIORITY_STEP, score
-
-if TYPE_CHECKING:
-    import coredis
 
 BEATS = 15
 """Signs of life until a silent process is taken for dead."""
@@ -51,10 +48,11 @@ class RedisLimiter:
     A Redis that lost its data is noticed: all quotas stay closed for one window (at most a minute, at least two signs
     of life), while all workers tell again what they know.
 
-    An :class:`~ratesync.Adaptive` is not measured here yet: after each refusal it is closed for its window.
+    The estimate of an :class:`~ratesync.Adaptive` is shared: what one process is refused lowers it for all, and one
+    probe at a time is made by all of them together.
 
-    :param server: a URL, such as ``redis://localhost``, or a function that makes a client of coredis. Its own retries
-        must be off.
+    :param server: a URL, as :meth:`RedisServer.from_url` takes it, or a function that makes a client of coredis. Its
+        own retries must be off.
     :param prefix: what all keys begin with.
     :param cold_start: somebody may have used the quotas before this Redis knew of them. Default True.
     :param dead_after: seconds of silence. Default 15.
@@ -64,7 +62,7 @@ class RedisLimiter:
 
     def __init__(
         self,
-        server: str | Callable[[], AbstractAsyncContextManager[coredis.Redis[Any]]],
+        server: str | Connect,
         *,
         prefix: str = "ratesync:",
         cold_start: bool = True,
@@ -74,7 +72,7 @@ class RedisLimiter:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        self._connect = connector(server, timeout) if isinstance(server, str) else server
+        self._connect = connector(Address.parse(server), timeout) if isinstance(server, str) else server
         self._prefix = prefix
         self._cold = cold_start
         self._dead_after = dead_after
@@ -251,17 +249,3 @@ class RedisLimiter:
                 f"Permit {permit.id} is not in use here. End each permit once, at the limiter that granted it."
             )
         return pump.root
-
-
-def connector(url: str, timeout: float) -> Callable[[], AbstractAsyncContextManager[coredis.Redis[Any]]]:
-    """Makes clients without retries of their own: a command that is carried out twice is no mistake of the client's."""
-
-    def connect() -> AbstractAsyncContextManager[coredis.Redis[Any]]:
-        import coredis
-        from coredis.retry import NoRetryPolicy
-
-        return coredis.Redis.from_url(
-            url, retry_policy=NoRetryPolicy(), connect_timeout=timeout, stream_timeout=timeout, verify_version=False
-        )
-
-    return connect

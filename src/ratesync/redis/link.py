@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
@@ -20,6 +21,13 @@ class LinkDown(Exception):
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+def bare(error: Exception) -> Exception:
+    """The error that matters: the client wraps what fails in it, as its tasks are a group."""
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
 
 
 @define(eq=False)
@@ -46,7 +54,7 @@ class Link:
                 self._settled.set()
                 await self._idle.wait()
         except Exception as error:  # noqa: BLE001  a client may fail in any way; who uses it is told
-            self.error = error
+            self.error = bare(error)
         finally:
             self.is_retired = True
             self._settled.set()
@@ -58,7 +66,7 @@ class Link:
             self._idle.set()
 
     @asynccontextmanager
-    async def use(self) -> AsyncIterator[Client]:
+    async def use(self) -> AsyncGenerator[Client]:
         """The client.
 
         :raises LinkDown: it could not be had.

@@ -70,7 +70,7 @@ class Plan:
     def _add(self, waiter: Waiter) -> None:
         lane = waiter.lane
         if self._is_blocked(lane):
-            self._hold_up(lane, ALL)
+            self._hold_up(lane, self._passed_on(lane))
             self._ask_for_deadline(waiter)
             return
         covered = self._covered.get(lane, 0)
@@ -125,6 +125,19 @@ class Plan:
     def _is_blocked(self, lane: Lane) -> bool:
         level = ALL if lane.is_privileged else UNPRIVILEGED
         return any(self._blocked.get(bucket, 0) >= level for bucket, _ in lane.costs)
+
+    def _passed_on(self, lane: Lane) -> int:
+        """Whom a blocked lane holds up: who lacks only kept permits, or waits behind such, lets those pass that may."""
+        if lane.is_privileged or any(self._blocked.get(bucket, 0) >= ALL for bucket, _ in lane.costs):
+            return ALL
+        if lane.wait is None and len(self.wants) < MOST_WANTS and self._is_watched(lane):
+            self.wants.append(Want(lane, lane.costs, 0, asks=True))
+        return ALL if lane.wait is not None and not lane.is_reserved else UNPRIVILEGED
+
+    @staticmethod
+    def _is_watched(lane: Lane) -> bool:
+        """Whether somebody who may have kept permits waits behind it."""
+        return any(head.priority > 0 for bucket, _ in lane.costs if bucket.line for head in bucket.line.heads())
 
     def _hold_up(self, lane: Lane, level: int) -> None:
         for bucket, _ in lane.costs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from attrs import define, field
@@ -13,12 +13,10 @@ from ratesync.clock import Clock, timeout_at
 from ratesync.errors import LimiterError
 from ratesync.redis.answer import Answer
 from ratesync.redis.asking import next_request
+from ratesync.redis.connect import Client
 from ratesync.redis.exchange import Request
 from ratesync.redis.root import QuotaRoot
 from ratesync.redis.script import exchange_digest, exchange_script
-
-if TYPE_CHECKING:
-    import coredis
 
 TRIES = 2
 """Exchanges that must fail one after the other until those who do not wait are told."""
@@ -47,12 +45,12 @@ class Pump:
         """Whether the server does not answer."""
         return self.failures >= TRIES
 
-    async def run(self, client: coredis.Redis[Any]) -> None:
+    async def run(self, client: Client) -> None:
         """Serve for ever."""
         while True:
             await self._turn(client)
 
-    async def _turn(self, client: coredis.Redis[Any]) -> None:
+    async def _turn(self, client: Client) -> None:
         root = self.root
         now = self.clock.now()
         ready_at = root.serve_stock(now)
@@ -68,14 +66,14 @@ class Pump:
         with timeout_at(self.clock, None if until == math.inf else until):
             await root.wake.wait()
 
-    async def _sleep_through(self, client: coredis.Redis[Any]) -> None:
+    async def _sleep_through(self, client: Client) -> None:
         """While the server does not answer, leased permits are still good for a while."""
         while True:
             ready_at = self.root.serve_stock(self.clock.now())
             with timeout_at(self.clock, None if ready_at == math.inf else ready_at):
                 await anyio.sleep_forever()
 
-    async def exchange(self, client: coredis.Redis[Any], request: Request) -> None:
+    async def exchange(self, client: Client, request: Request) -> None:
         """Send a request and apply the answer; a failure is noted, and what was to be told is told again."""
         root, member = self.root, self.root.member
         member.seq += 1
@@ -87,12 +85,14 @@ class Pump:
             reply = json.loads(raw)
         except Exception as error:  # noqa: BLE001  whatever the client fails with, the quotas stay closed
             self._fail(request, error)
+            if isinstance(error, TimeoutError):
+                client.connection_pool.disconnect()  # what it still waits for there may never come
             return
         if not Answer(root, request, reply).apply(sent_at, self.clock.now()):
             self._again(request)
         self.failures = 0
 
-    async def _evaluate(self, client: coredis.Redis[Any], keys: list[str], argument: str) -> Any:
+    async def _evaluate(self, client: Client, keys: list[str], argument: str) -> Any:
         from coredis.exceptions import NoScriptError
 
         try:
@@ -138,7 +138,7 @@ class Pump:
             "It is asked again and again; nothing has to be done here."
         )
 
-    async def leave(self, client: coredis.Redis[Any]) -> None:
+    async def leave(self, client: Client) -> None:
         """Return what is leased, and report the rest."""
         root = self.root
         for _ in range(3):

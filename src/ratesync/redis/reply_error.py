@@ -80,16 +80,25 @@ def meaning(error: Exception) -> Meaning:
         return evolve(meaning(error.cause), is_unknown=False)
     if isinstance(error, ServerError):
         return Meaning(After.GIVE_UP, kind=type(error))
-    code = code_of(error)
+    return _by_code(code_of(error)) or _by_kind(error)
+
+
+def _by_code(code: str) -> Meaning | None:
     if code == "NOSCRIPT":
         return Meaning(After.LOAD)
     if code in _WAITS:
         return Meaning(After.RETRY)
-    if code == "READONLY" or _names(error, "StalePrimaryError", "PrimaryNotFoundError"):
+    if code == "READONLY":
         return Meaning(After.RECONNECT)
     if code in _FINAL:
         kind, advice = _FINAL[code]
         return Meaning(After.GIVE_UP, kind=kind, advice=advice)
+    return None
+
+
+def _by_kind(error: Exception) -> Meaning:
+    if _names(error, "StalePrimaryError", "PrimaryNotFoundError"):
+        return Meaning(After.RECONNECT)
     if _names(error, "ReplicationError"):
         return Meaning(After.RETRY, is_unknown=True, kind=NotReplicated, advice="look at the replicas")
     if _names(error, "ResponseError"):

@@ -81,6 +81,8 @@ class QuotaRoot:
 
     def grant(self, lane: Lane, now: float) -> Permit | None:
         """A permit from what this process holds, if nobody comes first."""
+        if lane.twin is not None and not lane.units and may_pass(lane) and lane.twin.lend(now):
+            self.stocked.add(lane)  # who is privileged need not wait because what is ready was leased for others
         if lane.costs and (now > self.valid_until or not lane.may_take(now) or not may_pass(lane)):
             return None
         return self.take_for(lane, now)
@@ -166,7 +168,9 @@ class QuotaRoot:
                 charged = max(0, feedback.charged.get(bucket.quota.unit, cost))
             bucket.settle(cost, charged, permit.granted_at, now, self.clock)
             self.spare_at(bucket)
-            if bucket.kind != "calls":
+            if bucket.is_urgent:
+                self.urge(bucket, now)
+            elif bucket.kind != "calls":
                 self._note(bucket, now + max(bucket.patience, self._flush_after(bucket, now)))
         if feedback is not NO_FEEDBACK or observation.throttled:
             self._learn(lane, permit, observation, now)
@@ -197,7 +201,7 @@ class QuotaRoot:
             sure = match_cause(feedback.cause, quotas)
             for place, bucket in enumerate(buckets):
                 if place == sure or may_be_meant(feedback.cause, bucket.quota):
-                    bucket.refuse(now, self.clock, is_sure=place == sure)
+                    bucket.refuse(permit.granted_at, now, self.clock, is_sure=place == sure)
         if observation.hold_for > 0:
             self._hold(buckets, now + observation.hold_for, now)
         if not is_news:
@@ -226,6 +230,12 @@ class QuotaRoot:
             self.spare[bucket] = None
             if bucket.fair:
                 self.urgent = True
+
+    def urge(self, bucket: Bucket, now: float) -> None:
+        """Tell of a bucket now."""
+        self._note(bucket, now)
+        self.urgent = True
+        self.stir()
 
     def touch(self, bucket: Bucket, now: float) -> None:
         """Tell of a bucket with the next exchange, and soon."""
@@ -286,19 +296,30 @@ class QuotaRoot:
         if now > self.valid_until:
             return next_at
         for lane in list(self.stocked):
+            while lane.hand_over(now) and lane.twin is not None:
+                self.stocked.add(lane.twin)
+                self._serve_head(lane.twin.line.heads()[0], now)
             while lane.line and lane.may_take(now) and self._serve_head(lane.line.heads()[0], now):
                 pass
-            if lane.line and lane.stock:
+            if (lane.line or (lane.twin is not None and lane.twin.line)) and lane.stock:
                 ready = max(lane.stock[0][0], lane.closed_until())
                 if ready > now:
                     next_at = min(next_at, ready)
         return next_at
 
+    def return_leased(self, bucket: Bucket, now: float) -> None:
+        """Return what is leased of a bucket, as there is less than was thought."""
+        for lane in list(self.stocked):
+            if lane.units and any(other is bucket for other, _ in lane.flow):
+                lane.drop(lane.units)
+                for other, _ in lane.flow:
+                    self.touch(other, now)
+
     def trim(self, now: float, *, all_of_it: bool = False) -> None:
         """Return what is leased and not wanted."""
         for lane in list(self.stocked):
             keep = 0 if all_of_it else max(len(lane.line), lane.demand(now))
-            if now > self.valid_until:
+            if now > self.valid_until or self._comes_later(lane):
                 keep = 0
             if lane.units > keep:
                 lane.drop(lane.units - keep)
@@ -313,6 +334,18 @@ class QuotaRoot:
                 self.touch(bucket, now)
             if not bucket.idle:
                 del self.spare[bucket]
+
+    def _comes_later(self, lane: Lane) -> bool:
+        """Whether somebody of a higher priority comes first who waits for the same with other demands."""
+        if lane.is_privileged or not self.line or self.line.heads()[-1].priority <= 0:
+            return False
+        place = lane.line.heads()[0].place if lane.line else (math.inf, 0)
+        return any(
+            head.priority > 0 and head.lane is not lane.twin and head.place < place
+            for bucket, _ in lane.flow
+            if bucket.line
+            for head in bucket.line.heads()
+        )
 
     def give_up_late(self, now: float) -> None:
         """Tell those whose deadline is sure to pass."""

@@ -6,7 +6,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-PARTS = ("root", "log", "bucket", "holders", "wants", "exchange")
+PARTS = ("root", "log", "estimate", "bucket", "holders", "wants", "exchange")
 """The files of ``scripts/``, in the order in which they are one script."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from importlib import import_module
 from random import Random
 from typing import Any, Self
@@ -12,6 +13,7 @@ from typing import Any, Self
 import anyio
 import anyio.lowlevel
 from anyio.abc import TaskGroup
+from attrs import frozen
 
 from ratesync.clock import Clock, SystemClock, timeout_at
 from ratesync.errors import ConfigurationError, ForkedProcess, QueueError
@@ -34,6 +36,15 @@ CONFIRMATION = 0.5
 
 FAREWELL = 2.0
 """Seconds at most until calls that are under way end when the server is closed."""
+
+
+@frozen
+class _Home:
+    """What there is while the server is open."""
+
+    links: Links
+    ears: Ears
+    tasks: TaskGroup
 
 
 class RedisServer:
@@ -73,20 +84,21 @@ class RedisServer:
         random: Random | None = None,
     ) -> None:
         if not prefix or set("{}") & set(prefix):
-            raise ConfigurationError(f"the prefix {prefix!r}: must have a character, and no braces, which choose a slot")
+            raise ConfigurationError(f"the prefix {prefix!r} must have a character, and no braces, which choose a slot")
         self.prefix = prefix
+        self.address: Address | None = None
+        """Where it is, for those who need a connection of their own; None if the client is the host's."""
+        self.ssl_context: ssl.SSLContext | None = None
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
         self._patience = patience
         self._clock = clock or SystemClock()
         self._random = random or system_random()
         self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
-        self._connect: Connect | None = None if client is None else lent(client)
-        self._connect_to_wait: Connect | None = self._connect
+        self._connect: tuple[Connect, Connect] | None = None if client is None else (lent(client), lent(client))
+        """Make a client for calls, and one for waiting."""
         self._is_ours = client is None
-        self._links: Links | None = None
-        self._ears: Ears | None = None
-        self._tasks: TaskGroup | None = None
+        self._home: _Home | None = None
         self._users = 0
         self._process = 0
         self._closing = self._ready = self._closed = anyio.Event()
@@ -129,8 +141,12 @@ class RedisServer:
             random=random,
         )
         server._greeting.name = str(address)
-        server._connect = connector(address, timeout, ssl_context=ssl_context)
-        server._connect_to_wait = connector(address, timeout, ssl_context=ssl_context, blocks=True)
+        server.address = address
+        server.ssl_context = ssl_context
+        server._connect = (
+            connector(address, timeout, ssl_context=ssl_context),
+            connector(address, timeout, ssl_context=ssl_context, blocks=True),
+        )
         return server
 
     @property
@@ -141,19 +157,21 @@ class RedisServer:
     async def open(self) -> None:
         """Get ready for use. Called once by each part that uses the server.
 
+        :raises ConfigurationError: it has neither a client nor a URL.
         :raises ServerAway: it did not answer within ``patience`` seconds.
         :raises NewerLayout: a newer version of ratesync wrote its data.
         :raises KeyClash: our prefix is somebody else's.
         :raises ServerError: it refused.
         """
+        if self._connect is None:
+            raise ConfigurationError("give the RedisServer a client of coredis, or make it with RedisServer.from_url")
         import_module("coredis")  # half a second once, before somebody waits for an answer
-
         await anyio.lowlevel.checkpoint()
         self._users += 1
         if self._users == 1:
             self._process = os.getpid()
             self._closing, self._ready, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
-            self._task = start_task(self._live)
+            self._task = start_task(partial(self._live, *self._connect))
         try:
             await self._ready.wait()
             await self.ask("open", _nothing)
@@ -191,6 +209,7 @@ class RedisServer:
             have run.
         :raises ForkedProcess: this is a child of the process that opened the server.
         """
+
         async def ask(client: Client) -> object:
             if script.is_read or not self._replicas:
                 return await evaluate(client, script, keys, args)
@@ -202,10 +221,10 @@ class RedisServer:
     async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
         await anyio.lowlevel.checkpoint()
-        links, tasks = self._check()
+        home = self._at_home()
         at = self._clock.now() + self._patience if until is None else until
         call = Call(name, ask, at, ATTEMPT * self._timeout)
-        tasks.start_soon(self._perform, call, links)
+        home.tasks.start_soon(self._perform, call, home.links)
         try:
             with timeout_at(self._clock, at):
                 await call.done.wait()
@@ -223,18 +242,16 @@ class RedisServer:
         All who listen to a stream share one connection, on which the server waits. It is kept for a while after.
         While Redis does not answer, nothing is heard.
         """
-        self._check()
-        assert self._ears is not None
-        return await self._ears.listen(key, after, until)
+        return await self._at_home().ears.listen(key, after, until)
 
-    def _check(self) -> tuple[Links, TaskGroup]:
+    def _at_home(self) -> _Home:
         if self._process != os.getpid() and self._process:
             raise ForkedProcess(
                 "this process was forked from the one that opened the Redis server: make a new server here"
             )
-        if self._links is None or self._tasks is None:
+        if self._home is None:
             raise QueueError("the Redis server is not open: await its open() first")
-        return self._links, self._tasks
+        return self._home
 
     async def _perform(self, call: Call, links: Links) -> None:
         self._calls += 1
@@ -245,26 +262,26 @@ class RedisServer:
             if not self._calls:
                 self._idle.set()
 
-    async def _live(self) -> None:
+    async def _live(self, connect: Connect, connect_to_wait: Connect) -> None:
         """Give connections and calls a home until the server is closed."""
-        assert self._connect is not None, "made by from_url, or with a client"
-        assert self._connect_to_wait is not None
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                self._links = Links(self._connect, self._greeting.greet, tasks, is_ours=self._is_ours)
-                waiting = Links(self._connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
-                self._ears = Ears(waiting, tasks, self._clock, self._random, ATTEMPT * self._timeout)
+                waiting = Links(connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
+                self._home = _Home(
+                    Links(connect, self._greeting.greet, tasks, is_ours=self._is_ours),
+                    Ears(waiting, tasks, self._clock, self._random, ATTEMPT * self._timeout),
+                    tasks,
+                )
                 self._ready.set()
                 await self._closing.wait()
-                self._links = self._ears = self._tasks = None
+                self._home = None
                 if self._calls:
                     self._idle = anyio.Event()
                     with anyio.move_on_after(FAREWELL):
                         await self._idle.wait()
                 tasks.cancel_scope.cancel()
         finally:
-            self._links = self._ears = self._tasks = None
+            self._home = None
             self._closed.set()
 
 

@@ -22,15 +22,17 @@ class ServerClock:
     most: float = math.inf
     seen_at: float = 0.0
 
-    def see(self, sent_at: float, received_at: float, told: float) -> None:
-        """The server told its time between these two instants."""
+    def see(self, sent_at: float, received_at: float, told: float) -> bool:
+        """The server told its time between these two instants. Tells whether one of the clocks has jumped."""
         loose = DRIFT * max(0.0, received_at - self.seen_at)
         self.seen_at = received_at
         least = max(self.least - loose, told - received_at)
         most = min(self.most + loose, told - sent_at)
-        if least > most:  # one of the clocks has jumped
+        has_jumped = least > most
+        if has_jumped:
             least, most = told - received_at, told - sent_at
         self.least, self.most = least, most
+        return has_jumped
 
     @property
     def is_known(self) -> bool:

@@ -83,7 +83,7 @@ class RedisStateStore:
         answer: Any = await self._server.run(script, keys, args)
         if answer[0]:
             return [int(revision) for revision in answer[1:]]
-        lost = writes[answer[1]]
+        lost = writes[int(answer[1])]
         raise StateConflict(
             f"key {lost.key!r} has revision {answer[2]}, not {lost.if_revision}. Nothing was written.", key=lost.key
         )

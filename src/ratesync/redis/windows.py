@@ -7,8 +7,8 @@ import math
 from attrs import define, field
 
 from ratesync.model.feedback import Reading
-from ratesync.model.quota import Budget, FixedWindow, Period, Quota, Rate, Scope
-from ratesync.redis.bucket import GRAINS, Bucket, plain_bucket, reading_limit
+from ratesync.model.quota import Budget, FixedWindow
+from ratesync.redis.bucket import Bucket, reading_limit
 from ratesync.redis.server_clock import BASE, ServerClock
 from ratesync.rules.calendar import starts_every
 from ratesync.rules.credit import Credit
@@ -87,9 +87,10 @@ class RateWindow(Window):
             told["lasts"], told["doubt"] = reading.reset_after, self.span
         self.reporting().readings.append(told)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """A refusal in doubt says that the window is full; any other one that calls come closer than thought."""
-        self.credit.refuse(now)
+        if not (self.is_doubtful or self.has_others):
+            self.credit.refuse(now)
         self.reporting().refused = 1
 
 
@@ -156,21 +157,10 @@ class CalendarWindow(Window):
                 calendar.ends_between = (lo + passed, hi + passed)
                 calendar.next_start = starts_every(self.quota.per, lo + passed + calendar.guard)
 
-    def refuse(self, now: float, clock: ServerClock, *, is_sure: bool) -> None:
+    def refuse(self, granted_at: float, now: float, clock: ServerClock, *, is_sure: bool) -> None:
         """Where it is sure, or nothing was known, the window is used up until the next one begins."""
+        calendar, _ = self.turned(clock, now)
+        if clock.earliest(granted_at) + BASE < calendar.began_at:
+            return  # it may have been for the window before
         report = self.reporting()
         report.refused = max(report.refused, 2 if is_sure else 1)
-
-
-def open_bucket(scope: Scope, quota: Quota, key: str) -> Bucket:
-    """A bucket of which this process holds nothing."""
-    match quota:
-        case Rate():
-            grain = max(1e-4, quota.per / (GRAINS if quota.permits > FEW else 10 * GRAINS))
-            return RateWindow(scope, quota, key, span=quota.per, grain=grain, credit=Credit(quota.per))
-        case FixedWindow():
-            return CalendarWindow(scope, quota, key, span=quota.per)
-        case Budget():
-            return CalendarWindow(scope, quota, key, span=DAY if quota.every is Period.DAY else 31 * DAY)
-        case _:
-            return plain_bucket(scope, quota, key)

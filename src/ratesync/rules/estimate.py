@@ -106,8 +106,8 @@ def cut(estimate: Estimate, refused: Refused, per: float, now: float) -> Estimat
         rest = 2 * estimate.rest if estimate.resume_at > estimate.cut_at else max(FIRST_REST * per, estimate.rest)
         rest = min(rest, max(per, LONGEST_REST))
         return evolve(estimate, version=version, rest=rest, resume_at=now + rest)
-    measured = max(refused.floor, refused.used if estimate.limit is None else min(estimate.limit, refused.used))
-    target, memory = measured, estimate.memory
+    measured, memory = max(refused.floor, refused.used), estimate.memory
+    target = measured if estimate.limit is None else min(estimate.limit, measured)
     if estimate.target is not None and estimate.step and memory:
         target = min(target, estimate.target)
     if not estimate.step and estimate.locked_for > LONG * per and now < estimate.cut_at + 2 * estimate.locked_for:

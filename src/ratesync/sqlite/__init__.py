@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 from ratesync.sqlite.backend import SqliteBackend
+from ratesync.sqlite.errors import (
+    FileBusy,
+    FileCorrupt,
+    FileError,
+    FileForbidden,
+    FileForeign,
+    FileFull,
+    NewerLayout,
+    SqliteTooOld,
+)
 from ratesync.sqlite.queue import SqliteQueue
 from ratesync.sqlite.state import SqliteStateStore
 
-__all__ = ["SqliteBackend", "SqliteQueue", "SqliteStateStore"]
+__all__ = [
+    "FileBusy",
+    "FileCorrupt",
+    "FileError",
+    "FileForbidden",
+    "FileForeign",
+    "FileFull",
+    "NewerLayout",
+    "SqliteBackend",
+    "SqliteQueue",
+    "SqliteStateStore",
+    "SqliteTooOld",
+]

@@ -23,6 +23,7 @@ class SqliteBackend:
         limiter: Who grants permits.
         durability: ``fsync`` (default): on disk before it is accepted. ``fsync-1s``: within about a second.
         capacity: Most pending operations. Default 1,000,000.
+        lease_seconds: How long a worker may give no sign of life; what a killed one held comes back then. Default 15 s.
         clock: Default: the machine's clock.
     """
 
@@ -33,9 +34,10 @@ class SqliteBackend:
         limiter: Limiter,
         durability: Durability = Durability.FSYNC,
         capacity: int = 1_000_000,
+        lease_seconds: float = 15.0,
         clock: Clock | None = None,
     ) -> None:
         file = SqliteFile(path, durability=durability, clock=clock)
-        self.queue = SqliteQueue(file, capacity=capacity)
+        self.queue = SqliteQueue(file, capacity=capacity, lease_seconds=lease_seconds)
         self.limiter = limiter
         self.state = SqliteStateStore(file)

@@ -1,16 +1,18 @@
-"""The queue's counters and lanes during one call: read once, changed in place, written at its end."""
+"""The queue's counters and lanes during one transaction: read once, changed in place, written at its end."""
 
 from __future__ import annotations
 
 import sqlite3
-from math import inf
 
 from attrs import frozen
 
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import Entry
+from ratesync.sqlite import provider as providers
 from ratesync.sqlite.call import Transaction
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import SELECT, LaneRow
+from ratesync.sqlite.provider import ProviderRow
 from ratesync.sqlite.watches import Watches
 
 TOTALS = ("number", "token", "bell", "virtual_time", "pending", "finished", "dead")
@@ -31,7 +33,7 @@ class Limits:
 
 
 class Book:
-    """Counters and lanes. :meth:`close` must follow the changes."""
+    """Counters and lanes, shared by the calls of one transaction. :meth:`close` must follow the changes."""
 
     number: int
     token: int
@@ -41,11 +43,11 @@ class Book:
     finished: int
     dead: int
 
-    def __init__(self, transaction: Transaction, limits: Limits, watches: Watches, now: float) -> None:
+    def __init__(self, transaction: Transaction, limits: Limits, watches: Watches) -> None:
         self.db: sqlite3.Connection = transaction.db
+        self.now = transaction.now
         self.limits = limits
         self.watches = watches
-        self.now = now
         self._after = transaction.after
         self._totals = self.db.execute(
             "SELECT number, token, bell, virtual_time, pending, finished, dead FROM totals"
@@ -54,9 +56,13 @@ class Book:
         self._lanes: dict[int, LaneRow] = {}
         self._numbers: dict[Lane, int] = {}
         self.is_news = False
-        """Whether somebody may claim something because of this call, now or at an instant."""
+        """Whether somebody may claim something because of the call under way, now or at an instant."""
         self.is_roomier = False
-        self._held_least: dict[str, float] = {}
+        self.is_advanced = False
+        """Whether the timers that were due have been carried out."""
+        self.is_fresh = False
+        """Whether the operations that finished too long ago have been forgotten."""
+        self._providers: dict[str, ProviderRow] = {}
         self._drained: list[Lane] = []
         self.ended: list[Entry] = []
         """Operations that have finished and are waited for."""
@@ -70,7 +76,10 @@ class Book:
         """The lane of that number."""
         lane = self._lanes.get(number)
         if lane is None:
-            lane = self._take(self.db.execute(f"{SELECT} WHERE number = ?", (number,)).fetchone())
+            row = self.db.execute(f"{SELECT} WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                raise Contradiction(f"an operation belongs to lane number {number}, which does not exist")
+            lane = self._take(row)
         return lane
 
     def find(self, name: Lane) -> LaneRow | None:
@@ -80,6 +89,16 @@ class Book:
             return self._lanes[number]
         row = self.db.execute(f"{SELECT} WHERE provider = ? AND connection = ?", tuple(name)).fetchone()
         return None if row is None else self._take(row)
+
+    def provider(self, name: str) -> ProviderRow | None:
+        """The provider, if there ever was a lane of it."""
+        provider = self._providers.get(name)
+        if provider is None:
+            row = self.db.execute(providers.SELECT, (name,)).fetchone()
+            if row is None:
+                return None
+            provider = self._providers[name] = ProviderRow(name, row)
+        return provider
 
     def open(self, name: Lane) -> LaneRow:
         """The lane, made if need be."""
@@ -103,11 +122,20 @@ class Book:
 
     def _forget_idle(self, provider: str) -> None:
         """Two lanes without operations that owe nothing: so lanes that come and go leave nothing behind."""
-        self.db.execute(
-            "DELETE FROM lane WHERE number IN (SELECT lane.number FROM lane JOIN provider ON name = provider "
-            "WHERE provider = ? AND is_idle AND virtual_time <= current AND parked_until <= ? LIMIT 2)",
-            (provider, self.now),
-        )
+        row = self.provider(provider)
+        if row is None:
+            return
+        self.write()
+        gone = self.db.execute(
+            "SELECT number FROM lane WHERE provider = ? AND is_idle AND virtual_time <= ? AND parked_until <= ? "
+            "LIMIT 2",
+            (provider, row.current, self.now),
+        ).fetchall()
+        for (number,) in gone:
+            self.db.execute("DELETE FROM lane WHERE number = ?", (number,))
+            lane = self._lanes.pop(number, None)
+            if lane is not None:
+                del self._numbers[lane.lane]
 
     def selected(self, selector: Selector) -> list[LaneRow]:
         """The selected lanes."""
@@ -122,6 +150,7 @@ class Book:
 
     def is_drained(self, selector: Selector) -> bool:
         """Whether the selected lanes have nothing pending."""
+        self.write()
         if selector.provider is None:
             row = self.db.execute(
                 "SELECT 1 FROM lane WHERE is_busy AND (?1 IS NULL OR connection = ?1) LIMIT 1", (selector.connection,)
@@ -134,32 +163,36 @@ class Book:
             ).fetchone()
         return row is None
 
-    def held_least(self, provider: str) -> float:
-        """The lowest bound on leased mailboxes of a lane so far: who waits was held up by no lower one."""
-        least = self._held_least.get(provider)
-        if least is None:
-            row = self.db.execute("SELECT held_least FROM provider WHERE name = ?", (provider,)).fetchone()
-            least = self._held_least[provider] = inf if row is None or row[0] is None else row[0]
-        return least
-
-    def write_lanes(self) -> None:
-        """Write what has changed in the lanes."""
+    def write(self) -> None:
+        """Write what has changed in lanes and providers."""
         for lane in self._lanes.values():
-            if lane.has_timer_change:
-                self.refresh_timer(lane)
-            was_busy = lane.is_busy
-            lane.plan(self.now)
-            if was_busy and not lane.is_busy:
-                self._drained.append(lane.lane)
-            changes = lane.changes()
-            if changes:
-                names = ", ".join(f"{name} = ?" for name in changes)
-                self.db.execute(f"UPDATE lane SET {names} WHERE number = ?", (*changes.values(), lane.number))  # noqa: S608
+            self.write_lane(lane)
+        for provider in self._providers.values():
+            changed = provider.changes()
+            if changed is not None:
+                self.db.execute(providers.UPDATE, (*changed, provider.name))
+
+    def write_lane(self, lane: LaneRow) -> None:
+        """Write what has changed in a lane."""
+        if lane.has_timer_change:
+            self.refresh_timer(lane)
+        was_busy = lane.is_busy
+        lane.plan(self.now)
+        if was_busy and not lane.is_busy:
+            self._drained.append(lane.lane)
+        changes = lane.changes()
+        if changes:
+            names = ", ".join(f"{name} = ?" for name in changes)
+            self.db.execute(f"UPDATE lane SET {names} WHERE number = ?", (*changes.values(), lane.number))  # noqa: S608
+
+    def ring(self) -> None:
+        """End a call: give those who wait a new marker if it has brought news."""
+        self.bell += self.is_news
+        self.is_news = False
 
     def close(self) -> None:
         """Write what has changed, and have those told who wait for it."""
-        self.write_lanes()
-        self.bell += self.is_news
+        self.write()
         totals = tuple(self.__dict__[name] for name in TOTALS)
         if totals != self._totals:
             names = ", ".join(f"{name} = ?" for name in TOTALS)

@@ -6,11 +6,24 @@ more urgent than some before it is marked, so that the leader is found without a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import AVAILABLE, LEASED, LaneRow
+from ratesync.sqlite.many import parts
 
 MOST_DUE = 1000
 """Timers that one call carries out. What is left is done by the next one, so that no call takes long."""
+
+TAILS = (
+    "WITH wanted (key) AS (VALUES {}) SELECT wanted.key, score, is_urgent FROM wanted CROSS JOIN item "
+    "ON number = (SELECT max(own.number) FROM item AS own WHERE own.lane = ? AND own.key = wanted.key AND own.is_boxed)"
+)
+FILLED = (
+    "WITH wanted (key) AS (VALUES {}) SELECT key FROM wanted "
+    "WHERE EXISTS (SELECT 1 FROM item AS own WHERE own.lane = ? AND own.key = wanted.key AND own.is_boxed)"
+)
 
 Tail = tuple[float, int | None]
 """Score and mark of the last operation in a mailbox."""
@@ -23,6 +36,23 @@ def tail(book: Book, lane: LaneRow, key: str) -> Tail | None:
         (lane.number, key),
     ).fetchone()
     return tail
+
+
+def tails(book: Book, lane: LaneRow, keys: Sequence[str]) -> dict[str, Tail]:
+    """The last operation of each of the mailboxes that are not empty."""
+    found: dict[str, Tail] = {}
+    for marks, part in parts(keys, "(?)"):
+        rows = book.db.execute(TAILS.format(marks), (*part, lane.number))
+        found.update((key, (score, urgent)) for key, score, urgent in rows)
+    return found
+
+
+def filled(book: Book, lane: LaneRow, keys: Sequence[str]) -> set[str]:
+    """Those of the mailboxes in which there is an operation."""
+    found = set[str]()
+    for marks, part in parts(keys, "(?)"):
+        found.update(key for (key,) in book.db.execute(FILLED.format(marks), (*part, lane.number)))
+    return found
 
 
 def is_urgent(tail: Tail, score: float) -> bool:
@@ -119,7 +149,8 @@ def advance(book: Book, lane: LaneRow, most: int = MOST_DUE) -> int:
         "SELECT key FROM rest WHERE lane = ? AND at <= ? ORDER BY at LIMIT ?", (lane.number, book.now, most)
     ).fetchall()
     for (key,) in rested:
-        book.db.execute("DELETE FROM rest WHERE lane = ? AND key = ?", (lane.number, key))
+        if not book.db.execute("DELETE FROM rest WHERE lane = ? AND key = ?", (lane.number, key)).rowcount:
+            raise Contradiction(f"a mailbox of {lane.lane} that rests cannot be found")
         lane.rests -= 1
         offer(book, lane, key)
     lane.has_timer_change = True
@@ -128,7 +159,10 @@ def advance(book: Book, lane: LaneRow, most: int = MOST_DUE) -> int:
 
 
 def advance_all(book: Book) -> None:
-    """Bring all lanes up to date, as far as one call may."""
+    """Bring all lanes up to date, as far as one transaction may."""
+    if book.is_advanced:
+        return
+    book.is_advanced = True
     budget = MOST_DUE
     rows = book.db.execute(
         "SELECT number FROM lane WHERE timer_at <= ? ORDER BY timer_at LIMIT ?", (book.now, MOST_DUE)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from math import inf
+from operator import itemgetter
 
 from ratesync.model.work import Claim, ClaimRequest, Lease, LeasedItem
 from ratesync.rules import fairness
 from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import LaneRow
+from ratesync.sqlite.provider import ProviderRow
 from ratesync.sqlite.settlement import lapse, sign, worker_number
 
-TAKE = "UPDATE item SET state = 2, at = NULL, worker = ?, token = ? WHERE number = ?"
+TAKE = "UPDATE item SET state = 2, at = NULL, lead = NULL, worker = ?, token = ? WHERE number = ?"
+# The most urgent mailboxes of a lane, and of each the first operations.
 ROWS = (
-    "SELECT number, id, body, attempts, sent_as, lapses, enqueued_at, state FROM item "
-    "WHERE lane = ? AND key = ? AND is_boxed ORDER BY number LIMIT ?"
+    "SELECT led.number, item.number, item.key, id, body, attempts, sent_as, lapses, enqueued_at, state FROM "
+    "(SELECT number, key FROM item WHERE lane = ?1 AND lead IS NOT NULL ORDER BY lead, number LIMIT ?2) AS led "
+    "CROSS JOIN item WHERE item.number IN (SELECT own.number FROM item AS own "
+    "WHERE own.lane = ?1 AND own.key = led.key AND own.is_boxed ORDER BY own.number LIMIT ?3)"
 )
 
 
@@ -24,6 +31,7 @@ def claim(book: Book, request: ClaimRequest) -> Claim:
     lapse(book)
     boxes.advance_all(book)
     sign(book, request.worker)
+    book.write()
     claiming = _Claiming(book, request)
     batches = claiming.batches()
     next_at = min(claiming.instants(), default=inf)
@@ -43,12 +51,9 @@ class _Claiming:
         self._providers = [provider for provider, size in request.sizes.items() if size > 0]
         for provider in self._providers:
             self._open_woken(provider)
-            bound = request.lane_max.get(provider)
-            if bound is not None:
-                book.db.execute(
-                    "UPDATE provider SET held_least = ?1 WHERE name = ?2 AND ifnull(held_least, ?1 + 1) > ?1",
-                    (bound, provider),
-                )
+            row = book.provider(provider)
+            if row is not None:
+                row.held_least = min(row.held_least, self._bound(provider))
 
     def _open_woken(self, provider: str) -> None:
         book = self._book
@@ -56,8 +61,7 @@ class _Claiming:
             "SELECT number FROM lane WHERE provider = ? AND wake_at <= ?", (provider, book.now)
         ).fetchall()
         for (number,) in rows:
-            book.lane(number)
-        book.write_lanes()
+            book.write_lane(book.lane(number))
 
     def batches(self) -> tuple[tuple[Lease, ...], ...]:
         """Lease batches until there are enough, or no more."""
@@ -68,12 +72,14 @@ class _Claiming:
             room = self._bound(lane.provider) - lane.held
             leases, amount = self._take(lane, int(min(self._request.sizes[lane.provider], room)))
             lane.virtual_time = fairness.charge(lane.virtual_time, amount, lane.weight)
-            self._book.write_lanes()
-            self._book.db.execute(
-                "UPDATE provider SET latest = max(latest, ?) WHERE name = ?", (lane.virtual_time, lane.provider)
-            )
+            self._book.write_lane(lane)
+            provider = self._book.provider(lane.provider)
+            if provider is not None:
+                provider.latest = max(provider.latest, lane.virtual_time)
             if leases:
                 self._batches.append(tuple(leases))
+            elif not self._is_full:
+                raise Contradiction(f"no mailbox is ready in {lane.lane}, which counts {lane.ready}")
         self._settle_debts()
         return tuple(self._batches)
 
@@ -91,83 +97,79 @@ class _Claiming:
     def _next_turn(self) -> LaneRow | None:
         """Begin the turn of the open lane that has had least for its weight."""
         book = self._book
-        first: tuple[float, int, str, float] | None = None
-        for provider in self._providers:
-            head = self._head(provider)
-            if head is None:
+        first: tuple[float, int, ProviderRow, float] | None = None
+        for name in self._providers:
+            head = self._head(name)
+            provider = None if head is None else book.provider(name)
+            if head is None or provider is None:
                 continue
-            current, ahead = book.db.execute(
-                "SELECT current, ahead FROM provider WHERE name = ?", (provider,)
-            ).fetchone()
-            own = fairness.join(head[1], current)
-            if own + ahead < book.virtual_time:
-                ahead = book.virtual_time - own
-                book.db.execute("UPDATE provider SET ahead = ? WHERE name = ?", (ahead, provider))
-            if first is None or own + ahead < first[0]:
-                first = own + ahead, head[0], provider, own
+            own = fairness.join(head[1], provider.current)
+            provider.ahead = max(provider.ahead, book.virtual_time - own)
+            if first is None or own + provider.ahead < first[0]:
+                first = own + provider.ahead, head[0], provider, own
         if first is None:
             return None
         book.virtual_time, number, provider, own = first
-        book.db.execute("UPDATE provider SET current = ? WHERE name = ?", (own, provider))
+        provider.current = own
         lane = book.lane(number)
         lane.virtual_time = own
         return lane
 
     def _settle_debts(self) -> None:
         """Where no lane is open any more, none owes the others anything."""
-        for provider in self._providers:
-            self._book.db.execute(
-                "UPDATE provider SET current = latest WHERE name = ?1 AND current < latest "
-                "AND NOT EXISTS (SELECT 1 FROM lane WHERE provider = ?1 AND is_open)",
-                (provider,),
-            )
+        for name in self._providers:
+            provider = self._book.provider(name)
+            if provider is not None and provider.current < provider.latest and not self._is_any_open(name):
+                provider.current = provider.latest
+
+    def _is_any_open(self, provider: str) -> bool:
+        found = self._book.db.execute("SELECT 1 FROM lane WHERE provider = ? AND is_open LIMIT 1", (provider,))
+        return found.fetchone() is not None
 
     def _take(self, lane: LaneRow, most: int) -> tuple[list[Lease], int]:
         """Take a batch of at most ``most`` mailboxes, and how many operations that is."""
-        db = self._book.db
-        leads = db.execute(
-            "SELECT number, key FROM item WHERE lane = ? AND lead IS NOT NULL ORDER BY lead, number LIMIT ?",
-            (lane.number, most),
-        ).fetchall()
-        leases: list[Lease] = []
+        book = self._book
         taken: list[tuple[int, int, int]] = []
-        led: list[tuple[int]] = []
-        for number, key in leads:
-            lease = self._lease(lane, key, taken, is_first=not leases and not self._batches)
-            if lease is None:
-                self._is_full = True
+        led: list[int] = []
+        leases: list[Lease] = []
+        rows = book.db.execute(ROWS, (lane.number, most, book.limits.mailbox_max))
+        for key, own in groupby(rows, itemgetter(2)):
+            items: list[LeasedItem] = []
+            for lead, number, _, name, body, attempts, sent_as, lapses, enqueued_at, state in own:
+                self._budget -= len(body)
+                if self._budget < 0 and (items or leases or self._batches):
+                    self._is_full = True
+                    break
+                if not items:
+                    book.token += 1
+                    led.append(lead)
+                taken.append((self._worker_number(), book.token, number))
+                lane.count(state, -1)
+                items.append(LeasedItem(name, body, attempts, sent_as, lapses, enqueued_at))
+            if items:
+                leases.append(Lease(lane.lane, key, book.token, tuple(items)))
+            if self._is_full:
                 break
-            leases.append(lease)
-            led.append((number,))
-        db.executemany("UPDATE item SET lead = NULL WHERE number = ?", led)
-        db.executemany(TAKE, taken)
-        lane.ready -= len(led)
-        lane.held += len(led)
-        if led:
-            db.execute(
-                "INSERT INTO holding VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-                (self._worker, lane.provider, len(led)),
-            )
+        rows.close()
+        self._note(lane, led, taken)
         return leases, len(taken)
 
-    def _lease(self, lane: LaneRow, key: str, taken: list[tuple[int, int, int]], *, is_first: bool) -> Lease | None:
-        book = self._book
-        items: list[LeasedItem] = []
-        worker = self._worker_number()
-        token = book.token + 1
-        rows = book.db.execute(ROWS, (lane.number, key, book.limits.mailbox_max))
-        for number, name, body, attempts, sent_as, lapses, enqueued_at, state in rows:
-            if len(body) > self._budget and (items or not is_first):
-                break
-            self._budget -= len(body)
-            taken.append((worker, token, number))
-            lane.count(state, -1)
-            items.append(LeasedItem(name, body, attempts, sent_as, lapses, enqueued_at))
-        if not items:
-            return None
-        book.token = token
-        lane.leased += len(items)
-        return Lease(lane.lane, key, token, tuple(items))
+    def _note(self, lane: LaneRow, led: Sequence[int], taken: Sequence[tuple[int, int, int]]) -> None:
+        """Store who has taken what; ``led`` are the operations that led the mailboxes."""
+        if not led:
+            return
+        db = self._book.db
+        db.executemany(TAKE, taken)
+        numbers = {number for _, _, number in taken}
+        left = [(number,) for number in led if number not in numbers]
+        db.executemany("UPDATE item SET lead = NULL WHERE number = ?", left)
+        lane.ready -= len(led)
+        lane.held += len(led)
+        lane.leased += len(taken)
+        db.execute(
+            "INSERT INTO holding VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            (self._worker_number(), lane.provider, len(led)),
+        )
 
     def _worker_number(self) -> int:
         if self._worker is None:
@@ -181,7 +183,6 @@ class _Claiming:
     def instants(self) -> Iterator[float]:
         """Now if there is more to claim at once; else when the next lane wakes up, or a lease of others ends."""
         db, now = self._book.db, self._book.now
-        self._book.write_lanes()
         for provider in self._request.sizes:
             if self._head(provider) is not None:
                 yield now

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import suppress
+from threading import Event
 
 from ratesync.model.work import Durability
-from ratesync.sqlite.errors import NewerLayout, SqliteTooOld, told
-from ratesync.sqlite.layout import LAYOUT, TABLES
+from ratesync.sqlite.errors import OF_THE_FILE, FileError, FileForeign, NewerLayout, SqliteTooOld, kind_of, told
+from ratesync.sqlite.layout import APPLICATION, LAYOUT, TABLES
 
 OLDEST_SQLITE = (3, 35, 0)
 PATIENCE = 1.0
 """Seconds for which SQLite itself waits for another process."""
+MOST_TRIES = 10
+BEFORE_NEXT_TRY = 0.05
+"""How often, and after how many seconds, opening is tried again while another process makes the file."""
 MOST_STATEMENTS = 256
 PAGES_BETWEEN_CHECKPOINTS = 4000
 CACHE_KIBIBYTES = 16_384
@@ -32,43 +36,71 @@ def check_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Non
 def connect(path: str, durability: Durability) -> sqlite3.Connection:
     """A connection to the file, which is made if there is none.
 
-    :raises FileError: it cannot be opened, is damaged or of a newer layout.
+    :raises FileError: it cannot be opened, is damaged, another program's or of a newer layout.
     """
     db: sqlite3.Connection | None = None
     try:
         db = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=MOST_STATEMENTS
         )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
-        db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
-        db.execute("PRAGMA temp_store = MEMORY")
-        _lay_out(db, path)
-    except sqlite3.Error as error:
+        for tries_left in reversed(range(MOST_TRIES)):
+            try:
+                _prepare(db, path, durability)
+                break
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait by itself while others make the same file a WAL database.
+                if kind_of(error) != sqlite3.SQLITE_BUSY or not tries_left:
+                    raise
+                Event().wait(BEFORE_NEXT_TRY)
+    except OF_THE_FILE as error:
         _close(db)
         raise told(error, path) from error
-    except NewerLayout:
+    except FileError:
         _close(db)
         raise
     return db
 
 
+def _prepare(db: sqlite3.Connection, path: str, durability: Durability) -> None:
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+    _check_owner(db, path)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
+    db.execute("PRAGMA fullfsync = ON")  # where an ordinary fsync stops at the disk's cache: on macOS
+    db.execute("PRAGMA checkpoint_fullfsync = ON")
+    db.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BETWEEN_CHECKPOINTS}")
+    db.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    db.execute("PRAGMA temp_store = MEMORY")
+    _lay_out(db, path)
+
+
 def _lay_out(db: sqlite3.Connection, path: str) -> None:
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == 0:
+    if _is_empty(db):
         db.execute("BEGIN IMMEDIATE")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        if _is_empty(db):
             for statement in TABLES:
                 db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION}")
             db.execute(f"PRAGMA user_version = {LAYOUT}")
-            version = LAYOUT
         db.execute("COMMIT")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > LAYOUT:
         raise NewerLayout(
             f"{path}: has layout {version}, this ratesync knows layouts up to {LAYOUT}. Upgrade this process."
         )
+
+
+def _check_owner(db: sqlite3.Connection, path: str) -> None:
+    if _is_empty(db):  # looked at first: another process may be making the tables now
+        return
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if application != APPLICATION:
+        raise FileForeign(f"{path}: is the database of another program. It was left as it is; give another path.")
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
 
 
 def _close(db: sqlite3.Connection | None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from ratesync.model.lane import Lane
 from ratesync.model.work import Entry
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.errors import Contradiction
 from ratesync.sqlite.lane import CANCELLED, COMPLETED, DEAD, STATES, LaneRow
 
 MOST_FORGOTTEN = 1000
@@ -54,8 +56,8 @@ def finish(book: Book, lane: LaneRow, ends: Sequence[End]) -> None:
     rows: list[tuple[object, ...]] = []
     for number, _, before, after, result in ends:
         lane.count(before, -1)
-        lane.count(after, 1)
         if after == DEAD:
+            lane.dead += 1
             book.dead += 1
         else:
             book.finished += 1
@@ -76,37 +78,33 @@ def forget_surplus(book: Book) -> None:
     """Forget the finished operations that are too many, the oldest first."""
     surplus = book.finished - book.limits.result_capacity
     if surplus > 0:
-        _forget(
-            book,
-            book.db.execute(
-                "SELECT number, lane FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT ?", (surplus,)
-            ).fetchall(),
-        )
+        _forget(book, surplus, inf)
 
 
 def forget_old(book: Book) -> None:
-    """Forget the operations that finished too long ago."""
-    if not book.finished:
+    """Forget the operations that finished too long ago, if this transaction has not done so yet."""
+    if book.is_fresh or not book.finished:
         return
+    book.is_fresh = True
     oldest = book.now - book.limits.result_seconds
     while True:
-        rows = book.db.execute(
-            "SELECT number, lane, at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT 1"
-        ).fetchall()
-        if not rows or rows[0][2] > oldest:
+        row = book.db.execute("SELECT at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT 1").fetchone()
+        if row is None or row[0] > oldest:
             return
-        rows = book.db.execute(
-            "SELECT number, lane, at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT ?", (MOST_FORGOTTEN,)
-        ).fetchall()
-        old = [row[:2] for row in rows if row[2] <= oldest]
-        _forget(book, old)
+        if not _forget(book, MOST_FORGOTTEN, oldest):
+            raise Contradiction("an operation that is to be forgotten cannot be found")
 
 
-def _forget(book: Book, rows: Sequence[tuple[int, int]]) -> None:
-    book.db.executemany("DELETE FROM item WHERE number = ?", [row[:1] for row in rows])
+def _forget(book: Book, most: int, until: float) -> int:
+    rows = book.db.execute(
+        "DELETE FROM item WHERE number IN (SELECT number FROM "
+        "(SELECT number, at FROM item WHERE state IN (4, 6) ORDER BY ended LIMIT ?) WHERE at <= ?) RETURNING lane",
+        (most, until),
+    ).fetchall()
     book.finished -= len(rows)
-    for _, lane in rows:
+    for (lane,) in rows:
         book.lane(lane).known -= 1
+    return len(rows)
 
 
 def bury_no_more(book: Book, operation_id: str, ended: int) -> None:

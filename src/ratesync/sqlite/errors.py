@@ -27,23 +27,42 @@ class FileFull(FileError):
     """There is no space left for the file. Make room on the disk; what was accepted before is safe."""
 
 
+class FileForbidden(FileError):
+    """The file or its folder cannot be opened or written. Give this process the right, or another path."""
+
+
+class FileForeign(FileError):
+    """The file is the database of another program, which is left as it is. Give another path."""
+
+
 class NewerLayout(FileError):
     """The file was written by a newer version of ratesync. Upgrade this process."""
 
 
+class Contradiction(sqlite3.DatabaseError):
+    """What is in the file contradicts itself, so that it must be damaged. Raised by work inside a transaction."""
+
+
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _PRIMARY = 0xFF
 """The part of an error code that tells the kind."""
 
 
-def kind_of(error: sqlite3.Error) -> int:
+def kind_of(error: Exception) -> int:
     """SQLite's primary error code; SQLITE_ERROR where the library names none."""
+    if isinstance(error, UnicodeDecodeError | Contradiction):  # text in the file, or in SQLite's message about it
+        return sqlite3.SQLITE_CORRUPT
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return sqlite3.SQLITE_ERROR if code is None else code & _PRIMARY
 
 
-def told(error: sqlite3.Error, path: str) -> FileError:
+OF_THE_FILE = (sqlite3.Error, UnicodeDecodeError)
+"""What is raised where the file is at fault, not the call."""
+
+
+def told(error: Exception, path: str) -> FileError:
     """The error in our own terms."""
     kind = kind_of(error)
     if kind in _BUSY:
@@ -58,4 +77,9 @@ def told(error: sqlite3.Error, path: str) -> FileError:
         )
     if kind == sqlite3.SQLITE_FULL:
         return FileFull(f"{path}: the disk is full, so nothing was done. Make room; what was accepted before is safe.")
+    if kind in _FORBIDDEN:
+        return FileForbidden(
+            f"{path}: {error}, so nothing was done. The folder must exist, and this process must be allowed to write "
+            "the file and to make files beside it."
+        )
     return FileError(f"{path}: SQLite reports {error!s}. Nothing was done; look at the disk and at permissions.")

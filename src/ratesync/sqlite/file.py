@@ -36,6 +36,7 @@ class SqliteFile:
         self.durability = durability
         self.clock = SystemClock() if clock is None else clock
         self._writer: Writer | None = None
+        self._ending = set[Writer]()
         self._opened = 0
         self._looks: list[Look] = []
         self._lock = Lock()
@@ -43,8 +44,7 @@ class SqliteFile:
     @property
     def is_at_work(self) -> bool:
         """Whether calls are under way whose answers have not come to their tasks."""
-        writer = self._writer
-        return writer is not None and bool(writer.under_way)
+        return any(writer.under_way for writer in (self._writer, *self._ending) if writer is not None)
 
     def look_elsewhere(self, look: Look) -> None:
         """Have ``look`` called in the writer thread when another process has changed something."""
@@ -71,17 +71,24 @@ class SqliteFile:
     async def close(self) -> None:
         """End the thread, if this is the last to close it."""
         await checkpoint()
-        writer = self._release()
+        farewell = Call(_nothing, post_here())
+        writer = self._release(farewell)
         if writer is not None:
-            writer.join()
+            # It may take a while, and the event loop goes on meanwhile.
+            self._ending.add(writer)
+            try:
+                await farewell.answer()
+                writer.join()
+            finally:
+                self._ending.discard(writer)
 
-    def _release(self) -> Writer | None:
+    def _release(self, farewell: Call[None] | None = None) -> Writer | None:
         with self._lock:
             self._opened = max(0, self._opened - 1)
             if self._opened or self._writer is None:
                 return None
             writer, self._writer = self._writer, None
-            writer.give(None)
+            writer.end(farewell)
             return writer
 
     def _look(self, db: sqlite3.Connection) -> None:
@@ -108,6 +115,8 @@ class SqliteFile:
         writer = self._writer
         if writer is None:
             raise QueueError(f"{self.path}: is not open. Await open() before its use, as an engine does.")
+        if not writer.is_alive():
+            raise QueueError(f"{self.path}: was opened in another process. After a fork, open a file of your own.")
         return writer
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from ratesync.errors import DeadLettersFull, QueueFull
 from ratesync.model.lane import Lane
@@ -12,6 +13,7 @@ from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
 from ratesync.sqlite.ends import forget_old
 from ratesync.sqlite.lane import AVAILABLE, SCHEDULED, LaneRow
+from ratesync.sqlite.many import parts
 from ratesync.sqlite.watches import Watch
 
 INSERT = (
@@ -49,6 +51,23 @@ def enqueue(book: Book, items: Sequence[Item], watch: Watch | None) -> list[Enqu
     return [Enqueued(known or item.id, known is not None) for item, known in zip(items, earlier, strict=True)]
 
 
+def enqueue_each(book: Book, calls: Sequence[Sequence[Item]]) -> Sequence[Sequence[Enqueued] | QueueFull]:
+    """Answer several calls that do not wait for room, at the cost of one where there is room for all."""
+    everything = [item for items in calls for item in items]
+    has_room = not book.watches.room and book.pending + len(everything) <= book.limits.capacity
+    if has_room and book.dead < book.limits.dead_letter_capacity:
+        answers = iter(enqueue(book, everything, None) or ())
+        return [list(islice(answers, len(items))) for items in calls]
+    return [_enqueue_or_refuse(book, items) for items in calls]
+
+
+def _enqueue_or_refuse(book: Book, items: Sequence[Item]) -> list[Enqueued] | QueueFull:
+    try:
+        return enqueue(book, items, None) or []
+    except QueueFull as refusal:
+        return refusal
+
+
 def full(book: Book, size: int) -> QueueFull:
     """The error for somebody who wanted room for ``size`` operations."""
     capacity = book.limits.capacity
@@ -66,21 +85,23 @@ def _has_dead_letters(book: Book, items: Sequence[Item]) -> bool:
 
 def _earlier(book: Book, items: Sequence[Item]) -> list[str | None]:
     """For each item the id under which its operation is known already, or comes earlier among the items."""
-    ids = set[str]()
+    known = set[str]()
+    for marks, part in parts([item.id for item in items]):
+        rows = book.db.execute(f"SELECT id FROM item WHERE id IN ({marks})", part)  # noqa: S608 - marks only
+        known.update(row[0] for row in rows)
     dedupes: dict[tuple[Lane, str], str] = {}
     earlier: list[str | None] = []
-    find = book.db.execute
     for item in items:
-        known: str | None = None
-        if item.id in ids or find("SELECT 1 FROM item WHERE id = ?", (item.id,)).fetchone() is not None:
-            known = item.id
+        name: str | None = None
+        if item.id in known:
+            name = item.id
         elif item.dedupe is not None:
-            known = dedupes.get((item.lane, item.dedupe)) or _same_dedupe(book, item)
-            if known is None:
+            name = dedupes.get((item.lane, item.dedupe)) or _same_dedupe(book, item)
+            if name is None:
                 dedupes[item.lane, item.dedupe] = item.id
-        if known is None:
-            ids.add(item.id)
-        earlier.append(known)
+        if name is None:
+            known.add(item.id)
+        earlier.append(name)
     return earlier
 
 
@@ -100,53 +121,56 @@ class _Intake:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._rows: list[tuple[object, ...]] = []
-        self._tails: dict[tuple[int, str], boxes.Tail] = {}
-        self._lane: LaneRow | None = None
 
     def add(self, items: Sequence[Item]) -> None:
         """Store operations that are new."""
         book = self._book
+        by_lane: dict[Lane, list[Item]] = {}
         for item in items:
-            lane = self._lane
-            if lane is None or (lane.provider, lane.connection) != item.lane:
-                lane = self._lane = book.open(item.lane)
-            self._add(lane, item)
+            by_lane.setdefault(item.lane, []).append(item)
+        for name, own in by_lane.items():
+            lane = book.open(name)
+            tails = boxes.tails(book, lane, [item.key for item in own])
+            for item in own:
+                self._add(lane, item, tails)
+            lane.known += len(own)
         self._store()
         book.pending += len(items)
         book.is_news = True
 
-    def _add(self, lane: LaneRow, item: Item) -> None:
+    def _add(self, lane: LaneRow, item: Item, tails: dict[str, boxes.Tail]) -> None:
+        name, _, key, body, priority, at, dedupe = item
         now = self._book.now
         number = self._book.next_number()
-        lane.known += 1
-        at = item.not_before
         if at is not None and at > now:
-            rank = score(at, item.priority, self._book.limits.priority_step)
+            rank = score(at, priority, self._book.limits.priority_step)
         else:
             is_behind = lane.timer_at is not None and lane.timer_at <= now
             at = now if is_behind else None
-            rank = score(now, item.priority, self._book.limits.priority_step)
-        priority = item.priority if -LARGEST < item.priority < LARGEST else float(item.priority)
-        common = number, item.id, lane.number, item.key
-        rest = now, at, priority, item.dedupe, item.body
+            rank = score(now, priority, self._book.limits.priority_step)
+        stored = priority if -LARGEST < priority < LARGEST else float(priority)
         if at is not None:
             lane.scheduled += 1
             if lane.timer_at is None or at < lane.timer_at:
                 lane.timer_at = at
-            self._rows.append((*common, SCHEDULED, 0, rank, None, None, *rest))
+            common = number, name, lane.number, key, SCHEDULED, 0, rank, None, None
+            self._rows.append((*common, now, at, stored, dedupe, body))
             return
-        tail = self._tails.get((lane.number, item.key)) or boxes.tail(self._book, lane, item.key)
+        tail = tails.get(key)
         lane.available += 1
+        urgent = lead = None
         if tail is None:
             lane.ready += 1
-            urgent, lead = None, rank
-        else:
-            urgent, lead = 1 if boxes.is_urgent(tail, rank) else None, None
-        self._tails[lane.number, item.key] = rank, urgent
-        self._rows.append((*common, AVAILABLE, 1, rank, lead, urgent, *rest))
+            lead = rank
+        elif boxes.is_urgent(tail, rank):
+            urgent = 1
+        tails[key] = rank, urgent
+        self._rows.append(
+            (number, name, lane.number, key, AVAILABLE, 1, rank, lead, urgent, now, None, stored, dedupe, body)
+        )
         if urgent:
             self._store()
-            boxes.overtake(self._book, lane, item.key, (rank, number))
+            boxes.overtake(self._book, lane, key, (rank, number))
 
     def _store(self) -> None:
         self._book.db.executemany(INSERT, self._rows)

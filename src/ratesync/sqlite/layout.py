@@ -5,6 +5,9 @@ from __future__ import annotations
 LAYOUT = 1
 """Version of the layout below."""
 
+APPLICATION = 0x52537963
+"""``PRAGMA application_id``: tells a file of ours from databases of other programs."""
+
 TABLES = (
     # One row. Counters that are given out, and sums that must not be counted anew.
     """CREATE TABLE totals (

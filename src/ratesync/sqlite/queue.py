@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from math import inf
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar, cast
 
 from ratesync.clock import Clock, timeout_at
-from ratesync.errors import EnqueueUncertain
+from ratesync.errors import EnqueueUncertain, RateSyncError
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import (
     CancelResult,
@@ -27,7 +27,7 @@ from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
 from ratesync.sqlite import claims, intake, orders, records, settlement
 from ratesync.sqlite.book import Book, Limits
-from ratesync.sqlite.call import Transaction, Work
+from ratesync.sqlite.call import Joint, Transaction, Work
 from ratesync.sqlite.file import SqliteFile
 from ratesync.sqlite.watches import Watch, Watches
 from ratesync.sqlite.writer import Uncertain
@@ -110,9 +110,11 @@ class SqliteQueue:
 
     def _work(self, change: Callable[Concatenate[Book, P], T], *args: P.args, **keywords: P.kwargs) -> Work[T]:
         def work(transaction: Transaction) -> T:
-            book = Book(transaction, self._limits, self._watches, self._file.clock.now())
+            book = cast("Book | None", transaction.kept.get(self))
+            if book is None:
+                book = transaction.kept[self] = Book(transaction, self._limits, self._watches)
             answer = change(book, *args, **keywords)
-            book.close()
+            book.ring()
             return answer
 
         return work
@@ -126,10 +128,15 @@ class SqliteQueue:
         """
         try:
             if wait_until is None:
-                return await self._file.ask(self._work(intake.enqueue, items, None)) or []
+                return await self._file.ask(Joint(self._enqueue_each, items))
             return await self._enqueue_in_line(items, wait_until)
         except Uncertain as error:
             raise EnqueueUncertain(str(error), ids=[item.id for item in items]) from error
+
+    def _enqueue_each(
+        self, transaction: Transaction, calls: Sequence[Sequence[Item]]
+    ) -> Sequence[Sequence[Enqueued] | RateSyncError]:
+        return self._work(intake.enqueue_each, calls)(transaction)
 
     async def _enqueue_in_line(self, items: Sequence[Item], wait_until: float) -> Sequence[Enqueued]:
         watch = Watch(None)
@@ -153,7 +160,7 @@ class SqliteQueue:
     async def wait(self, marker: int, until: float | None) -> None:
         """Return when something may have become claimable since the claim with this ``marker``, or at ``until``."""
         with self._watches.news() as watch, self._file.watching():
-            if marker == await self._file.ask(_bell):
+            if marker == await self._file.ask(self._work(_bell)):
                 with timeout_at(self._file.clock, until):
                     await watch.wait()
 
@@ -253,9 +260,8 @@ class SqliteQueue:
         return await self._file.ask(self._work(records.stats, selector))
 
 
-def _bell(transaction: Transaction) -> int:
-    bell: int = transaction.db.execute("SELECT bell FROM totals").fetchone()[0]
-    return bell
+def _bell(book: Book) -> int:
+    return book.bell
 
 
 def _extend(book: Book, worker: str, leases: Sequence[Lease]) -> list[bool]:

@@ -115,7 +115,7 @@ def dead_letters(book: Book, selector: Selector, after: str | None, limit: int) 
 def stats(book: Book, selector: Selector) -> QueueStats:
     """Count the selected lanes' operations."""
     boxes.advance_all(book)
-    book.write_lanes()
+    book.write()
     row = book.db.execute(
         "SELECT total(scheduled), total(available), total(leased), total(retryable), total(dead) FROM lane "
         "WHERE (?1 IS NULL OR provider = ?1) AND (?2 IS NULL OR connection = ?2)",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ratesync.model.operation import OperationState
@@ -11,6 +13,7 @@ from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
 from ratesync.sqlite.ends import End, finish, forget_surplus
 from ratesync.sqlite.lane import AVAILABLE, CANCELLED, COMPLETED, DEAD, LEASED, RETRYABLE, LaneRow
+from ratesync.sqlite.many import parts
 
 ENDS = {
     OperationState.COMPLETED: COMPLETED,
@@ -33,6 +36,7 @@ class Held(NamedTuple):
 
 
 HELD = "SELECT number, id, lane, key, attempts, sent_as, is_wished, token FROM item WHERE worker = ?"
+IN_ORDER = "ORDER BY token, number"
 BACK = (
     "UPDATE item SET state = ?, attempts = ?, sent_as = ?, lapses = lapses + ?, at = ?, worker = NULL, token = NULL, "
     "is_wished = 0 WHERE number = ?"
@@ -73,24 +77,31 @@ def settle(book: Book, worker: str, settlements: Sequence[Settlement]) -> list[b
     if number is None:
         return [False] * len(settlements)
     closing = Closing(book, number)
-    answers = [closing.settle(settlement) for settlement in settlements]
+    held = _held(book, number, [settlement.lease.token for settlement in settlements])
+    answers = [closing.settle(settlement, held.pop(settlement.lease.token, ())) for settlement in settlements]
     closing.store()
     return answers
 
 
+def _held(book: Book, worker: int, tokens: Sequence[int]) -> dict[int, list[Held]]:
+    """What the worker holds under these tokens."""
+    held: dict[int, list[Held]] = {}
+    for marks, part in parts(tokens):
+        for row in book.db.execute(f"{HELD} AND token IN ({marks}) {IN_ORDER}", (worker, *part)):
+            held.setdefault(row[-1], []).append(Held(*row))
+    return held
+
+
 def lapse(book: Book) -> None:
     """Take back what silent workers hold."""
-    rows = book.db.execute(
+    silent = book.db.execute(
         "SELECT number FROM worker WHERE alive_at + ? <= ?", (book.limits.lease_seconds, book.now)
     ).fetchall()
-    for (worker,) in rows:
+    for (worker,) in silent:
         closing = Closing(book, worker)
-        by_token: dict[int, list[Held]] = {}
-        for row in book.db.execute(f"{HELD} AND worker IS NOT NULL ORDER BY token, number", (worker,)).fetchall():
-            held = Held(*row)
-            by_token.setdefault(held.token, []).append(held)
-        for held_items in by_token.values():
-            closing.lapse(held_items)
+        rows = book.db.execute(f"{HELD} AND worker IS NOT NULL {IN_ORDER}", (worker,)).fetchall()
+        for _, held in groupby(map(Held._make, rows), attrgetter("token")):
+            closing.lapse([*held])
         closing.store()
 
 
@@ -102,42 +113,36 @@ class Closing:
         self._worker = worker
         self._backs: list[tuple[object, ...]] = []
         self._ends: dict[int, list[End]] = {}
-        self._boxes: list[tuple[LaneRow, str, float | None]] = []
+        self._boxes: dict[int, list[tuple[str, float | None]]] = {}
         self._returned: dict[str, int] = {}
-        self._closed = set[int]()
 
-    def settle(self, settlement: Settlement) -> bool:
-        """One lease; False if the worker does not hold it."""
-        rows = self._book.db.execute(
-            f"{HELD} AND token = ? ORDER BY number", (self._worker, settlement.lease.token)
-        ).fetchall()
-        if not rows or settlement.lease.token in self._closed:
+    def settle(self, settlement: Settlement, held: Sequence[Held]) -> bool:
+        """One lease, of which the worker holds these operations; False if there are none."""
+        if not held:
             return False
-        lane = self._book.lane(rows[0][2])
-        if lane.lane != settlement.lease.lane:
+        lane = self._book.lane(held[0].lane)
+        if (lane.provider, lane.connection) != settlement.lease.lane:
             return False
         ends = {end.id: end for end in settlement.finished}
-        for row in rows:
-            held = Held(*row)
-            end = ends.get(held.id)
+        for one in held:
+            end = ends.get(one.id)
             if end is not None:
-                self._end(lane, held, ENDS[end.state], end.result)
-            elif held.id in settlement.attempted:
-                sent_as = held.sent_as or (held.token if settlement.sent else 0)
-                self._back(lane, held, RETRYABLE, held.attempts + settlement.counted, sent_as, at=settlement.resume_at)
+                self._end(lane, one, ENDS[end.state], end.result)
+            elif one.id in settlement.attempted:
+                sent_as = one.sent_as or (one.token if settlement.sent else 0)
+                self._back(lane, one, RETRYABLE, one.attempts + settlement.counted, sent_as, at=settlement.resume_at)
             else:
-                sent_as = 0 if held.id in settlement.unsent else held.sent_as
-                self._back(lane, held, AVAILABLE, held.attempts, sent_as)
-        self._closed.add(settlement.lease.token)
-        self._close(lane, rows[0][3], settlement.resume_at)
+                sent_as = 0 if one.id in settlement.unsent else one.sent_as
+                self._back(lane, one, AVAILABLE, one.attempts, sent_as)
+        self._close(lane, held[0].key, settlement.resume_at)
         return True
 
-    def lapse(self, rows: Sequence[Held]) -> None:
+    def lapse(self, held: Sequence[Held]) -> None:
         """One lease that the worker has lost."""
-        lane = self._book.lane(rows[0].lane)
-        for held in rows:
-            self._back(lane, held, RETRYABLE, held.attempts, held.sent_as or held.token, lapses=1)
-        self._close(lane, rows[0].key, None)
+        lane = self._book.lane(held[0].lane)
+        for one in held:
+            self._back(lane, one, RETRYABLE, one.attempts, one.sent_as or one.token, lapses=1)
+        self._close(lane, held[0].key, None)
 
     def _end(self, lane: LaneRow, held: Held, state: int, result: bytes | None) -> None:
         self._ends.setdefault(lane.number, []).append((held.number, held.id, LEASED, state, result))
@@ -161,7 +166,7 @@ class Closing:
         lane.count(state, 1)
 
     def _close(self, lane: LaneRow, key: str, resume_at: float | None) -> None:
-        self._boxes.append((lane, key, resume_at))
+        self._boxes.setdefault(lane.number, []).append((key, resume_at))
         self._returned[lane.provider] = self._returned.get(lane.provider, 0) + 1
 
     def store(self) -> None:
@@ -170,20 +175,24 @@ class Closing:
         book.db.executemany(BACK, self._backs)
         for number, ends in self._ends.items():
             finish(book, book.lane(number), ends)
-        for lane, key, resume_at in self._boxes:
-            self._reopen(lane, key, resume_at)
+        for number, closed in self._boxes.items():
+            lane = book.lane(number)
+            filled = boxes.filled(book, lane, [key for key, _ in closed])
+            for key, resume_at in closed:
+                self._reopen(lane, key, resume_at, is_filled=key in filled)
         for provider, count in self._returned.items():
             self._return(provider, count)
         forget_surplus(book)
 
-    def _reopen(self, lane: LaneRow, key: str, resume_at: float | None) -> None:
+    def _reopen(self, lane: LaneRow, key: str, resume_at: float | None, *, is_filled: bool) -> None:
         book = self._book
-        if not book.is_news and lane.ready and lane.held >= book.held_least(lane.provider):
-            book.is_news = True
+        if not book.is_news and lane.ready:
+            provider = book.provider(lane.provider)
+            book.is_news = provider is not None and lane.held >= provider.held_least
         lane.held -= 1
+        if not is_filled:
+            return
         if resume_at is not None and resume_at > book.now:
-            if boxes.tail(book, lane, key) is None:
-                return
             boxes.rest(book, lane, key, resume_at)
         elif not boxes.offer(book, lane, key):
             return

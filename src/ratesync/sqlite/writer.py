@@ -6,7 +6,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from functools import partial
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -15,7 +17,7 @@ from ratesync.errors import RateSyncError
 from ratesync.model.work import Durability
 from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
 from ratesync.sqlite.connection import connect
-from ratesync.sqlite.errors import FileError, kind_of, told
+from ratesync.sqlite.errors import OF_THE_FILE, FileError, kind_of, told
 
 MOST_CALLS = 512
 """Calls in one transaction."""
@@ -34,7 +36,7 @@ class Uncertain(FileError):
 
 
 class Writer(threading.Thread):
-    """Carries out calls until it is given None."""
+    """Carries out calls until it is told to end."""
 
     def __init__(
         self, path: str, durability: Durability, clock: Clock, look_elsewhere: Callable[[sqlite3.Connection], None]
@@ -45,7 +47,8 @@ class Writer(threading.Thread):
         self._clock = clock
         self._look_elsewhere = look_elsewhere
         self._calls: SimpleQueue[AnyCall | None] = SimpleQueue()
-        self._failure: RateSyncError | None = None
+        self._failure: Exception | None = None
+        self._farewell: AnyCall | None = None
         self._unsynced_at: float | None = None
         self._data_version = 0
         self.watchers = 0
@@ -53,23 +56,31 @@ class Writer(threading.Thread):
         self.under_way = set[AnyCall]()
         """Calls whose answer has not come to their tasks yet."""
 
-    def give(self, call: AnyCall | None) -> None:
-        """Have a call carried out; None: end."""
-        if call is not None and call.post is not None:
+    def give(self, call: AnyCall) -> None:
+        """Have a call carried out."""
+        if call.post is not None:
             self.under_way.add(call)
         self._calls.put(call)
+
+    def end(self, farewell: AnyCall | None) -> None:
+        """End when everything that was given before is done, close the file, and answer ``farewell``."""
+        self._farewell = farewell
+        if farewell is not None:
+            self.under_way.add(farewell)
+        self._calls.put(None)
 
     def run(self) -> None:
         """Carry out calls."""
         try:
             self._db = connect(self._path, self._durability)
-        except RateSyncError as failure:
+        except Exception as failure:  # noqa: BLE001 - it is raised where calls come from
             self._failure = failure
         is_going_on = True
         while is_going_on:
             calls, is_going_on = self._gather()
             if self._failure is not None:
-                self._refuse(calls, self._failure)
+                self._fail(calls, self._failure)
+                self._deliver(calls)
                 continue
             if calls:
                 going = [call for call in calls if not call.is_given_up]
@@ -79,8 +90,11 @@ class Writer(threading.Thread):
             self._watch()
             self._sync()
         if self._failure is None:
+            self._sync(is_last=True)
             with suppress(sqlite3.Error):
                 self._db.close()
+        if self._farewell is not None:
+            self._deliver([self._farewell])
 
     def _gather(self) -> tuple[list[AnyCall], bool]:
         """The calls that have come, after a wait for the first; whether there may be more."""
@@ -101,21 +115,21 @@ class Writer(threading.Thread):
             return LOOK_AFTER
         return None if self._unsynced_at is None else SYNC_AFTER
 
-    def _refuse(self, calls: Sequence[AnyCall], failure: RateSyncError) -> None:
-        for call in calls:
-            call.error = type(failure)(*failure.args)
-        self._deliver(calls)
-
     def _carry_out(self, calls: Sequence[AnyCall]) -> None:
-        transaction = Transaction(self._db)
         try:
             self._begin()
-            for call in calls:
-                self._do(call, transaction, is_alone=len(calls) == 1)
         except sqlite3.Error as error:
+            self._fail(calls, told(error, self._path))
+            return
+        transaction = Transaction(self._db, self._clock.now())
+        try:
+            for _, own in groupby(calls, _same_work):
+                _do([*own], transaction)
+            transaction.close()
+        except Exception as error:  # noqa: BLE001 - it is raised where the call came from
             self._undo()
             if len(calls) == 1:
-                calls[0].error = told(error, self._path)
+                self._fail(calls, told(error, self._path) if isinstance(error, OF_THE_FILE) else error)
                 return
             for call in calls:  # one of them may be at fault, and the others must not pay for it
                 call.error = None
@@ -134,28 +148,10 @@ class Writer(threading.Thread):
                 if kind_of(error) != sqlite3.SQLITE_BUSY or not tries_left:
                     raise
 
-    def _do(self, call: AnyCall, transaction: Transaction, *, is_alone: bool) -> None:
-        """One call; one that fails leaves nothing behind."""
-        db = self._db
-        noted = len(transaction.after)
-        if not is_alone:
-            db.execute("SAVEPOINT one")
-        try:
-            call.result = call.work(transaction)
-        except sqlite3.Error as error:
-            if not isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-                raise
-            call.error = told(error, self._path)
-        except Exception as error:  # noqa: BLE001 - it is raised where the call came from
-            call.error = error
-        if call.error is not None:
-            del transaction.after[noted:]
-            if is_alone:
-                self._undo()
-                return
-            db.execute("ROLLBACK TO one")
-        if not is_alone:
-            db.execute("RELEASE one")
+    def _fail(self, calls: Sequence[AnyCall], failure: Exception) -> None:
+        """Refuse calls of which nothing was done. Each gets its own error, as a traceback grows where it is raised."""
+        for call in calls:
+            call.error = call.error or (copy(failure) if len(calls) > 1 else failure)
 
     def _commit(self, calls: Sequence[AnyCall]) -> bool:
         if not self._db.in_transaction:
@@ -168,8 +164,7 @@ class Writer(threading.Thread):
             failure = told(error, self._path)
             if type(failure) is FileError:
                 failure = Uncertain(*failure.args)
-            for call in calls:
-                call.error = call.error or type(failure)(*failure.args)
+            self._fail(calls, failure)
             return False
         if self._durability is Durability.FSYNC_1S and changes and self._unsynced_at is None:
             self._unsynced_at = self._clock.now()
@@ -184,15 +179,15 @@ class Writer(threading.Thread):
         """Look whether another process has changed anything, if somebody waits for that."""
         if not self.watchers:
             return
-        with suppress(sqlite3.Error):  # the next call will meet it, too, and report it
+        with suppress(*OF_THE_FILE):  # the next call will meet it, too, and report it
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             if version != self._data_version:
                 self._data_version = version
                 self._look_elsewhere(self._db)
 
-    def _sync(self) -> None:
+    def _sync(self, *, is_last: bool = False) -> None:
         """Bring what was committed to disk, a second after at the latest."""
-        if self._unsynced_at is None or self._clock.now() < self._unsynced_at + SYNC_AFTER:
+        if self._unsynced_at is None or (self._clock.now() < self._unsynced_at + SYNC_AFTER and not is_last):
             return
         self._unsynced_at = None
         with suppress(sqlite3.Error):
@@ -212,3 +207,25 @@ class Writer(threading.Thread):
         for call in calls:
             call.answered()
         self.under_way.difference_update(calls)
+
+
+def _same_work(call: AnyCall) -> object:
+    return call if call.joint is None else call.joint.together
+
+
+def _do(calls: Sequence[AnyCall], transaction: Transaction) -> None:
+    """One call, or several that ask for the same."""
+    joints = [call.joint for call in calls if call.joint is not None]
+    answers: Sequence[object]
+    try:
+        if joints:
+            answers = joints[0].together(transaction, [joint.subject for joint in joints])
+        else:
+            answers = [call.work(transaction) for call in calls]
+    except RateSyncError as refusal:
+        answers = [refusal]
+    for call, answer in zip(calls, answers, strict=True):
+        if isinstance(answer, RateSyncError):
+            call.error = answer
+        else:
+            call.result = answer

@@ -6,7 +6,7 @@ local FIELDS = { 'out', 'spent', 'upto', 'others', 'others_until', 'doubt', 'lim
   'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'hungry', 'hungry_by', 'wary' }
 
 -- Reads a bucket; a new one is in doubt for as long as somebody may have used it before the root was. O(1).
-local function load_bucket(key, log, spec, root, now)
+local function load_bucket(key, log, spec, root, me, now)
   local found = redis.call('HMGET', key, unpack(FIELDS))
   local b = { key = key, log = log, spec = spec, kind = spec.kind, grain = spec.grain }
   for i, name in ipairs(FIELDS) do
@@ -27,7 +27,12 @@ local function load_bucket(key, log, spec, root, now)
       b.wary = b.missing > 0 and 1 or 0
     end
   end
-  b.limit = math.min(b.limit, spec.permits)
+  if spec.adaptive then
+    load_estimate(b, me)
+    b.doubt, b.closed = 0, math.max(b.closed, b.resume)
+  else
+    b.limit = math.min(b.limit, spec.permits)
+  end
   if root.lost then
     b.closed = math.max(b.closed, root.made + math.max(doubt, spec.beat))
   end
@@ -68,14 +73,20 @@ local function learn(b, report, now)
           b.wary = 0
         else
           own = own + b.spent + freed_since(b, reading.at)
-          b.others = math.max(0, reading.limit - reading.remaining - own)
-          b.others_until = now + reading.lasts
-          b.doubt = b.others > 0 and reading.doubt > 0 and now + reading.doubt or 0
+          local others = math.max(0, reading.limit - reading.remaining - own)
+          b.doubt = 0
+          if others >= b.others then -- the least that they use, as calls under way may not have been counted yet
+            b.others, b.others_until = others, now + reading.lasts
+            b.doubt = others > 0 and reading.doubt > 0 and now + reading.doubt or 0
+          end
         end
       end
     end
   end
-  if report.refused == 0 then
+  if b.spec.adaptive then
+    learn_estimate(b, report)
+    return
+  elseif report.refused == 0 then
     return
   end
   if b.kind == 'penalty' then

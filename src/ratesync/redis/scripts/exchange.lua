@@ -5,22 +5,25 @@
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
 --   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered
+--   elapsed                seconds by the holder's clock since it sent the last one; -1 for none
 --   joins                  0; 1 to come back after having been taken for dead; 2 after data was lost
 --   batch                  number of the reports: they are applied once
 --   holder, prefix, alive  name; what its key begins with; seconds until it is taken for dead
---   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, rtt, hold, report}
+--   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, rtt, hold, report},
+--                          for an adaptive one: adaptive, change {from, version, text, limit, alone, resume, cut}
 --   holds                  {place of its key, until}
 --   wants                  {units, privileged, horizon, reuse, asks, places, costs}
 --   leaves                 whether the holder goes away
 -- Returns JSON: status, now, epoch, workers, for each bucket
---   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out}
+--   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with
+--   {estimate, version, own last version, now, in use, accepted since the last cut}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
 -- O(buckets + wants x log), where a log has at most about a thousand entries. A script's first write comes after all
 -- that it reads of the root and the holder; the same request is never carried out twice.
 
 local request = cjson.decode(ARGV[1])
-local root, now = open_root(KEYS[1], request)
 local me = KEYS[3]
+local root, now = open_root(KEYS[1], me, request)
 local status, batch = recognise(root, me, request, now)
 if status ~= 'ok' then
   return cjson.encode({ status = status, now = now, epoch = root.epoch })
@@ -43,7 +46,7 @@ local workers = math.max(1, redis.call('ZCARD', KEYS[2]))
 local buckets, changes = {}, {}
 for i, spec in ipairs(request.buckets) do
   local key = KEYS[2 + 2 * i]
-  local b = load_bucket(key, KEYS[3 + 2 * i], spec, root, now)
+  local b = load_bucket(key, KEYS[3 + 2 * i], spec, root, me, now)
   local before = tonumber(redis.call('HGET', me, 'o' .. key) or 0)
   b.out, b.own, b.idle = math.max(0, b.out + spec.own - before), spec.own, spec.idle
   if applies and spec.report then
@@ -67,9 +70,13 @@ local answers = serve_all(request.wants, buckets, request.holder, now)
 local states = {}
 for i, b in ipairs(buckets) do
   states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi,
-      math.max(0, b.doubt - now), b.fair or 0, b.out }
+      math.max(0, b.doubt - now), b.fair or 0, b.out, b.others,
+      b.spec.adaptive and estimate_state(b, now) or nil }
   b.closed = b.penalty or b.closed
   save_bucket(b, now)
+  if b.spec.adaptive then
+    save_estimate(b, me)
+  end
   redis.call('HSET', b.key, 'kind', b.kind, 'span', b.spec.span, 'grain', b.grain, 'ends', b.spec.ends)
   if b.own > 0 then
     redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
@@ -78,7 +85,7 @@ for i, b in ipairs(buckets) do
   end
 end
 save_root(root, now, request.root_ttl)
-redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch))
+redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch), 'at', now)
 redis.call('PEXPIRE', me, math.ceil(request.root_ttl * 1000))
 if request.leaves then
   redis.call('ZREM', KEYS[2], request.holder)

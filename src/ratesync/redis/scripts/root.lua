@@ -2,21 +2,27 @@
 -- Part of the exchange script; see exchange.lua for inputs and outputs.
 
 local NEVER, HUGE = 1e15, 1e15
+local JUMP = 1 -- seconds that a request may be on its way, at most, before the server's clock is thought to have jumped
 
 local function index_text(index)
   return string.format('%d', index)
 end
 
--- Reads the root; makes one where there is none. Time is the server's, and never goes back. O(1).
-local function open_root(key, request)
+-- Reads the root; makes one where there is none. Time is the server's. It never goes back, and where the holder's own
+-- clock tells that much less time has passed since its last request, it does not jump ahead. O(1).
+local function open_root(key, me, request)
   local found = redis.call('HMGET', key, 'epoch', 'born', 'lost', 'shift', 'last', 'made')
   local time = redis.call('TIME')
   local shift = tonumber(found[4] or 0)
   local now = tonumber(time[1]) - request.base + tonumber(time[2]) / 1000000 + shift
   local last = tonumber(found[5] or 0)
-  if now < last then
-    shift, now = shift + last - now, last
+  local told = now
+  local ahead = now - tonumber(redis.call('HGET', me, 'at') or now) - request.elapsed
+  if request.elapsed >= 0 and ahead > JUMP then
+    now = now - ahead
   end
+  now = math.max(now, last)
+  shift = shift + now - told
   local root = { key = key, epoch = found[1], born = tonumber(found[2] or 0), lost = found[3] == '1', shift = shift }
   root.made = tonumber(found[6] or now)
   if not root.epoch then

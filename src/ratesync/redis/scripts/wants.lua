@@ -31,6 +31,10 @@ end
 -- The first instant until the horizon at which `cost` permits are free; nil if there is none.
 local function next_at(b, cost, kept, now, horizon)
   local at = math.max(now, b.closed)
+  if b.alone then
+    local is_free = at <= now and b.alone_until <= now and room_at(b, now, kept, now) >= cost
+    return is_free and now or nil
+  end
   if at > now + horizon or (goes_alone(b, now) and b.out > 0) then
     return nil
   end
@@ -62,7 +66,7 @@ local function call_units(b, want, cost, kept, now)
 end
 
 local function units_at(b, want, cost, kept, at, now)
-  if goes_alone(b, now) then
+  if b.alone or goes_alone(b, now) then
     return 1
   elseif b.kind == 'calls' then
     local units = call_units(b, want, cost, kept, now)
@@ -85,6 +89,9 @@ local function commit(b, want, units, cost, kept, now)
     permits = math.min(permits, room)
   end
   b.out, b.own = b.out + permits, b.own + permits
+  if b.alone then
+    b.alone_until = now + TRIAL
+  end
 end
 
 -- Grants units one instant after the other. Returns a list of {instant, units}. O(buckets x instants x entries soon).
@@ -146,7 +153,7 @@ local function wait_for(b, cost, kept, now)
   end
   local excess = used(b) + cost - b.limit + kept
   local free_at = without(b, excess, now)
-  if b.out > 0 and free_at < b.doubt then
+  if (b.out > 0 and free_at < b.doubt) or (b.alone and b.alone_until > now) then
     free_at = NEVER
   end
   return math.max(at, free_at), math.max(at, without(b, excess - b.out, now))
@@ -170,22 +177,21 @@ end
 local function serve_all(wants, buckets, me, now)
   local answers, blocked = {}, {}
   for number, want in ipairs(wants) do
-    local level = want.privileged and 2 or 1
-    local is_blocked = false
+    local level, held_up = want.privileged and 2 or 1, 0
     for _, place in ipairs(want.places) do
       local b = buckets[place]
-      is_blocked = is_blocked or (blocked[place] or 0) >= level
+      held_up = math.max(held_up, blocked[place] or 0)
       b.kept = want.privileged and 0 or b.spec.kept
     end
     local given, left = {}, want.units
-    if not is_blocked then
+    if held_up < level then
       given, left = serve(want, buckets, now)
     end
     local answer = { given }
     if left > 0 or (want.asks and want.units == 0) then
       local worst, free_at, earliest = longest_wait(want, buckets, function(b) return b.kept end, now)
       local reserved = false
-      if not want.privileged and free_at > now then
+      if not want.privileged and (free_at > now or held_up == 1) then
         local _, at = longest_wait(want, buckets, function() return 0 end, now)
         reserved = at <= now
       end
@@ -193,7 +199,7 @@ local function serve_all(wants, buckets, me, now)
       for i, place in ipairs(want.places) do
         local b = buckets[place]
         if want.units > 0 then
-          blocked[place] = math.max(blocked[place] or 0, (reserved and not is_blocked) and 1 or 2)
+          blocked[place] = math.max(blocked[place] or 0, (reserved and held_up < 2) and 1 or 2)
         end
         if want.units > 0 and b.out > b.own and (b.kind == 'calls' or free_at >= NEVER)
           and b.limit - b.kept - b.out < want.costs[i] + b.spent then

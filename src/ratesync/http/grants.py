@@ -1,0 +1,122 @@
+"""How an OAuth 2.0 token is asked for: client credentials, a refresh token, or a signed assertion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from random import Random
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from ratesync.errors import ConfigurationError, NeedsReauth
+from ratesync.model.secret import Secret
+from ratesync.randomness import operation_id, system_random
+from ratesync.rules.tokens import Tokens
+
+
+class Grant(Protocol):
+    """What a token is asked for with."""
+
+    def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
+        """The fields of the token request. They hold secrets.
+
+        :raises NeedsReauth: there is nothing to ask with.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class ClientCredentials:
+    """The client's own rights (RFC 6749, section 4.4)."""
+
+    scope: str | None = None
+    more: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    """Further fields that the provider wants, such as ``audience``."""
+
+    def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
+        """The fields of the token request."""
+        return {"grant_type": "client_credentials", **_scope(self.scope), **self.more}
+
+
+@frozen(kw_only=True)
+class RefreshToken:
+    """The rights that somebody consented to (RFC 6749, section 6).
+
+    Store the first tokens with :meth:`TokenKeeper.store`. Where the provider gives a new refresh token with each access
+    token, the new one is stored before anything is done with it.
+    """
+
+    scope: str | None = None
+    more: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    """Further fields that the provider wants."""
+
+    def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
+        """The fields of the token request.
+
+        :raises NeedsReauth: there is no refresh token, or it was refused before.
+        """
+        if held is None or held.refresh is None:
+            raise NeedsReauth("there is no refresh token: authorise the connection and store its tokens", code="none")
+        if held.is_spent:
+            raise NeedsReauth("the refresh token was refused: authorise the connection anew", code="invalid_grant")
+        return {
+            "grant_type": "refresh_token",
+            "refresh_token": held.refresh.reveal(),
+            **_scope(self.scope),
+            **self.more,
+        }
+
+
+@frozen(kw_only=True)
+class JwtBearer:
+    """Rights by a signed assertion (RFC 7523), as Salesforce and Google use it. Needs ``ratesync[auth]``.
+
+    :raises ConfigurationError: PyJWT is not installed; or, at the first use, the key does not fit the algorithm.
+    """
+
+    key: Secret
+    """A private key in PEM, or a shared secret for HS algorithms."""
+    issuer: str
+    audience: str
+    subject: str | None = None
+    algorithm: str = "RS256"
+    key_id: str | None = None
+    lifetime: float = 180.0
+    """Seconds for which an assertion holds."""
+    claims: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
+    """Further claims."""
+    scope: str | None = None
+    random: Random = field(factory=system_random, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if find_spec("jwt") is None:
+            raise ConfigurationError("PyJWT is not installed: pip install 'ratesync[auth]'")
+
+    def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
+        """The fields of the token request."""
+        grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+        return {"grant_type": grant, "assertion": self._assertion(now), **_scope(self.scope)}
+
+    def _assertion(self, now: float) -> str:
+        import jwt
+
+        claims = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "iat": int(now),
+            "exp": int(now + self.lifetime),
+            "jti": operation_id(now, self.random),
+            **({} if self.subject is None else {"sub": self.subject}),
+            **self.claims,
+        }
+        headers = None if self.key_id is None else {"kid": self.key_id}
+        try:
+            return jwt.encode(claims, self.key.reveal(), algorithm=self.algorithm, headers=headers)
+        except Exception as error:  # noqa: BLE001  PyJWT and cryptography raise many kinds, some with parts of the key
+            problem = type(error).__name__
+        raise ConfigurationError(f"the key cannot sign with {self.algorithm} ({problem})")
+
+
+def _scope(scope: str | None) -> dict[str, str]:
+    return {} if scope is None else {"scope": scope}

@@ -1,0 +1,329 @@
+-- Leases what is due, by fair choice among lanes. O(batches * log lanes + items * log mailboxes).
+--
+-- ARGV[2..8]: worker; most batches; seconds of a lease; most items of a mailbox; most bytes; results remembered; the
+--   server's time as the caller expects it, or empty.
+-- ARGV[9..11]: who claims, the number of this claim of it, and of the latest one whose answer it has: what was leased
+--   to it by a claim since then never reached it, and is given back.
+-- ARGV[12..]: for each provider its name, most mailboxes in a batch, most leased of one lane (or empty).
+-- Answers the marker, the next instant (or empty), now, then batches: provider, connection, first token, numbers of
+-- items of each lease, separated by commas; for each item its id and record.
+
+local worker, calls, lease_seconds = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local mailbox_max, budget, results, expected = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local caller, turn, received = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local MOST_MOVED = 1000 -- lanes that one claim moves out of its way
+local WORKER = worker_key(worker)
+
+local wanted = {}
+for at = 12, #ARGV, 3 do
+  wanted[#wanted + 1] = { name = ARGV[at], size = tonumber(ARGV[at + 1]), bound = tonumber(ARGV[at + 2]) or INF }
+end
+
+-- A jump of the server's clock must not end all leases: they get the time to be confirmed.
+local function look_at_clock()
+  if expected and now - expected > math.max(1, lease_seconds / 4) then
+    root.doubt = now + lease_seconds
+  elseif root.doubt > now + lease_seconds then
+    root.doubt = 0
+  end
+  for _, name in ipairs(call('ZREVRANGEBYSCORE', WORKERS, '+inf', '(' .. text(now + 1), 'LIMIT', 0, 100)) do
+    call('ZADD', WORKERS, 'XX', now, name)
+  end
+end
+
+-- Gives back what a claim leased whose answer was lost; whether this claim is older than one that came before.
+local function is_outdated()
+  local latest = call('HGET', WORKER, 'c')
+  if not latest then
+    return false
+  end
+  local number, first, last, at = unpack_from('<ddd', latest)
+  if string.sub(latest, at) ~= caller or number <= received then
+    return false
+  end
+  if number > turn then
+    return true
+  end
+  local returned = {}
+  for token = first, last do
+    local name = string.format('%d', token)
+    local hold = call('HGET', WORKER, name)
+    if hold then
+      local lane, key, amount = read_hold(hold)
+      call('HDEL', WORKER, name)
+      give_back(lane, key, amount, -INF, function(_, record)
+        return record.state
+      end)
+      local provider = provider_of(lane.provider).number
+      returned[provider] = (returned[provider] or 0) + 1
+    end
+  end
+  return_holdings(worker, returned)
+  return false
+end
+
+-- Plans the lanes whose instant has come, and lists those again that are below the bound of this claim.
+local function prepare(want)
+  local provider = provider_of(want.name)
+  want.provider = provider
+  if not provider then
+    return
+  end
+  if want.bound < provider.least then
+    provider.least = want.bound
+    change_provider(provider)
+  end
+  for _, number in ipairs(call('ZRANGEBYSCORE', provider_key('wakes', provider), '-inf', now, 'LIMIT', 0, MOST_MOVED)) do
+    plan_lane(lane_of(tonumber(number)))
+  end
+  local below = want.bound == INF and '+inf' or '(' .. text(want.bound)
+  for _, number in ipairs(call('ZRANGEBYSCORE', provider_key('bounded', provider), '-inf', below, 'LIMIT', 0, MOST_MOVED)) do
+    local lane = lane_of(tonumber(number))
+    lane.virtual = math.max(lane.virtual, provider.current)
+    list_lane(lane, provider, 1)
+  end
+end
+
+-- The open lane of a provider that has had least, below its bound.
+local function head(want)
+  local provider = want.provider
+  for _ = 1, provider and MOST_MOVED or 0 do
+    local number = call('ZRANGE', provider_key('open', provider), 0, 0)[1]
+    if not number then
+      return nil
+    end
+    local lane = lane_of(tonumber(number))
+    if lane.held < want.bound then
+      return lane
+    end
+    list_lane(lane, provider, 2)
+  end
+end
+
+local function next_turn()
+  local first, lowest
+  for _, want in ipairs(wanted) do
+    local lane = want.size > 0 and head(want)
+    if lane then
+      local provider = want.provider
+      local own = math.max(lane.virtual, provider.current)
+      if own + provider.ahead < root.virtual then
+        provider.ahead = root.virtual - own
+        change_provider(provider)
+      end
+      if not first or own + provider.ahead < lowest then
+        first, lowest = want, own + provider.ahead
+        first.lane, first.own = lane, own
+      end
+    end
+  end
+  if first then
+    root.virtual = lowest
+    first.provider.current = first.own
+    change_provider(first.provider)
+    first.lane.virtual = first.own
+  end
+  return first
+end
+
+local is_full, has_batches = false, false
+
+-- The ready mailboxes of a lane are read ahead, twice as many each time. What is taken of them leaves the lane's list
+-- when there are no more, or at the end.
+local function settle_ready(lane)
+  if lane.taken > 0 then
+    call('ZREMRANGEBYRANK', lane_key('ready', lane), 0, lane.taken - 1)
+    lane.taken = 0
+  end
+end
+
+-- O(items).
+local function read_ahead(lane, most)
+  settle_ready(lane)
+  lane.chunk = math.min(MOST, math.max(most, 2 * lane.chunk))
+  lane.keys, lane.firsts, lane.next = {}, {}, 1
+  local ids = {}
+  for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do
+    lane.keys[place] = string.sub(lead, 7)
+  end
+  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), lane.keys)) do
+    lane.firsts[place] = #ids + 1
+    if is_single(box) then
+      ids[#ids + 1] = string.sub(box, 2)
+    else
+      for _, id in ipairs(call('ZRANGE', box_key('b', lane, lane.keys[place]), 0, mailbox_max - 1)) do
+        ids[#ids + 1] = id
+      end
+    end
+  end
+  lane.ids, lane.records = ids, get_many('HMGET', ITEMS, ids)
+  lane.firsts[#lane.keys + 1] = #ids + 1
+end
+
+local taken_lanes, holds = {}, {}
+
+-- Takes one mailbox into a batch; the number of its items, 0 if its first one is too large. O(items).
+local function take_box(lane, batch, is_first)
+  local own, first = 0, lane.firsts[lane.next]
+  for index = first, lane.firsts[lane.next + 1] - 1 do
+    local raw = lane.records[index]
+    local flags = string.byte(raw)
+    local tail = flags % 16 >= HAS_PAST and 52 or 28
+    local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
+    local size = #raw - tail - 15 - key_length - math.max(0, dedupe_length - 1)
+    if size > budget and (own > 0 or not is_first) then
+      is_full = true
+      break
+    end
+    budget, own = budget - size, own + 1
+    local state = COUNTED[flags % 8]
+    lane[state] = lane[state] - 1
+    batch[#batch + 1] = lane.ids[index]
+    batch[#batch + 1] = raw
+  end
+  return own
+end
+
+-- Leases a batch of a lane. O(items * log mailboxes).
+local function take(want, lane, most)
+  local batch = { lane.provider, lane.connection, text(root.token + 1), '' }
+  local counts, amount = {}, 0
+  if not lane.taken then
+    lane.taken, lane.held_fields, lane.next, lane.keys = 0, {}, 1, {}
+    taken_lanes[#taken_lanes + 1] = lane
+  end
+  while #counts < most and lane.ready > 0 and not is_full do
+    if lane.next > #lane.keys then
+      read_ahead(lane, most - #counts)
+    end
+    local own = take_box(lane, batch, #counts == 0 and not has_batches)
+    if own > 0 then
+      local key = lane.keys[lane.next]
+      root.token = root.token + 1
+      counts[#counts + 1] = own
+      amount = amount + own
+      holds[#holds + 1] = root.token
+      holds[#holds + 1] = pack(HOLD, lane.number, own) .. key
+      lane.held_fields[#lane.held_fields + 1] = key
+      lane.held_fields[#lane.held_fields + 1] = pack('<I4', own)
+      lane.taken, lane.next, lane.ready, lane.held = lane.taken + 1, lane.next + 1, lane.ready - 1, lane.held + 1
+    end
+  end
+  lane.leased = lane.leased + amount
+  if amount > 0 then
+    want.taken = (want.taken or 0) + #counts
+    batch[4] = table.concat(counts, ',')
+    has_batches = true
+  end
+  return batch, amount
+end
+
+-- Stores what was taken. O(leases).
+local function store_leases()
+  for _, lane in ipairs(taken_lanes) do
+    settle_ready(lane)
+    many('HSET', lane_key('held', lane), lane.held_fields)
+  end
+  many('HSET', WORKER, holds)
+  for _, want in ipairs(wanted) do
+    if want.taken then
+      call('HINCRBY', WORKER, 'p' .. want.provider.number, want.taken)
+    end
+  end
+  call('ZADD', WORKERS, now, worker)
+end
+
+-- Notes which claim was the latest, so that an older one that arrives late takes nothing. O(1).
+local function note_claim(first)
+  call('HSET', WORKER, 'c', pack('<ddd', turn, first, root.token) .. caller)
+  if root.token >= first then
+    call('PERSIST', WORKER)
+  elseif call('ZSCORE', WORKERS, worker) == false then
+    call('PEXPIRE', WORKER, 600000)
+  end
+end
+
+local function claim_batches(answer)
+  local first = root.token + 1
+  while #answer - 3 < calls and not is_full do
+    local want = next_turn()
+    if not want then
+      break
+    end
+    local lane, provider = want.lane, want.provider
+    local batch, amount = take(want, lane, math.min(want.size, want.bound - lane.held, MOST))
+    lane.virtual = lane.virtual + amount / lane.weight
+    provider.latest = math.max(provider.latest, lane.virtual)
+    plan_lane(lane)
+    if amount > 0 then
+      answer[#answer + 1] = batch
+    end
+  end
+  if root.token >= first then
+    store_leases()
+  end
+  note_claim(first)
+  for _, want in ipairs(wanted) do -- where no lane is open any more, none owes the others anything
+    local provider = want.provider
+    if provider and provider.current < provider.latest and call('EXISTS', provider_key('open', provider)) == 0
+      and call('EXISTS', provider_key('bounded', provider)) == 0 then
+      provider.current = provider.latest
+      change_provider(provider)
+    end
+  end
+end
+
+-- When another worker loses leases at one of the providers, if it stays silent. O(workers looked at).
+local function next_lapse()
+  local others = call('ZRANGE', WORKERS, 0, 31, 'WITHSCORES')
+  for place = 1, #others, 2 do
+    if others[place] ~= worker then
+      for _, want in ipairs(wanted) do
+        if want.provider and call('HEXISTS', worker_key(others[place]), 'p' .. want.provider.number) == 1 then
+          return tonumber(others[place + 1]) + lease_seconds
+        end
+      end
+    end
+  end
+  return INF
+end
+
+local function next_instant(is_behind)
+  local next_at = is_behind and now or INF
+  for _, want in ipairs(wanted) do
+    if want.provider then
+      if head(want) then
+        return now
+      end
+      local wake = call('ZRANGE', provider_key('wakes', want.provider), 0, 0, 'WITHSCORES')[2]
+      if wake then
+        next_at = math.min(next_at, math.max(now, tonumber(wake)))
+      end
+    end
+  end
+  return math.min(next_at, math.max(next_lapse(), root.doubt))
+end
+
+write_when_full()
+look_at_clock()
+root.token = math.max(root.token, math.floor(now * 1000))
+local answer = { '', '', text(now) }
+if is_outdated() then
+  return { text(root.bell), text(now), text(now) }
+end
+fence(lease_seconds)
+local is_behind = sweep()
+advance_all()
+flush_ends(results)
+sign(worker)
+write_lanes()
+for _, want in ipairs(wanted) do
+  prepare(want)
+end
+claim_batches(answer)
+local next_at = next_instant(is_behind)
+close_shard()
+root.asleep = 1
+call('HSET', KEYS[1], 'asleep', 1)
+answer[1], answer[2] = text(root.bell), next_at < INF and text(next_at) or ''
+return answer

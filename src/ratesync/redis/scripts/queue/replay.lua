@@ -1,0 +1,33 @@
+-- Puts dead letters back at the end of their mailboxes. ARGV[2]: seconds of a step of priority. ARGV[3..]: ids.
+-- Answers for each 1, or 0 where there is none. O(letters * log mailboxes).
+
+write_when_full()
+local step = tonumber(ARGV[2])
+
+local function replay(id)
+  local raw = call('HGET', ITEMS, id)
+  local record = raw and parse(raw)
+  if not record or record.state ~= DEAD then
+    return 0
+  end
+  local lane = lane_of(record.lane)
+  while advance(lane, MOST_DUE) > 0 do end
+  local priority, key, _, at = parts(record)
+  local length, body = unpack_from('<I4', raw, at)
+  bury_no_more(id)
+  record.state, record.attempts, record.lapses, record.sent_as, record.at = AVAILABLE, 0, 0, 0, INF
+  record.number, record.score = next_number(), now - priority * step
+  call('HSET', ITEMS, id,
+    head_of(record, 0) .. string.sub(raw, record.tail, at - 1) .. string.sub(raw, body, body + length - 1))
+  lane.dead, lane.available, root.pending = lane.dead - 1, lane.available + 1, root.pending + 1
+  is_news = true
+  enter(lane, key, id, record.number, record.score)
+  return 1
+end
+
+local answer = {}
+for at = 3, #ARGV do
+  answer[#answer + 1] = replay(ARGV[at])
+end
+close_shard()
+return answer

@@ -1,0 +1,138 @@
+"""A queue of several shards: what holds for each lane holds for all, and every method asks all shards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import anyio
+import pytest
+
+from ratesync.clock import SystemClock
+from ratesync.errors import ConfigurationError, QueueFull
+from ratesync.model.lane import Lane, Selector
+from ratesync.model.operation import OperationState
+from ratesync.model.work import CancelResult, Durability, Enqueued, QueueStats
+from ratesync.redis.queue import RedisQueue
+from ratesync.redis.server import RedisServer
+from ratesync.redis.shard import shard_of
+from ratesync.testing.queue_actions import (
+    EVERYTHING,
+    claim,
+    complete,
+    ended,
+    item,
+    leases,
+    names,
+    settle,
+    submit,
+    take,
+)
+from tests.servers.valkey_server import Valkey
+
+pytestmark = pytest.mark.anyio
+PREFIXES = count()
+SHARDS = 4
+LANES = [Lane("acme", f"c{number}") for number in range(12)]
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"shards{next(PREFIXES)}"
+
+
+@pytest.fixture
+async def queue(shared_valkey: Valkey, prefix: str) -> AsyncIterator[RedisQueue]:
+    server = RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS)
+    queue = RedisQueue(server, shards=SHARDS, capacity=400)
+    await queue.open()
+    yield queue
+    await queue.close()
+
+
+def test_lanes_are_in_all_shards() -> None:
+    assert {shard_of(lane, SHARDS) for lane in LANES} == set(range(SHARDS))
+
+
+async def test_every_lane_is_served(queue: RedisQueue) -> None:
+    new = [item(f"{lane.connection}.{number}", lane=lane) for number in range(3) for lane in LANES]
+    assert list(await submit(queue, *new)) == [Enqueued(one.id, duplicate=False) for one in new]
+    assert list(await submit(queue, *new[:5])) == [Enqueued(one.id, duplicate=True) for one in new[:5]]
+    assert await queue.stats(EVERYTHING) == QueueStats(available=36)
+    taken = await take(queue)
+    assert sorted(names(taken).split()) == sorted(one.id for one in new)
+    assert all(await queue.extend("worker", taken))
+    await complete(queue, taken)
+    assert await queue.drained(EVERYTHING, None)
+    assert {one and one.state for one in await queue.get([one.id for one in new])} == {OperationState.COMPLETED}
+
+
+async def test_a_claim_takes_no_more_batches_than_it_may(queue: RedisQueue) -> None:
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    seen: set[str] = set()
+    for _ in range(4):
+        claimed = await claim(queue, calls=3)
+        assert len(claimed.batches) == 3
+        seen.update(names(claimed).split())
+    assert len(seen) == len(LANES)
+    assert (await claim(queue)).next_at is None
+
+
+async def test_all_items_or_none(queue: RedisQueue) -> None:
+    full = LANES[0]
+    await submit(queue, *(item(f"{number}", lane=full) for number in range(100)))
+    with pytest.raises(QueueFull):
+        await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    assert await queue.get([lane.connection for lane in LANES]) == [None] * len(LANES)
+
+
+async def test_room_is_waited_for_in_all_shards(queue: RedisQueue) -> None:
+    await submit(queue, *(item(f"{number}", lane=LANES[0]) for number in range(100)))
+    held = await take(queue, size=1)
+    async with anyio.create_task_group() as tasks:
+
+        async def enqueue() -> None:
+            new = [item(lane.connection, lane=lane) for lane in LANES]
+            await queue.enqueue(new, wait_until=SystemClock().now() + 20)
+
+        tasks.start_soon(enqueue)
+        await anyio.sleep(0.1)
+        assert (await queue.stats(EVERYTHING)).pending == 100
+        await complete(queue, held[:50])
+    assert (await queue.stats(EVERYTHING)).pending == 62
+
+
+async def test_a_change_in_any_shard_wakes(queue: RedisQueue) -> None:
+    for lane in LANES:
+        claimed = await claim(queue)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queue.wait, claimed.marker, None)
+            await submit(queue, item(f"w{lane.connection}", lane=lane))
+        await complete(queue, leases(await claim(queue)))
+
+
+async def test_orders_reach_all_shards(queue: RedisQueue) -> None:
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    await queue.pause(Selector("acme"))
+    assert names(await claim(queue)) == ""
+    assert list(await queue.paused()) == [Selector("acme")]
+    await queue.resume(EVERYTHING)
+    first, second, third, *_ = [lane.connection for lane in LANES]
+    answers = await queue.cancel([first, "nobody", second])
+    assert list(answers) == [CancelResult.CANCELLED, CancelResult.UNKNOWN, CancelResult.CANCELLED]
+    taken = await take(queue)
+    assert len(taken) == len(LANES) - 2
+    for lease in taken:
+        assert await settle(queue, ended(lease, OperationState.DEAD))
+    dead = await queue.dead_letters(EVERYTHING)
+    assert len(dead) == len(taken)
+    assert len(await queue.dead_letters(EVERYTHING, limit=3)) == 3
+    assert list(await queue.discard([third, "nobody"])) == [True, False]
+    assert list(await queue.replay([dead[-1].id])) == [dead[-1].id != third]
+    assert not await queue.drained(EVERYTHING, SystemClock().now())
+
+
+async def test_the_number_of_shards_is_fixed(queue: RedisQueue, shared_valkey: Valkey, prefix: str) -> None:
+    other = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS), shards=2)
+    with pytest.raises(ConfigurationError, match="4 shards"):
+        await other.open()

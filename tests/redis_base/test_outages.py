@@ -80,8 +80,8 @@ async def test_21_a_server_that_comes_back_without_its_data_is_noticed(
         if not listens:
             tasks.start_soon(partial(server.run, ADD, ["set"], [2], until=soon()))
         await anyio.sleep(0.1)
-        await anyio.to_thread.run_sync(valkey.start)
         assert "lost its data" not in caplog.text
+        await anyio.to_thread.run_sync(valkey.start)
         with anyio.fail_after(IN_TIME):
             while "lost its data" not in caplog.text:
                 await server.run(ADD, ["set"], [3], until=soon())

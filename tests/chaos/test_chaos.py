@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 
@@ -61,11 +61,11 @@ class Submitter:
         self._numbers = count()
 
     async def submit(self, amount: int) -> None:
-        operations: list[Operation] = []
-        for number in (next(self._numbers) for _ in range(amount)):
-            key, place = f"k{number % KEYS}", number // KEYS
-            fields = {"key": key, "number": place}
-            operations.append(Operation.create("acme", "events", fields, id=f"o{number}", key=key))
+        new = {f"o{number}": (f"k{number % KEYS}", number // KEYS) for number in islice(self._numbers, amount)}
+        operations = [
+            Operation.create("acme", "events", {"key": key, "number": number}, id=identity, key=key)
+            for identity, (key, number) in new.items()
+        ]
         while True:
             try:
                 await self._engine.submit_many(operations)
@@ -73,9 +73,7 @@ class Submitter:
                 await anyio.sleep(0.1)
             else:
                 break
-        for operation in operations:
-            fields = operation.fields
-            self.accepted[operation.id or ""] = (fields["key"], fields["number"])
+        self.accepted |= new
 
     async def fill(self) -> None:
         """Bring the queue up to what should be in it."""

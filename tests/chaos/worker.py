@@ -60,4 +60,5 @@ async def main(url: str, log: str, lease_seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    _, url, log, lease_seconds = sys.argv
+    anyio.run(main, url, log, lease_seconds)

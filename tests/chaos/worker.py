@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 from attrs import Factory, frozen
 
-from ratesync import Applied, Batch, Capabilities, CreateIdentity, Outcome, SyncEngine
+from ratesync import Applied, Batch, Capabilities, CreateIdentity, Outcome, RetryPolicy, Settings, SyncEngine
 from ratesync.memory import MemoryLimiter
 from ratesync.redis import RedisQueue, RedisServer, RedisStateStore
 from tests.chaos.ledger import Log
@@ -48,6 +48,8 @@ def engine(url: str, role: str, provider: Provider, lease_seconds: float) -> Syn
         state=RedisStateStore(server),
         providers=[provider],
         role=role,
+        # So many deaths in so short a time would make poison of the innocent.
+        settings=Settings(retry=RetryPolicy(max_lapses=1000)),
     )
 
 

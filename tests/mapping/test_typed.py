@@ -32,14 +32,14 @@ class Deal:
     name: str
     amount: Decimal | None = None
     stage: Stage = Stage.OPEN
-    closes_on: date | None | Missing = MISSING
+    closes_on: date | Missing | None = MISSING
     at: time | Missing = MISSING
     seen_at: datetime | Missing = MISSING
     count: int | str | Missing = MISSING
     weight: float = 1.0
     active: bool | Missing = MISSING
     tags: list[str] | Missing = MISSING
-    address: Address | None | Missing = MISSING
+    address: Address | Missing | None = MISSING
     extra: Any = None
     score: int | Missing = MISSING
 

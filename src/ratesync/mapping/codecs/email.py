@@ -51,6 +51,7 @@ def email(*, case: Literal["keep", "lower"] = "keep", invalid: Literal["error", 
     def canon(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
+        value = value.strip()
         found = read(value)
         if found is not None:
             return found

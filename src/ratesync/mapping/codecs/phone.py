@@ -54,6 +54,7 @@ def phone(
     def canon(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
+        value = value.strip()
         found = read(value)
         if found is not None:
             return found

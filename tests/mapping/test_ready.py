@@ -63,9 +63,10 @@ def salesforce_echo(record: Data) -> Data:
 
 
 def hubspot_echo(record: Data) -> Data:
-    properties = {name: value or None for name, value in (record.get("properties") or {}).items()}
+    sent: Data = record.get("properties") or {}
+    properties: Data = {name: value or None for name, value in sent.items()}
     if properties.get("email"):
-        properties["email"] = properties["email"].lower()
+        properties["email"] = str(properties["email"]).lower()
     return {"id": "1", **record, "properties": properties | {"createdate": "2026-01-01T00:00:00Z"}}
 
 
@@ -116,7 +117,11 @@ HS_RECORD: dict[str, Strategy] = {
 
 def entries(values: Strategy) -> Strategy:
     one = some(label=st.sampled_from(["work", "home"]), primary=st.booleans())
-    return NULL | st.lists(st.builds(lambda entry, value: {**entry, "value": value}, one, values), max_size=3)
+
+    def entry(members: Data, value: str) -> Data:
+        return {**members, "value": value}
+
+    return NULL | st.lists(st.builds(entry, one, values), max_size=3)
 
 
 PD_RECORD: dict[str, Strategy] = {

@@ -87,7 +87,7 @@ def run_cell(cell: Cell, contestant: str, meter: Meter) -> dict[str, float]:
     """Run it once, on an emptied server; figures by name."""
     meter.empty()
     count = cell.count(contestant)
-    with TemporaryDirectory(prefix="ratesync-") as folder, _processes() as started:
+    with TemporaryDirectory(prefix="ratesync-") as folder, processes() as started:
         board = Board(Path(folder) / "board", cell.workers)
         board.write_empty()
         order = SubmitOrder(contestant, meter.url, count, cell.how, cell.rate, cell.lanes)
@@ -105,7 +105,7 @@ def run_cell(cell: Cell, contestant: str, meter: Meter) -> dict[str, float]:
         if not cell.rate:
             for worker in workers:
                 worker.go()
-        seconds = _wait(board, count, workers)
+        seconds = drained(board, count, workers)
         time.sleep(GRACE)
         used = meter.read() - before
         _wait_until_none_left(contestant, meter.url)
@@ -123,7 +123,8 @@ def run_cell(cell: Cell, contestant: str, meter: Meter) -> dict[str, float]:
 
 
 @contextmanager
-def _processes() -> Generator[list[Process]]:
+def processes() -> Generator[list[Process]]:
+    """A list of processes that end with the context."""
     started: list[Process] = []
     try:
         yield started
@@ -158,7 +159,7 @@ def _steady(submitter: Process, workers: Sequence[Process]) -> dict[str, float]:
     return {}
 
 
-def _wait(board: Board, count: int, workers: Sequence[Process]) -> float:
+def drained(board: Board, count: int, workers: Sequence[Process]) -> float:
     """Seconds from when the first job began to when the last one ended."""
     give_up_at = time.monotonic() + PATIENCE
     while (found := board.read())[0] < count:

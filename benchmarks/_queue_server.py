@@ -44,6 +44,16 @@ class Meter:
             stats["total_reads_processed"],
         )
 
+    def cpu(self) -> float:
+        """Seconds of CPU until now."""
+        cpu: dict[str, float] = self._client.info("cpu")
+        return cpu["used_cpu_user"] + cpu["used_cpu_sys"]
+
+    def looking(self) -> float:
+        """Seconds of CPU that looking costs, to be taken off."""
+        before = self.cpu()
+        return self.cpu() - before
+
     def memory(self) -> int:
         """Bytes that the server's data take."""
         return int(self._client.info("memory")["used_memory"])

@@ -18,6 +18,7 @@ from benchmarks._queue_job import Job, Submitter, Work
 from ratesync import Applied, Batch, Capabilities, Operation, Outcome, Settings, SyncEngine
 from ratesync.memory import MemoryLimiter
 from ratesync.model.lane import Selector
+from ratesync.model.work import Durability
 from ratesync.redis import RedisQueue, RedisServer, RedisStateStore
 
 BATCH = 100
@@ -53,7 +54,7 @@ def load() -> None:
 
 def engine(url: str, role: str, provider: Provider | None = None, calls: int = CONCURRENCY) -> SyncEngine:
     """An engine on the queue and the state of that server."""
-    server = RedisServer.from_url(url)
+    server = RedisServer.from_url(url, durability=Durability.PROCESS)
     return SyncEngine(
         queue=RedisQueue(server, capacity=ROOM),
         state=RedisStateStore(server),
@@ -92,7 +93,7 @@ async def work(url: str, work: Work, batch: int = BATCH) -> None:
 
 async def left(url: str) -> int:
     """Operations that are queued or under way."""
-    queue = RedisQueue(RedisServer.from_url(url), capacity=ROOM)
+    queue = RedisQueue(RedisServer.from_url(url, durability=Durability.PROCESS), capacity=ROOM)
     await queue.open()
     stats = await queue.stats(Selector())
     await queue.close()

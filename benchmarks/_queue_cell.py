@@ -99,7 +99,7 @@ def run_cell(cell: Cell, contestant: str, meter: Meter) -> dict[str, float]:
             )
             for slot in range(cell.workers)
         ]
-        started += workers
+        started.extend(workers)
         figures = _steady(submitter, workers) if cell.rate else _filled(submitter, meter, count)
         before = meter.read()
         if not cell.rate:

@@ -17,18 +17,20 @@ from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
-from benchmarks._queue_job import Job, Work, contestant
+from benchmarks._queue_job import Job, Submitter, Work, contestant
 
 CHUNK = 1_000
 """Jobs that are submitted together."""
 TICK = 0.01
-"""Seconds between two submissions at a steady rate."""
+"""Seconds between two submissions at a high steady rate."""
+MOST_SINGLE = 1_000
+"""Jobs a second that are submitted one by one."""
 SLOT = struct.Struct("=Qdd")
 """What a worker tells while it works: jobs begun, and when the first and the last one were."""
 
@@ -124,7 +126,7 @@ def _told(word: str) -> None:
         os._exit(1)
 
 
-async def _work(order: WorkerOrder) -> dict[str, Any]:
+async def _work(order: WorkerOrder) -> NoReturn:
     tally = _Tally(order)
     own = contestant(order.contestant)
     async with tally.handler() as handle, anyio.create_task_group() as tasks:
@@ -139,6 +141,7 @@ async def _work(order: WorkerOrder) -> dict[str, Any]:
         }
         print(json.dumps(told), flush=True)
         os._exit(0)  # nothing is under way, and peers end in many ways
+    raise AssertionError("a process that is over goes on")
 
 
 async def _submit(order: SubmitOrder) -> dict[str, Any]:
@@ -156,12 +159,12 @@ async def _submit(order: SubmitOrder) -> dict[str, Any]:
             for job in rest:
                 await submitter.one(job)
         else:
-            await _steadily(order, submitter.many)
+            await _steadily(order, submitter)
         seconds = time.monotonic() - started_at
         return {"per_second": len(rest) / seconds, "cpu_us": (time.process_time() - before) / len(rest) * 1e6}
 
 
-async def _steadily(order: SubmitOrder, many: Callable[[list[Job]], Awaitable[None]]) -> None:
+async def _steadily(order: SubmitOrder, submitter: Submitter) -> None:
     """Submit each job when it is due, or as soon after as the contestant lets us; waiting counts from when it was."""
     begun_at = time.monotonic()
     number = 1
@@ -169,9 +172,13 @@ async def _steadily(order: SubmitOrder, many: Callable[[list[Job]], Awaitable[No
         due = min(order.count, 1 + int((time.monotonic() - begun_at) * order.rate))
         jobs = [Job(n, begun_at + n / order.rate, n % order.lanes) for n in range(number, due)]
         number = max(number, due)
-        for start in range(0, len(jobs), CHUNK):
-            await many(jobs[start : start + CHUNK])
-        await anyio.sleep(TICK)
+        if len(jobs) == 1:
+            await submitter.one(jobs[0])
+        else:
+            for start in range(0, len(jobs), CHUNK):
+                await submitter.many(jobs[start : start + CHUNK])
+        next_in = begun_at + number / order.rate - time.monotonic()
+        await anyio.sleep(TICK if order.rate > MOST_SINGLE else max(next_in, 0))
 
 
 def main(role: str, text: str) -> None:

@@ -40,7 +40,7 @@ HALF = "50 ms, half load"
 
 def cells(quick: bool) -> list[Cell]:
     """What is measured with every contestant."""
-    jobs, slow, seconds = (500, 160, 2) if quick else (10_000, 1_600, 10)
+    jobs, slow, seconds = (500, 160, 1) if quick else (10_000, 1_600, 10)
     fleets = (1, 4) if quick else (1, 2, 4)
     rate = CALLS / PAUSE / 2
     return [
@@ -118,7 +118,7 @@ def enter(report: Report, found: dict[tuple[str, str], dict[str, float]]) -> Non
         if peer := best_peer(one, "drained/s"):
             report.at_least("no-op operations/s of one worker / best peer's", ours[one]["drained/s"] / peer, 5)
     one, four = SLOW.format(1), SLOW.format(4)
-    if one in ours and four in ours:
+    if one in ours and four in ours and not report.quick:  # a short run is mostly its start
         report.at_least("50 ms: four workers / one", ours[four]["drained/s"] / ours[one]["drained/s"], 3.8)
     if one in ours and (peer := best_peer(one, "enqueued/s")):
         report.at_least("submitted/s one by one / best peer's", ours[one]["enqueued/s"] / peer, 1)

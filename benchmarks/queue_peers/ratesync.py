@@ -1,7 +1,8 @@
 """ratesync: an engine whose queue and state are in Redis, as a program has it.
 
-Settings: 64 calls at a time, its default. The provider has no quota, so the limiter has nothing to do; it takes up to 100 operations in a call that does nothing, and one in a call that takes time. As
-always, it keeps the order of each record, and remembers the last 10,000 finished operations.
+Settings: 64 calls at a time, its default. The provider has no quota, so the limiter has nothing to do. It takes up to
+100 operations in a call that does nothing, and one in a call that takes time. As always, the order of each record is
+kept, and the last 10,000 finished operations are remembered.
 """
 
 from __future__ import annotations

@@ -22,13 +22,17 @@ def load() -> None:
     import_module("streaq")
 
 
+def _packed(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
 def _worker(url: str, work: Work | None) -> tuple[Any, Any]:
     """Its worker, which is its client too, and the task."""
     streaq: Any = import_module("streaq")
     worker = streaq.Worker(
         redis_url=url,
         concurrency=(work.concurrency if work else None) or CONCURRENCY,
-        serializer=lambda value: json.dumps(value).encode(),
+        serializer=_packed,
         deserializer=json.loads,
         handle_signals=False,
     )

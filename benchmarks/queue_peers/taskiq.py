@@ -1,7 +1,8 @@
 """taskiq with taskiq-redis: a stream with a consumer group, which acknowledges.
 
 Settings: no result backend, 100 tasks at a time and 100 fetched ahead (``max_prefetch``), no check of parameters,
-``xread_count`` 100, its default. Its list broker is a little faster and loses what a killed worker held.
+``xread_count`` 100, its default. Its list broker is a little faster and loses what a killed worker held. The versions
+are the newest that go with arq's redis-py.
 """
 
 from __future__ import annotations

@@ -158,6 +158,15 @@ def simulate(session: nox.Session) -> None:
     session.run("pytest", "-n2", "-m", "simulation", "--timeout=0", env={"RATESYNC_SEEDS": seeds})
 
 
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill workers and the Redis at random instants; ``-- WORKERS SERVERS`` sets how many are killed (500 50)."""
+    session.install("-e.[all]", *groups("test"))
+    workers, servers = session.posargs or ("500", "50")
+    kills = {"RATESYNC_CHAOS_WORKER_KILLS": workers, "RATESYNC_CHAOS_SERVER_KILLS": servers}
+    session.run("pytest", "-s", "tests/chaos/test_chaos.py", env=kills)
+
+
 if __name__ == "__main__":
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
     if names:

@@ -24,8 +24,10 @@ from ratesync.rules.retry import backoff
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-_SUSPECT_DELAY = 1.0
-"""Seconds before a suspect is offered again that had to let another one go first."""
+_SUSPECT_DELAYS = 0.05, 1.0
+"""Least and most seconds before a suspect is offered again that had to let another one go first. In between: as long
+as that one has been under way, so that many which a dead worker held come through soon, and a slow one is not asked
+after all the time."""
 _GATHER = 0.001
 """Least seconds from one claim to the next while calls are under way and all that was there has been claimed. What
 comes in meanwhile shares the cost of a claim, and of a call where the adapter takes batches."""
@@ -96,18 +98,23 @@ class Dispatcher:
         lane = leases[0].lane
         now = self._desk.clock.now()
         for tasks in self._planner.plan(leases, now):
-            call = Call(self._desk, lane, self._one_suspect_at_a_time(tasks))
+            call = Call(self._desk, lane, self._one_suspect_at_a_time(tasks, now))
             self._calls[call] = now
             crew.give(call)
         if self.busy_since is None:
             self.busy_since = now
         self._started.set()
 
-    def _one_suspect_at_a_time(self, tasks: list[Task]) -> list[Task]:
+    def _one_suspect_at_a_time(self, tasks: list[Task], now: float) -> list[Task]:
         # Of several that may have brought a worker down, only the one under way can be to blame for the next time.
-        if tasks[0].is_suspect and any(call.is_suspect for call in self._calls):
-            return [Task(task.lease, task.items, Action.LEAVE, leave_for=_SUSPECT_DELAY) for task in tasks]
-        return tasks
+        if not tasks[0].is_suspect:
+            return tasks
+        since = next((started_at for call, started_at in self._calls.items() if call.is_suspect), None)
+        if since is None:
+            return tasks
+        least, most = _SUSPECT_DELAYS
+        delay = min(max(now - since, least), most)
+        return [Task(task.lease, task.items, Action.LEAVE, leave_for=delay) for task in tasks]
 
     async def _serve(self, call: Call) -> None:
         # What else may have brought a worker down must be out of the way before a suspect is tried.

@@ -62,10 +62,10 @@ class Call:
     async def _attempt(self, links: Links) -> Meaning | None:
         """Ask once. None: that is settled."""
         link = links.current
-        self.is_under_way = True
         try:
             with anyio.fail_after(self.longest):
                 async with link.use() as client:
+                    self.is_under_way = True
                     self.answer = await self.ask(client)
             self.is_answered = True
             return None
@@ -80,7 +80,7 @@ class Call:
             self.is_unknown = self.is_unknown or found.is_unknown
             return found
         except BaseException:  # the server is closed; nobody will look at the answer
-            self.is_unknown = True
+            self.is_unknown = self.is_unknown or self.is_under_way
             raise
         finally:
             self.is_under_way = False

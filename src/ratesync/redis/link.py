@@ -102,6 +102,11 @@ class Links:
             self.tasks.start_soon(self._link.run)
         return self._link
 
+    def suspect(self) -> None:
+        """Something happened to the server: greet it again before the next call."""
+        if self._link is not None:
+            self.replace(self._link)
+
     def replace(self, link: Link) -> None:
         """That link is no good."""
         if self.is_ours:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -61,6 +62,8 @@ class Ears:
     random: Random
     timeout: float
     """Seconds by which an answer may be late."""
+    suspect: Callable[[], None]
+    """What to do when the server has gone away: it may come back without its data."""
     slice: float = SLICE
     _ears: dict[str, Ear] = field(factory=dict[str, Ear], init=False)
 
@@ -104,6 +107,7 @@ class Ears:
                     entry = await newest_entry(client, ear.key, ear.newest, self.slice)
         except Exception:  # noqa: BLE001  whatever the client fails with: listened to again soon
             self.links.replace(link)
+            self.suspect()
             return False
         if entry is not None:
             ear.hear(entry)

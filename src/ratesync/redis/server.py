@@ -267,11 +267,10 @@ class RedisServer:
         try:
             async with anyio.create_task_group() as tasks:
                 waiting = Links(connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
-                self._home = _Home(
-                    Links(connect, self._greeting.greet, tasks, is_ours=self._is_ours),
-                    Ears(waiting, tasks, self._clock, self._random, ATTEMPT * self._timeout),
-                    tasks,
-                )
+                links = Links(connect, self._greet, tasks, is_ours=self._is_ours)
+                late = ATTEMPT * self._timeout
+                ears = Ears(waiting, tasks, self._clock, self._random, late, links.suspect)
+                self._home = _Home(links, ears, tasks)
                 self._ready.set()
                 await self._closing.wait()
                 self._home = None
@@ -283,6 +282,10 @@ class RedisServer:
         finally:
             self._home = None
             self._closed.set()
+
+    async def _greet(self, client: Client) -> None:
+        with anyio.fail_after(ATTEMPT * self._timeout):  # a client of the host's may have no deadline of its own
+            await self._greeting.greet(client)
 
 
 async def _nothing(client: Client) -> None:

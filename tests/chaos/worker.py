@@ -1,0 +1,66 @@
+"""A worker process of the chaos test: `python -m tests.chaos.worker URL LOG LEASE`. It works until it is ended."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+from attrs import Factory, frozen
+
+from ratesync import Applied, Batch, Capabilities, CreateIdentity, Outcome, RetryPolicy, Settings, SyncEngine
+from ratesync.memory import MemoryLimiter
+from ratesync.redis import RedisQueue, RedisServer, RedisStateStore
+from tests.chaos.ledger import Log
+
+CALL_SECONDS = 0.1
+CONCURRENCY = 10
+
+
+@frozen
+class Provider:
+    """Takes its time for each call, and keeps a record of it."""
+
+    log: Log
+    name: str = "acme"
+    capabilities: Capabilities = Factory(
+        lambda: Capabilities(create_identity=CreateIdentity.IDEMPOTENCY_KEY, batch_max=1, concurrency=None)
+    )
+
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        """Note the beginning, wait, note the end."""
+        (operation,) = batch.operations
+        identity, key, number = operation.id or "", str(operation.fields["key"]), int(operation.fields["number"])
+        self.log.write("start", identity, key, number, time.monotonic())
+        await anyio.sleep(CALL_SECONDS)
+        self.log.write("end", identity, key, number, time.monotonic())
+        return {identity: Applied()}
+
+
+def engine(url: str, role: str, provider: Provider, lease_seconds: float) -> SyncEngine:
+    """An engine on the queue that all share."""
+    server = RedisServer.from_url(url, timeout=1.0)
+    return SyncEngine(
+        queue=RedisQueue(server, lease_seconds=lease_seconds),
+        limiter=MemoryLimiter(),
+        state=RedisStateStore(server),
+        providers=[provider],
+        role=role,
+        # So many deaths in so short a time would make poison of the innocent.
+        settings=Settings(retry=RetryPolicy(max_lapses=1000)),
+    )
+
+
+async def main(url: str, log: str, lease_seconds: str) -> None:
+    """Work."""
+    async with engine(url, "work", Provider(Log(Path(log))), float(lease_seconds)):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await anyio.sleep_forever()
+
+
+if __name__ == "__main__":
+    _, url, log, lease_seconds = sys.argv
+    anyio.run(main, url, log, lease_seconds)

@@ -102,7 +102,7 @@ class Lane:
         if self.wait is None or self.wait.bucket.kind != "calls":
             return False
         # It is asked now and then what others hold; what a call of ours left here must not wait for that.
-        return any(bucket.freed >= self.asked and bucket.idle >= cost for bucket, cost in self.calls)
+        return any(bucket.freed >= self.asked and bucket.idle >= cost * (self.units + 1) for bucket, cost in self.calls)
 
     def closed_until(self) -> float:
         """Instant until which some of its quotas are closed."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from email_validator import EmailNotValidError, validate_email
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratesync.errors import ConfigurationError
@@ -101,6 +101,7 @@ CASES: list[tuple[Codec, st.SearchStrategy[Any]]] = [
 
 @pytest.mark.parametrize(("codec", "values"), CASES)
 def test_what_is_written_is_what_is_read(codec: Codec, values: st.SearchStrategy[Any]) -> None:
+    @settings(max_examples=50)
     @given(values)
     def holds(value: Any) -> None:
         try:
@@ -119,6 +120,7 @@ ODD = (
 
 @pytest.mark.parametrize(("codec", "values"), CASES)
 def test_whatever_comes_is_translated_or_refused(codec: Codec, values: st.SearchStrategy[Any]) -> None:
+    @settings(max_examples=50)
     @given(ODD | values)
     def holds(value: Any) -> None:
         for function in (codec.decode, codec.canon):

@@ -99,3 +99,19 @@ def test_who_saw_the_decided_value_wins_without_a_conflict() -> None:
 def test_two_newer_values_that_are_the_same_are_no_conflict() -> None:
     decided = Decided({"a": 1}, {"a": 0}, {"a": 2})
     assert recover(decided, {"a": 3}, {"a": 3}, lambda _: Defer("not asked")) == Merge({}, {})
+
+
+def test_a_conflict_that_is_deferred_leaves_both_sides_alone() -> None:
+    decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
+    found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: Defer("ask"))
+    assert [conflict.name for conflict in found.deferred] == ["a"]
+    assert not found.to_local
+    assert not found.to_external
+
+
+@pytest.mark.parametrize(("resolution", "value"), [(Take(Side.LOCAL), "new here"), (SetValue("third"), "third")])
+def test_a_conflict_that_is_resolved_keeps_what_it_drops(resolution: Resolution, value: str) -> None:
+    decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
+    found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: resolution)
+    assert found.to_external == {"a": value}
+    assert Loser("a", Side.EXTERNAL, "new there") in found.losers

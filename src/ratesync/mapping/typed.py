@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
-from cattrs.errors import ForbiddenExtraKeysError
+from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 from ratesync.errors import ConfigurationError
@@ -112,7 +112,14 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_union, lambda value, cls: _structure_union(converter, value, cls))
 
     def structure_class(cls: type[Any]) -> Any:
-        return make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+        fill = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+
+        def structure(value: Any, _: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise Refused("type", "must be an object", value)
+            return fill(cast("Mapping[str, Any]", value), cls)
+
+        return structure
 
     def unstructure_class(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
         names = [attribute.name for attribute in attrs.fields(cls)]
@@ -195,18 +202,24 @@ def _is_union(cls: Any) -> bool:
     return get_origin(cls) in {Union, types.UnionType}
 
 
-def _field_errors(group: cattrs.ClassValidationError) -> list[FieldError]:
-    with_notes, without = group.group_exceptions()
-    errors = [_named(error, note.name) for error, note in with_notes]
-    for error in without:
-        if isinstance(error, ForbiddenExtraKeysError):
-            errors += [FieldError(name, "unknown_field", "is no attribute") for name in sorted(error.extra_fields)]
+def _field_errors(group: cattrs.ClassValidationError, place: str = "") -> list[FieldError]:
+    """Every mistake below a place, each with its own."""
+    errors: list[FieldError] = []
+    for error in group.exceptions:
+        where = f"{place}{_name_of(error)}"
+        if isinstance(error, cattrs.ClassValidationError):
+            errors += _field_errors(error, f"{where}.")
+        elif isinstance(error, ForbiddenExtraKeysError):
+            extra = sorted(error.extra_fields)
+            errors += [FieldError(f"{place}{name}", "unknown_field", "is no attribute") for name in extra]
+        elif isinstance(error, KeyError):
+            errors.append(FieldError(where, "required", "is missing, and its attribute has no default"))
         else:
-            errors.append(mistake(error, "view"))
+            errors.append(mistake(error, where))
     return errors
 
 
-def _named(error: Exception, name: str) -> FieldError:
-    if isinstance(error, KeyError):
-        return FieldError(name, "required", "is missing, and its attribute has no default")
-    return mistake(error, name)
+def _name_of(error: Exception) -> str:
+    """The attribute that cattrs noted on an error."""
+    notes = getattr(error, "__notes__", ())
+    return next((note.name for note in notes if isinstance(note, AttributeValidationNote)), "")

@@ -101,6 +101,8 @@ class _Decimals:
         written = f"{value:f}"
         if self.step is None and "." in written:
             written = written.rstrip("0").rstrip(".")
+        if len(written) > _DIGITS:
+            raise Refused("range", f"must have at most {_DIGITS} characters written out", value)
         if len(written.replace(".", "").strip("-0")) > self.digits:
             problem = f"must have at most {self.digits} digits, to be exact at the provider"
             raise Refused("precision", problem, value)

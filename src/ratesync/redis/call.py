@@ -66,13 +66,13 @@ class Call:
         async def ask() -> object:
             with anyio.fail_after(self.longest):
                 async with link.use() as client:
+                    self.is_under_way = True
                     return await self.ask(client)
 
         return await self.attempt(links, link, ask)
 
     async def attempt(self, links: Links, link: Link, ask: Callable[[], Awaitable[object]]) -> Meaning | None:
-        """Ask once, like that. None: that is settled."""
-        self.is_under_way = True
+        """Ask once, like that, and note what becomes of it. None: that is settled."""
         try:
             self.answer = await ask()
             self.is_answered = True
@@ -88,7 +88,7 @@ class Call:
             self.is_unknown = self.is_unknown or found.is_unknown
             return found
         except BaseException:  # the server is closed; nobody will look at the answer
-            self.is_unknown = True
+            self.is_unknown = self.is_unknown or self.is_under_way
             raise
         finally:
             self.is_under_way = False

@@ -251,6 +251,7 @@ class RedisServer:
             return False
         link.users += 1
         self._calls += 1
+        call.is_under_way = True
         try:
             await call.attempt(links, link, partial(evaluate_on, link.wire, script, keys, args, seconds))
         finally:

@@ -101,7 +101,8 @@ class RedisServer:
         self.ssl_context: ssl.SSLContext | None = None
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
-        self._patience = patience
+        self.patience = patience
+        """Seconds for which a call is tried again."""
         self._clock = clock or SystemClock()
         self._random = random or system_random()
         self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
@@ -226,7 +227,7 @@ class RedisServer:
             with client.ensure_replication(self._replicas, round(self._timeout * CONFIRMATION * 1000)):
                 return await evaluate(client, witnessed(script), keys, args)
 
-        at = self._clock.now() + self._patience if until is None else until
+        at = self._clock.now() + self.patience if until is None else until
         call = Call(script.name, ask, at, ATTEMPT * self._timeout)
         if not self._replicas and await self._run_at_once(call, script, keys, args):
             return call.answer
@@ -261,7 +262,7 @@ class RedisServer:
 
     async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
-        at = self._clock.now() + self._patience if until is None else until
+        at = self._clock.now() + self.patience if until is None else until
         return await self._ask(Call(name, ask, at, ATTEMPT * self._timeout))
 
     async def _ask(self, call: Call) -> Any:
@@ -270,7 +271,7 @@ class RedisServer:
             raise call.gave_up()
         home = self._at_home()
         if call.error is None:
-            home.tasks.start_soon(self._perform, call, home.links)
+            self.start(partial(call.perform, home.links, self._clock, self._random))
             try:
                 with timeout_at(self._clock, call.until):
                     await call.done.wait()
@@ -290,6 +291,17 @@ class RedisServer:
         """
         return await self._at_home().ears.listen(key, after, until)
 
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in a task that no caller's cancellation reaches; ``close`` waits for it for a while."""
+        self._at_home().tasks.start_soon(self._do, work)
+
+    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._calls += 1
+        try:
+            await work()
+        finally:
+            self._ended()
+
     def _at_home(self) -> _Home:
         if self._process != os.getpid() and self._process:
             raise ForkedProcess(
@@ -298,13 +310,6 @@ class RedisServer:
         if self._home is None:
             raise QueueError("the Redis server is not open: await its open() first")
         return self._home
-
-    async def _perform(self, call: Call, links: Links) -> None:
-        self._calls += 1
-        try:
-            await call.perform(links, self._clock, self._random)
-        finally:
-            self._ended()
 
     def _ended(self) -> None:
         self._calls -= 1

@@ -125,6 +125,8 @@ def test_nothing_is_lost_whatever_is_killed(fleet: Fleet) -> None:
     attempts = attempts_in(fleet.log.read_text(encoding="utf-8").splitlines())
     found = account(accepted, attempts, fleet.deaths, fleet.server_deaths, grace=2 * LEASE_SECONDS)
     sys.stdout.write(f"{len(accepted)} operations, {fleet.kills} workers and {SERVER_KILLS} servers killed\n")
-    sys.stdout.write(f"{len(attempts)} calls, {found.repeated} operations repeated, {len(found.lost)} lost\n")
+    sys.stdout.write(
+        f"{len(attempts)} calls, {found.repeated} operations repeated, {found.late} late, {len(found.lost)} lost\n"
+    )
     assert found.is_clean, found
     assert found.repeated <= (fleet.kills + len(fleet.server_deaths) + 1) * max(CONCURRENCY, KEYS)

@@ -1,4 +1,4 @@
-"""Kill a worker process after each of its steps in turn: `python -m tests.chaos.crash_points redis|sqlite WHERE FOLDER`.
+"""Kill a worker after each of its steps in turn: `python -m tests.chaos.crash_points redis|sqlite WHERE FOLDER`.
 
 A step is what the event loop runs between two awaits. For each one there is a queue of its own with two operations of
 one key, and a worker that dies there. Then the queues are worked off, and each log is accounted for.
@@ -13,8 +13,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from pathlib import Path
+from typing import TypeVarTuple, Unpack
 
 import anyio
 from attrs import define
@@ -29,6 +31,7 @@ from tests.chaos.worker import Provider, engine
 CALL_SECONDS = 0.001
 LEASE_SECONDS = 1.0
 MOST = 2_000
+Ts = TypeVarTuple("Ts")
 ACCEPTED = {"o0": ("k", 0), "o1": ("k", 1)}
 
 
@@ -40,11 +43,13 @@ class MortalLoop(asyncio.SelectorEventLoop):
         self._left = last
 
     @override
-    def call_soon(self, callback, *args, context=None):  # type: ignore[no-untyped-def]  # as the loop has it
-        return super().call_soon(partial(self._step, callback), *args, context=context)
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon(partial(self._step, partial(callback, *args)), context=context)
 
-    def _step(self, callback: Callable[..., object], *args: object) -> None:
-        callback(*args)
+    def _step(self, callback: Callable[[], object]) -> None:
+        callback()
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -153,6 +153,9 @@ def test_what_is_required_must_be_created_and_cannot_be_cleared() -> None:
     assert errors_of(REQUIRED.to_external, {}, Kind.UPSERT) == missing
     assert REQUIRED.to_external({}, Kind.UPDATE) == {}
     assert REQUIRED.put({}, REQUIRED.get({})) == {}
+    nulls = {"email": None, "first": None, "place": None, "phones": None}
+    assert REQUIRED.put(nulls, REQUIRED.get(nulls)) == nulls
+    assert REQUIRED.put(nulls, {}) == {"place": None, "phones": None}
 
 
 def test_every_mistake_is_told_at_once_and_no_value() -> None:

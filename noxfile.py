@@ -145,8 +145,8 @@ def benchmarks(session: nox.Session) -> None:
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
     if not session.posargs or session.posargs[0] not in names:
         session.error(f"Name the benchmark to run: {', '.join(names)}.")
-    session.install("-e.[all]", *groups("bench", "demo"))
     name, *arguments = session.posargs
+    session.install("-e.[all]", *groups(*(["queues"] if name == "queue" else ["bench", "demo"])))
     session.run("python", "-m", f"benchmarks.{name}", *arguments)
 
 

@@ -15,6 +15,10 @@ from ratesync.rules.delete_guard import DeletePolicy, reason_to_hold
         (1, 100, 49, "a listing found 49"),
         (26, 1000, 974, "max_deletes=25"),
         (11, 100, None, "max_delete_ratio=0.1"),
+        (1, 1, None, None),
+        (3, 5, None, None),
+        (4, 5, None, "max_delete_ratio=0.1"),
+        (3, 5, 2, "a listing found 2"),
     ],
 )
 def test_deletes_that_cannot_be_meant_are_held(deletes: int, links: int, listed: int | None, why: str | None) -> None:
@@ -25,3 +29,10 @@ def test_deletes_that_cannot_be_meant_are_held(deletes: int, links: int, listed:
 def test_an_empty_side_can_be_allowed() -> None:
     policy = DeletePolicy(refuse_if_side_empty=False, min_listing_ratio=0, max_delete_ratio=1)
     assert reason_to_hold(policy, deletes=5, links=5, listed=0) is None
+
+
+def test_the_ratio_can_apply_from_the_first_delete() -> None:
+    policy = DeletePolicy(ratio_applies_above=0)
+    reason = reason_to_hold(policy, deletes=1, links=5, listed=None)
+    assert reason is not None
+    assert "max_delete_ratio=0.1" in reason

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from ratesync.model.conflict import Defer, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, Side
-from ratesync.rules.merge import Merge
-from ratesync.rules.recovery import Decided, Standing, recover, standing
+from ratesync.model.record import Record
+from ratesync.rules.merge import Merge, merge
+from ratesync.rules.recovery import Decided, Standing, may_delete, recover, recovered_base, standing
 from ratesync.rules.sameness import is_same
 
 values = st.sampled_from([None, "", "x", 0, 1, True])
@@ -99,3 +100,62 @@ def test_who_saw_the_decided_value_wins_without_a_conflict() -> None:
 def test_two_newer_values_that_are_the_same_are_no_conflict() -> None:
     decided = Decided({"a": 1}, {"a": 0}, {"a": 2})
     assert recover(decided, {"a": 3}, {"a": 3}, lambda _: Defer("not asked")) == Merge({}, {})
+
+
+def test_a_conflict_that_is_deferred_leaves_both_sides_alone() -> None:
+    decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
+    found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: Defer("ask"))
+    assert [conflict.name for conflict in found.deferred] == ["a"]
+    assert not found.to_local
+    assert not found.to_external
+
+
+@pytest.mark.parametrize(("resolution", "value"), [(Take(Side.LOCAL), "new here"), (SetValue("third"), "third")])
+def test_a_conflict_that_is_resolved_keeps_what_it_drops(resolution: Resolution, value: str) -> None:
+    decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
+    found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: resolution)
+    assert found.to_external == {"a": value}
+    assert Loser("a", Side.EXTERNAL, "new there") in found.losers
+
+
+@given(decisions, views, views, views, st.sampled_from(("keep", "defer")))
+def test_only_decided_fields_get_a_new_base(decided: Decided, base: Any, local: Any, external: Any, way: str) -> None:
+    resolution: Resolution = Defer("ask") if way == "defer" else Take(Side.LOCAL)
+    found = recover(decided, local, external, lambda _conflict: resolution)
+    held = {name: value for name, value in {**local, **found.to_local}.items() if value is not ABSENT}
+    new = recovered_base(base, held, decided, found.deferred)
+    assert new is not None
+    frozen = {conflict.name for conflict in found.deferred}
+    for name in ("a", "b"):
+        source = held if name in decided.view and name not in frozen else base
+        assert is_same(new.get(name, ABSENT), source.get(name, ABSENT))
+
+
+def test_an_edit_outside_the_decision_still_reaches_the_other_side() -> None:
+    decided = Decided({"a": 1}, {"a": 1, "b": 0}, {"a": 0, "b": 0})
+    local, external = {"a": 1, "b": 5}, {"a": 1, "b": 0}
+    bases = [recovered_base({"a": 0, "b": 0}, held, decided, ()) for held in (local, external)]
+    found = merge(bases[0], bases[1], local, external, lambda _conflict: Defer("not asked"))
+    assert found == Merge({}, {"b": 5})
+
+
+def test_a_base_that_was_not_known_stays_so() -> None:
+    assert recovered_base(None, {"a": 1}, Decided({"a": 1}, {}, {}), ()) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "current", "may"),
+    [
+        ("1", Record("r", {"a": 1}, "1"), True),
+        ("1", Record("r", {"a": 1}, "2"), False),
+        ("1", Record("r", {"a": 1}), False),
+        ("1", None, False),
+        (None, None, False),
+        (None, Record("r", {"a": 1}), True),
+        (None, Record("r", {"a": 2}), False),
+        (None, Record("r", {"a": True}), False),
+        (None, Record("r", {"a": 1}, "1"), False),
+    ],
+)
+def test_an_old_delete_spares_what_is_new(version: str | None, current: Record | None, may: bool) -> None:
+    assert may_delete(Record("r", {"a": 1}, version), current) is may

@@ -35,6 +35,14 @@ def test_what_others_used_counts_for_a_window() -> None:
     assert window.used(START + 10) == 2, "the call under way"
 
 
+def test_a_lower_count_of_what_others_used_is_not_taken_for_the_newer_one() -> None:
+    """Calls under way may not have been counted yet when it was told."""
+    window = opened()
+    spend(window, 1, START, Reading(limit=10, remaining=2))
+    spend(window, 1, START + 1, Reading(limit=10, remaining=5))
+    assert window.others == 7
+
+
 def test_permits_of_calls_under_way_may_be_part_of_what_is_told() -> None:
     window = opened()
     window.take(4, START)

@@ -13,6 +13,9 @@ class DeletePolicy:
     """Most deletes of one pass."""
     max_delete_ratio: float = 0.1
     """Most of the links that one pass may delete, from 0 to 1."""
+    ratio_applies_above: int = 3
+    """Deletes up to this many are not held for ``max_delete_ratio``: with few links, one delete is a large part.
+    0 means that the ratio always applies."""
     refuse_if_side_empty: bool = True
     """Hold all deletes if a side lists no record, while there are links."""
     min_listing_ratio: float = 0.5
@@ -33,6 +36,6 @@ def reason_to_hold(policy: DeletePolicy, *, deletes: int, links: int, listed: in
         return f"a listing found {listed} records, while {links} are linked"
     if deletes > policy.max_deletes:
         return f"{deletes} deletes are more than max_deletes={policy.max_deletes}"
-    if deletes > policy.max_delete_ratio * links:
+    if deletes > max(policy.ratio_applies_above, policy.max_delete_ratio * links):
         return f"{deletes} deletes of {links} links are more than max_delete_ratio={policy.max_delete_ratio}"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -9,6 +10,7 @@ from attrs import field, frozen
 
 from ratesync.model.conflict import Defer, FieldConflict, Loser, SetValue
 from ratesync.model.difference import ABSENT, Side, View
+from ratesync.model.record import Record
 from ratesync.rules.merge import Merge, Resolve
 from ratesync.rules.sameness import is_same
 
@@ -52,7 +54,7 @@ def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> 
 
     Values that are newer than the decision are never overwritten without being told as losers, and neither is the
     decided value. Carrying the decision out regardless would lose them silently. Fields that the decision does not name
-    are left to the next merge, so their bases must stay as they were.
+    are left to the next merge: take the bases from ``recovered_base``, which keeps theirs as they were.
     """
     patches: dict[Side, dict[str, Any]] = {Side.LOCAL: {}, Side.EXTERNAL: {}}
     losers = list(decided.losers)
@@ -69,6 +71,36 @@ def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> 
             if not is_same(held, value):
                 patches[side][name] = value
     return Merge(patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred))
+
+
+def recovered_base(base: View | None, held: View, decided: Decided, deferred: Iterable[FieldConflict]) -> View | None:
+    """A side's base after a recovery: what it holds by its own answer, but only for fields that were decided.
+
+    All others stay as they were, deferred ones too. Taking their held value would call an edit known that was never
+    carried over, and lose it. A base that was not known stays so: the next merge then compares the sides anew.
+    """
+    if base is None:
+        return None
+    new = dict(base)
+    for name in decided.view.keys() - {conflict.name for conflict in deferred}:
+        if name in held:
+            new[name] = held[name]
+        else:
+            new.pop(name, None)
+    return new
+
+
+def may_delete(before: Record, current: Record | None) -> bool:
+    """Tell whether a delete that was decided may still be carried out on a side.
+
+    ``before`` is the record that the decision was about, ``current`` what the side holds now; None if it is gone. Only
+    that very record may go. One that was edited or created again since is somebody's new work, even with the same
+    fields: it is reconciled afresh, never deleted by an old decision. Versions tell; if the side has none, the fields
+    must, and a record that was created again just as it was cannot be told from the old one.
+    """
+    if current is None or before.version != current.version:
+        return False
+    return before.version is not None or is_same(dict(before.fields), dict(current.fields))
 
 
 def _recover_field(

@@ -41,20 +41,40 @@ def first_of(first: Resolve, *others: Resolve) -> Resolve:
 
 
 def union() -> Resolve:
-    """The items of both lists: the external ones, then the local ones that it lacks. Defers what is no list.
+    """The items of both lists, without those that one side took away: the external ones, then the local additions.
 
-    An item that one side took away comes back.
+    An item is taken away if both sides had it by their bases and one lacks it now. Where a base is no list, as at a
+    first sync, nothing counts as taken away. Every item is kept once. Defers what is no list.
     """
 
     def resolve(conflict: FieldConflict) -> Resolution:
-        local, external = conflict.local, conflict.external
-        if not (isinstance(local, list) and isinstance(external, list)):
+        if not (isinstance(conflict.local, list) and isinstance(conflict.external, list)):
             return Defer("both values must be lists to be united")
-        items = list(cast("list[object]", external))
-        for item in cast("list[object]", local):
-            if not any(is_same(item, other) for other in items):
+        local, external = _items(conflict.local), _items(conflict.external)
+        was_local, was_external = _items(conflict.base_local), _items(conflict.base_external)
+        items: list[object] = []
+        for item in [*external, *local]:
+            was_shared = _holds(was_local, item) and _holds(was_external, item)
+            taken_away = was_shared and not (_holds(local, item) and _holds(external, item))
+            if not taken_away and not _holds(items, item):
                 items.append(item)
         return SetValue(items)
+
+    return resolve
+
+
+def concat(separator: str = "\n") -> Resolve:
+    """Both texts, the external one first; one alone if it holds the other. Defers what is no text."""
+
+    def resolve(conflict: FieldConflict) -> Resolution:
+        local, external = conflict.local, conflict.external
+        if not (isinstance(local, str) and isinstance(external, str)):
+            return Defer("both values must be texts to be joined")
+        if local in external:
+            return Take(Side.EXTERNAL)
+        if external in local:
+            return Take(Side.LOCAL)
+        return SetValue(f"{external}{separator}{local}")
 
     return resolve
 
@@ -69,3 +89,11 @@ def sum_delta() -> Resolve:
         return SetValue(conflict.external + conflict.local - conflict.base_local)
 
     return resolve
+
+
+def _items(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def _holds(items: list[object], item: object) -> bool:
+    return any(is_same(item, other) for other in items)

@@ -1,0 +1,185 @@
+"""What only ratesync's queue in Redis is asked: many lanes, much queued, an idle fleet. Each on a server of its own."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import anyio
+
+from benchmarks._queue_cell import Cell, Process, drained, processes, run_cell
+from benchmarks._queue_process import Board, SubmitOrder, WorkerOrder
+from benchmarks._queue_server import Meter
+from benchmarks._quota_redis import running_redis
+from benchmarks.queue_peers.ratesync import ROOM
+from ratesync.model.lane import Lane
+from ratesync.model.operation import OperationState
+from ratesync.model.work import Claim, ClaimRequest, Durability, Finished, Item, Settlement
+from ratesync.redis import RedisQueue, RedisServer
+
+BODY = bytes(range(256)) + bytes(44)
+"""300 bytes."""
+CHUNK = 1_000
+CALLS = 10
+EACH = 10
+"""A claim takes ten batches of ten operations."""
+PAUSE = 0.05
+FLEET = 4
+
+
+def items(start: int, count: int, lanes: int) -> list[Item]:
+    """Operations of different records, as the queue sees them."""
+    return [Item(f"{n:026}", Lane("crm", f"c{n % lanes}"), f"contacts\0{n}", BODY) for n in range(start, start + count)]
+
+
+def _with_queue(measure: Callable[[RedisQueue, Meter], Awaitable[dict[str, float]]]) -> dict[str, float]:
+    async def run(url: str) -> dict[str, float]:
+        queue = RedisQueue(RedisServer.from_url(url, durability=Durability.PROCESS), capacity=ROOM)
+        await queue.open()
+        try:
+            return await measure(queue, Meter(url))
+        finally:
+            await queue.close()
+
+    with running_redis() as url:
+        return anyio.run(run, url, backend_options={"use_uvloop": True})
+
+
+async def _fill(queue: RedisQueue, count: int, lanes: int) -> None:
+    for start in range(0, count, CHUNK):
+        await queue.enqueue(items(start, min(CHUNK, count - start), lanes))
+
+
+async def _settle(queue: RedisQueue, claim: Claim) -> None:
+    done = [
+        Settlement(lease, tuple(Finished(item.id, OperationState.COMPLETED, b"{}") for item in lease.items))
+        for batch in claim.batches
+        for lease in batch
+    ]
+    assert all(await queue.settle("w", done))
+
+
+def queue_alone(quick: bool) -> Mapping[str, float]:
+    """Enqueued a thousand at a time, claimed and settled a hundred at a time, without an engine."""
+    count = 10_000 if quick else 100_000
+
+    async def measure(queue: RedisQueue, meter: Meter) -> dict[str, float]:
+        work = [items(start, CHUNK, 1) for start in range(0, count, CHUNK)]
+        started_at = time.perf_counter()
+        for chunk in work:
+            await queue.enqueue(chunk)
+        filled_at, before, done = time.perf_counter(), meter.read(), 0
+        while done < count:
+            claim = await queue.claim(ClaimRequest("w", 1, {"crm": CALLS * EACH}))
+            await _settle(queue, claim)
+            done += sum(len(batch) for batch in claim.batches)
+        used = meter.read() - before
+        return {
+            "enqueued/s": count / (filled_at - started_at),
+            "claimed and settled/s": count / (time.perf_counter() - filled_at),
+            "server CPU us": used.cpu / count * 1e6,
+            "round trips": used.reads / count,
+        }
+
+    return _with_queue(measure)
+
+
+def _claim_cost(count: int, lanes: int, turns: int) -> Mapping[str, float]:
+    """CPU to claim ten batches of ten; what was taken is settled and put back as other operations."""
+    servers, clients = list[float](), list[float]()
+
+    async def measure(queue: RedisQueue, meter: Meter) -> dict[str, float]:
+        await _fill(queue, count, lanes)
+        looking = statistics.median(meter.looking() for _ in range(50))
+        for turn in range(turns):
+            before, client = meter.cpu(), time.process_time()
+            claim = await queue.claim(ClaimRequest("w", CALLS, {"crm": EACH}))
+            clients.append(time.process_time() - client)
+            servers.append(meter.cpu() - before - looking)
+            taken = [(lease.lane, item) for batch in claim.batches for lease in batch for item in lease.items]
+            assert len(taken) == CALLS * EACH, f"{len(taken)} operations were claimed"
+            await _settle(queue, claim)
+            await queue.enqueue(
+                [Item(f"{turn}.{n}", lane, f"contacts\0{turn}.{n}", BODY) for n, (lane, _) in enumerate(taken)]
+            )
+        return {
+            "server CPU us a claim": statistics.median(servers) * 1e6,
+            "client CPU us a claim": statistics.median(clients) * 1e6,
+        }
+
+    return _with_queue(measure)
+
+
+def claim_few(quick: bool) -> Mapping[str, float]:
+    """100 queued in 10 lanes."""
+    return _claim_cost(100, 10, 50 if quick else 300)
+
+
+def claim_many(quick: bool) -> Mapping[str, float]:
+    """1,000,000 queued in 10,000 lanes (quick: 20,000 in 2,000)."""
+    count, lanes = (20_000, 2_000) if quick else (1_000_000, 10_000)
+    return _claim_cost(count, lanes, 50 if quick else 300)
+
+
+def memory(quick: bool) -> Mapping[str, float]:
+    """Bytes of Redis for each queued operation with a body of 300 bytes, each of another record."""
+    count = 10_000 if quick else 200_000
+
+    async def measure(queue: RedisQueue, meter: Meter) -> dict[str, float]:
+        before = meter.memory()
+        await _fill(queue, count, 10)
+        return {"bytes": (meter.memory() - before) / count}
+
+    return _with_queue(measure)
+
+
+def lanes_many(quick: bool) -> Mapping[str, float]:
+    """A worker that serves 10,000 lanes: 100,000 operations (quick: 1,000 lanes with one in each)."""
+    count, lanes = (1_000, 1_000) if quick else (100_000, 10_000)
+    cell = Cell("lanes", ("ratesync",), count, workers=1, how="many", lanes=lanes)
+    with running_redis() as url:
+        figures = run_cell(cell, "ratesync", Meter(url))
+    return {name: figures[name] for name in ("worker RSS MB", "drained/s", "server CPU us")}
+
+
+def sustained(quick: bool) -> Mapping[str, float]:
+    """3,500 operations a second for 30 s (quick: 2), each a call of 50 ms; four workers of 64 calls."""
+    count = 3_500 * (2 if quick else 30)
+    cell = Cell("sustained", ("ratesync",), count, FLEET, "steady", pause=PAUSE, concurrency=64, rate=3_500)
+    with running_redis() as url:
+        return run_cell(cell, "ratesync", Meter(url))
+
+
+def idle(quick: bool) -> Mapping[str, float]:
+    """What four workers that have nothing to do any more send to Redis."""
+    seconds, count = (2.0, 100) if quick else (15.0, 1_000)
+    with running_redis() as url, TemporaryDirectory(prefix="ratesync-") as folder, processes() as started:
+        meter, board = Meter(url), Board(Path(folder) / "board", FLEET)
+        board.write_empty()
+        orders = [WorkerOrder("ratesync", url, str(board.path), slot, 0.0, None) for slot in range(FLEET)]
+        started += [Process.start("work", order) for order in orders]
+        submitter = Process.start("submit", SubmitOrder("ratesync", url, count, "many"))
+        for process in (*started, submitter):
+            process.go()
+        started.append(submitter)
+        submitter.line()
+        drained(board, count, started[:FLEET])
+        submitter.running.wait()
+        time.sleep(1.0)
+        before = meter.read()
+        time.sleep(seconds)
+        used = meter.read() - before
+    return {
+        "commands/s": used.commands / seconds,
+        "round trips/s": used.reads / seconds,
+        "server CPU %": used.cpu / seconds * 100,
+    }
+
+
+MEASUREMENTS = {
+    function.__name__: function
+    for function in (queue_alone, claim_few, claim_many, memory, lanes_many, sustained, idle)
+}

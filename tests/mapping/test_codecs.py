@@ -183,6 +183,7 @@ def test_nothing_is_made_text(value: Any) -> None:
         (decimal(), "1,5", "invalid"),
         (decimal(), "1e200", "invalid"),
         (decimal(), 1.5, "type"),
+        (decimal(), "1e-99", "range"),
         (decimal(2), "0.125", "precision"),
         (decimal(2), "1e99", "range"),
         (decimal(wire="number"), True, "type"),

@@ -17,10 +17,14 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in new.items():
         if name not in old:
             patch[name] = value
-        elif isinstance(value, dict) and isinstance(old[name], dict):
-            if inner := diff(old[name], cast("dict[str, Any]", value)):
+            continue
+        held = old[name]
+        if held is value:
+            continue
+        if isinstance(value, dict) and isinstance(held, dict):
+            if inner := diff(cast("dict[str, Any]", held), cast("dict[str, Any]", value)):
                 patch[name] = inner
-        elif not is_same(old[name], value):
+        elif not is_same(held, value):
             patch[name] = value
     for name, value in old.items():
         if name not in new and value is not None:

@@ -295,6 +295,22 @@ def test_what_passes_through_goes_both_ways() -> None:
     assert lens.put({"email": "not mapped"}, {"email": "a"}) == {"email": "not mapped", "data": {"email": "a"}}
 
 
+def test_fields_that_the_provider_changed_can_be_left_out() -> None:
+    lens = Mapping(
+        Field("email", "data.email"),
+        Field("city", "address.city"),
+        Field("seen", "address", direction="pull"),
+        Field("name", "name"),
+        passthrough=True,
+    )
+    less = lens.without(["data.email", "address", "new"]).without(["newer.part"])
+    record = {"data": {"email": "a"}, "address": {"city": "b"}, "name": "c", "new": 1, "newer": 2, "other": 3}
+    assert less.get(record) == {"name": "c", "other": 3}
+    assert less.put(record, {"name": "d", "other": 3}) == {**record, "name": "d"}
+    assert errors_of(less.create, {"new": 1}) == {"new": "unknown_field"}
+    assert lens.get(record)["email"] == "a"
+
+
 def test_references_and_match_keys_are_known() -> None:
     assert CONTACT.refs == {"company_id": "companies"}
     assert CONTACT.match_keys == ("email",)

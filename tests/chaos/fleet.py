@@ -73,6 +73,7 @@ class Fleet:
 
     def end(self) -> None:
         """End all workers."""
-        for worker in self._workers:
+        while self._workers:
+            worker = self._workers.pop()
             worker.kill()
             worker.communicate()

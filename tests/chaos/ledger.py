@@ -10,6 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -77,11 +78,13 @@ class Account:
     unexplained: list[str]
     """Operations that were carried out again although nobody who held them had died, nor the server."""
     disordered: list[str]
-    """Keys whose operations were not carried out first in their order."""
+    """Keys of which a call began for an operation after one had begun for a later operation."""
     overlapping: list[str]
     """Keys that two living workers were at at once."""
     repeated: int
     """Operations that were carried out more than once, explained or not."""
+    late: int
+    """Calls that began although their worker had stood still before. They may come out of order: they are fenced."""
 
     @property
     def is_clean(self) -> bool:
@@ -110,8 +113,9 @@ def account(
 
     def is_explained(attempt: Attempt) -> bool:
         until = (attempt.started_at if attempt.ended_at is None else attempt.ended_at) + grace
+        died_at = _end(attempt, deaths) if attempt.ended_at is None else inf
         return (
-            attempt.ended_at is None
+            died_at < inf
             or any(death.worker == attempt.worker and attempt.started_at <= death.at <= until for death in deaths)
             or any(attempt.started_at - grace <= at <= until for at in server_deaths)
         )
@@ -121,27 +125,34 @@ def account(
         unexplained=sorted(
             operation for operation, tries in by_operation.items() if not all(map(is_explained, tries[:-1]))
         ),
-        disordered=sorted(key for key, tries in by_key.items() if _is_disordered(tries)),
+        disordered=sorted(key for key, tries in by_key.items() if _is_disordered(tries, deaths)),
         overlapping=sorted(key for key, tries in by_key.items() if _overlaps(tries, deaths)),
         repeated=sum(len(tries) > 1 for tries in by_operation.values()),
+        late=sum(_is_late(attempt, deaths) for attempt in attempts),
     )
 
 
-def _is_disordered(tries: Sequence[Attempt]) -> bool:
-    firsts = list(dict.fromkeys(attempt.number for attempt in tries))
-    return firsts != sorted(firsts)
+def _is_late(attempt: Attempt, deaths: Sequence[Death]) -> bool:
+    return any(death.worker == attempt.worker and death.at < attempt.started_at for death in deaths)
+
+
+def _is_disordered(tries: Sequence[Attempt], deaths: Sequence[Death]) -> bool:
+    numbers = [attempt.number for attempt in tries if not _is_late(attempt, deaths)]
+    return numbers != sorted(numbers)
+
+
+def _end(attempt: Attempt, deaths: Sequence[Death]) -> float:
+    """When the call ended, by itself or because its worker died or stood still; endless if nothing tells."""
+    ends = [death.at for death in deaths if death.worker == attempt.worker and death.at >= attempt.started_at]
+    return min([inf if attempt.ended_at is None else attempt.ended_at, *ends])
 
 
 def _overlaps(tries: Sequence[Attempt], deaths: Sequence[Death]) -> bool:
-    """Whether an attempt began while one of another worker was under way that neither died nor stood still in it."""
+    """Whether a call began while one of another worker was under way that had neither died nor stood still."""
     for earlier in tries:
-        if earlier.ended_at is None:
-            continue
-        stood_still = any(
-            death.worker == earlier.worker and earlier.started_at <= death.at <= earlier.ended_at for death in deaths
-        )
-        for later in tries:
-            began_within = earlier.started_at < later.started_at < earlier.ended_at
-            if later.worker != earlier.worker and began_within and not stood_still:
-                return True
+        end = _end(earlier, deaths)
+        if end < inf and any(
+            later.worker != earlier.worker and earlier.started_at < later.started_at < end for later in tries
+        ):
+            return True
     return False

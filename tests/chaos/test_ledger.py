@@ -29,7 +29,7 @@ def test_a_lost_operation() -> None:
 
 
 def test_a_repetition_that_nothing_explains() -> None:
-    assert check(A, B, C, evolve(B, started_at=5, ended_at=6)) == ["unexplained"]
+    assert check(A, B, evolve(B, started_at=1.8, ended_at=1.9), C) == ["unexplained"]
 
 
 @pytest.mark.parametrize("at", [1.2, 1.6])
@@ -50,12 +50,31 @@ def test_an_order_that_was_not_kept() -> None:
 
 def test_a_repetition_of_an_earlier_one_is_no_disorder() -> None:
     dead = evolve(B, ended_at=None)
-    assert check(A, dead, evolve(B, worker=2, started_at=1.9, ended_at=1.95), C) == []
+    again = evolve(B, worker=2, started_at=1.9, ended_at=1.95)
+    assert check(A, dead, again, evolve(C, worker=2), deaths=(Death(1, 1.2),)) == []
 
 
 def test_two_workers_at_one_key() -> None:
     assert check(A, B, evolve(C, worker=2, started_at=1.2, ended_at=1.4)) == ["overlapping"]
     assert check(A, B, evolve(C, worker=2, started_at=1.2, ended_at=1.4), deaths=(Death(1, 1.1),)) == []
+
+
+def test_an_earlier_one_repeated_after_a_later_one() -> None:
+    """The provider is left with what the earlier one wrote."""
+    again, last = evolve(B, worker=3, started_at=3, ended_at=3.5), evolve(C, worker=2)
+    assert check(A, B, last, again, deaths=(Death(1, 1.6),)) == ["disordered"]
+    assert check(A, B, last, again, deaths=(Death(1, 1.6), Death(3, 2.0))) == []
+
+
+def test_two_workers_at_one_key_one_of_which_dies_in_its_call() -> None:
+    dead, other = evolve(B, ended_at=None), evolve(B, worker=2, started_at=1.2, ended_at=1.4)
+    assert check(A, dead, other, C, deaths=(Death(1, 1.3),)) == ["overlapping"]
+    assert check(A, dead, other, evolve(C, worker=2), deaths=(Death(1, 1.1),)) == []
+
+
+def test_a_call_that_never_ended_although_nobody_died() -> None:
+    again = evolve(B, worker=2, started_at=1.8, ended_at=1.9)
+    assert check(A, evolve(B, ended_at=None), again, C) == ["unexplained"]
 
 
 def test_lines_become_attempts() -> None:

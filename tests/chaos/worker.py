@@ -25,6 +25,7 @@ class Provider:
 
     log: Log
     name: str = "acme"
+    seconds: float = CALL_SECONDS
     capabilities: Capabilities = Factory(
         lambda: Capabilities(create_identity=CreateIdentity.IDEMPOTENCY_KEY, batch_max=1, concurrency=None)
     )
@@ -34,14 +35,14 @@ class Provider:
         (operation,) = batch.operations
         identity, key, number = operation.id or "", str(operation.fields["key"]), int(operation.fields["number"])
         self.log.write("start", identity, key, number, time.monotonic())
-        await anyio.sleep(CALL_SECONDS)
+        await anyio.sleep(self.seconds)
         self.log.write("end", identity, key, number, time.monotonic())
         return {identity: Applied()}
 
 
-def engine(url: str, role: str, provider: Provider, lease_seconds: float) -> SyncEngine:
+def engine(url: str, role: str, provider: Provider, lease_seconds: float, *, prefix: str = "ratesync") -> SyncEngine:
     """An engine on the queue that all share."""
-    server = RedisServer.from_url(url, timeout=1.0)
+    server = RedisServer.from_url(url, timeout=1.0, prefix=prefix)
     return SyncEngine(
         queue=RedisQueue(server, lease_seconds=lease_seconds),
         limiter=MemoryLimiter(),

@@ -172,7 +172,7 @@ def remembers_the_first_of_two_writes() -> None:
         (lower_case_that_canon_does_not_know, "PutGet", r"\{'email': 'A'\}"),
         (drops_the_tail_of_a_list, "GetPut", r"\['', ''\]"),
         (clearing_the_head_moves_the_next_up, "PutGet", r"\['', ''\]"),
-        (cents_by_way_of_a_float, "GetPut|PutGet", "29|price"),
+        (cents_by_way_of_a_float, "GetPut|PutGet|CreateGet", "29|price"),
         (cuts_what_canon_does_not_cut, "PutGet", "0000"),
         (takes_null_for_missing, "GetPut", "None"),
         (a_canon_that_changes_each_time, "GetPut|PutGet", "note"),

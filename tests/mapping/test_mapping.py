@@ -153,6 +153,9 @@ def test_what_is_required_must_be_created_and_cannot_be_cleared() -> None:
     assert errors_of(REQUIRED.to_external, {}, Kind.UPSERT) == missing
     assert REQUIRED.to_external({}, Kind.UPDATE) == {}
     assert REQUIRED.put({}, REQUIRED.get({})) == {}
+    nulls = {"email": None, "first": None, "place": None, "phones": None}
+    assert REQUIRED.put(nulls, REQUIRED.get(nulls)) == nulls
+    assert REQUIRED.put(nulls, {}) == {"place": None, "phones": None}
 
 
 def test_every_mistake_is_told_at_once_and_no_value() -> None:
@@ -290,6 +293,22 @@ def test_what_passes_through_goes_both_ways() -> None:
     # What has the name of a field of the view cannot pass, and stays.
     assert lens.get({"email": "not mapped"}) == {}
     assert lens.put({"email": "not mapped"}, {"email": "a"}) == {"email": "not mapped", "data": {"email": "a"}}
+
+
+def test_fields_that_the_provider_changed_can_be_left_out() -> None:
+    lens = Mapping(
+        Field("email", "data.email"),
+        Field("city", "address.city"),
+        Field("seen", "address", direction="pull"),
+        Field("name", "name"),
+        passthrough=True,
+    )
+    less = lens.without(["data.email", "address", "new"]).without(["newer.part"])
+    record = {"data": {"email": "a"}, "address": {"city": "b"}, "name": "c", "new": 1, "newer": 2, "other": 3}
+    assert less.get(record) == {"name": "c", "other": 3}
+    assert less.put(record, {"name": "d", "other": 3}) == {**record, "name": "d"}
+    assert errors_of(less.create, {"new": 1}) == {"new": "unknown_field"}
+    assert lens.get(record)["email"] == "a"
 
 
 def test_references_and_match_keys_are_known() -> None:

@@ -19,7 +19,7 @@ from ratesync.model.quota import Concurrency, Demand, Observation, Rate, Scope
 from ratesync.redis import RedisLimiter
 from ratesync.testing.limiter_callers import granted, refused
 from tests.servers.cutting_proxy import CuttingProxy
-from tests.servers.valkey_server import Valkey
+from tests.servers.valkey_server import Valkey, wait_for
 
 pytestmark = [
     pytest.mark.anyio,
@@ -90,6 +90,38 @@ async def test_22_a_server_that_forgot_its_scripts_is_told_them_again(valkey: Va
         await granted(limiter, RATE)
         valkey.command("SCRIPT", "FLUSH")
         await granted(limiter, RATE._replace(cost=4))
+        await refused(limiter, RATE)
+
+
+async def test_22_a_server_that_restarts_forgets_its_scripts_and_not_what_was_granted(durable_valkey: Valkey) -> None:
+    async with limiting(durable_valkey.url) as limiter:
+        await granted(limiter, RATE._replace(cost=4))
+        wait_for(lambda: durable_valkey.info("persistence")["aof_pending_bio_fsync"] == "0")
+        durable_valkey.kill()
+        durable_valkey.start()
+        with anyio.fail_after(SOON):
+            await limiter.acquire([RATE])
+        await refused(limiter, RATE)
+
+
+async def test_23_a_server_that_is_loading_its_data_grants_nothing(durable_valkey: Valkey) -> None:
+    filled = "for number = 1, 15000 do redis.call('SADD', KEYS[1], number) end"
+
+    def load_slowly() -> None:
+        durable_valkey.kill()
+        durable_valkey.options = ("--key-load-delay", "30")
+        durable_valkey.start(loads=True)
+
+    async with limiting(durable_valkey.url) as limiter:
+        await granted(limiter, RATE)
+        durable_valkey.command("EVAL", f'"{filled}"', "1", "others")
+        wait_for(lambda: durable_valkey.info("persistence")["aof_pending_bio_fsync"] == "0")
+        load_slowly()
+        with pytest.raises(LimiterError, match="Redis does not answer"):
+            await limiter.reserve([RATE])
+        with anyio.fail_after(SOON):
+            await limiter.acquire([RATE])
+        await granted(limiter, RATE._replace(cost=3))
         await refused(limiter, RATE)
 
 

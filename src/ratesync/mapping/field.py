@@ -33,7 +33,7 @@ class Field:
     direction: Direction = field(default="both", validator=validators.in_(_DIRECTIONS), kw_only=True)
     """"push": sent, never read. "pull": read, never sent. A record that is put back keeps its value of either."""
     required: bool = field(default=False, kw_only=True)
-    """A create must have it, and nothing may clear it."""
+    """A create must have it, and nothing may clear it. What the provider has without it can be read and put back."""
     default: Any = field(default=MISSING, kw_only=True)
     """The view's value where the provider has none, and what a create sends where the view has none."""
     null_as: Any = field(default=None, kw_only=True)
@@ -118,11 +118,13 @@ def _writer(line: Field, path: Any, default: Any) -> Any:
     encode, canon, decode, null_as = line.codec.encode, canon_of(line), _decoder(line), line.null_as
     fetch, store, remove = fetcher(path), storer(path), remover(path)
 
-    holds = _holder(line, decode, default)
+    holds = _holder(decode, default)
 
     def leave_out(record: Data, creating: bool) -> None:  # noqa: FBT001
-        if required and (creating or fetch(record) is not MISSING):
-            raise Refused("required", "must be given")
+        if required:
+            old = fetch(record)
+            if creating or not (old is MISSING or holds(old, None)):
+                raise Refused("required", "must be given")
         if both and not creating:
             remove(record)
 
@@ -133,25 +135,23 @@ def _writer(line: Field, path: Any, default: Any) -> Any:
             return
         if value is not None:
             value = canon(value)
+        if not creating and holds(fetch(record), value):
+            return
         if value is None and required:
             raise Refused("required", "must not be None", value)
-        if creating or not holds(fetch(record), value):
-            store(record, null_as if value is None else encode(value))
+        store(record, null_as if value is None else encode(value))
 
     return write
 
 
-def _holder(line: Field, decode: Any, default: Any) -> Callable[[Any, Any], bool]:
+def _holder(decode: Any, default: Any) -> Callable[[Any, Any], bool]:
     """A function that tells whether what the provider has means that value, however it is spelt."""
-    null_as = line.null_as
 
     def holds(old: Any, value: Any) -> bool:
         if old is MISSING:
             return default is not MISSING and is_same(value, default)
-        if old is None or value is None:
-            return old is value or (value is None and null_as is not None and is_same(old, null_as))
         try:
-            return is_same(decode(old), value)
+            return is_same(None if old is None else decode(old), value)
         except Exception:  # noqa: BLE001  what cannot be read is replaced
             return False
 

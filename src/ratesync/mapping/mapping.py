@@ -10,7 +10,7 @@ from ratesync.errors import ConfigurationError
 from ratesync.mapping.field import Field, Ref
 from ratesync.mapping.field_error import FieldError, InvalidFields, mistake, shape_of
 from ratesync.mapping.part import Data, Line, Part
-from ratesync.mapping.path import Path, copy_along, show, storer, tree_of
+from ratesync.mapping.path import Path, copy_along, parse_path, show, storer, tree_of
 from ratesync.model.operation import Fields, Kind
 from ratesync.rules.merge_patch import diff
 from ratesync.rules.sameness import is_same
@@ -29,19 +29,23 @@ class Mapping:
     No method changes its argument. All raise :class:`~ratesync.mapping.InvalidFields` with every mistake at once.
     """
 
-    def __init__(self, *lines: Line, passthrough: bool = False, eager: bool = True) -> None:
+    def __init__(
+        self, *lines: Line, passthrough: bool = False, eager: bool = True, hidden: abc.Collection[str] = ()
+    ) -> None:
         """Compile the lines.
 
         :param lines: :class:`Field`, :class:`Ref`, :class:`FirstOf`, :class:`Split`, :class:`Join`, :class:`Computed`.
         :param passthrough: carry the provider's other outermost fields over into the view, and back. Without it they
             stay at the provider, unseen, and a name in the view that no line has is a mistake.
         :param eager: have the engine check operations at submit too.
+        :param hidden: the provider's outermost fields that do not pass through all the same.
         :raises ConfigurationError: a line makes no sense, or two lines have the same name or overlapping paths.
         """
         parts = [line.compile() for line in lines]
         self.lines = lines
         self.passthrough = passthrough
         self.eager = eager
+        self._hidden = frozenset(hidden)
         self.names = frozenset(name for part in parts for name in part.names)
         """Every name of the view."""
         self.refs: abc.Mapping[str, str] = MappingProxyType(
@@ -63,7 +67,7 @@ class Mapping:
         )
         """Names that come from the provider and cannot be sent."""
         self._tree = tree_of(path for part in parts if part.write or part.compute for path in part.paths)
-        self._roots = frozenset(str(path[0]) for part in parts for path in part.paths)
+        self._roots = self._hidden.union(str(path[0]) for part in parts for path in part.paths)
 
     def get(self, record: Fields) -> Data:
         """The view of a provider's record, in canonical form."""
@@ -171,6 +175,23 @@ class Mapping:
             except InvalidFields as error:
                 raise InvalidFields(error.errors, path=path) from None
 
+    def without(self, paths: abc.Collection[str]) -> Mapping:
+        """The same mapping without the lines that read or write these fields, or something in or around them.
+
+        They do not pass through either; a view that names one is refused. For fields that a provider took away or
+        changed, see :func:`ratesync.rules.schema_drift.decide_drift`.
+
+        :param paths: in the provider's record, as in :attr:`paths`.
+        """
+        left_out = [parse_path(path) for path in paths]
+        kept = [
+            line
+            for line in self.lines
+            if not any(_overlap(path, other) for path in line.compile().paths for other in left_out)
+        ]
+        hidden = self._hidden | {str(path[0]) for path in left_out}
+        return Mapping(*kept, passthrough=self.passthrough, eager=self.eager, hidden=hidden)
+
     def _given(self, view: abc.Mapping[str, Any]) -> tuple[Data, list[FieldError]]:
         given = view if isinstance(view, dict) else dict(view)
         if self.names.issuperset(given):
@@ -225,6 +246,11 @@ class Mapping:
         ]
 
 
+def _overlap(path: Path, other: Path) -> bool:
+    """Whether two paths are the same, or one lies inside the other."""
+    return path[: len(other)] == other[: len(path)]
+
+
 def _names_of(part: Part) -> str:
     return ", ".join(part.names)
 
@@ -241,6 +267,6 @@ def _check_apart(parts: abc.Sequence[Part]) -> None:
             continue
         for path in part.paths:
             for other in written:
-                if path[: len(other)] == other[: len(path)]:
+                if _overlap(path, other):
                     raise ConfigurationError(f"two lines write to {show(path)} and {show(other)}, which overlap")
             written.append(path)

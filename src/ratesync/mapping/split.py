@@ -60,7 +60,8 @@ class _Split:
 
     def write(self, record: Data, view: Data, creating: bool) -> None:  # noqa: FBT001
         if self.name not in view:
-            if self.required and (creating or self._held(record) is not MISSING):
+            held = self._held(record) if self.required else None
+            if self.required and (creating or not (held is MISSING or held is None)):
                 raise Refused("required", "must be given")
             for remove in self.removes:
                 remove(record)
@@ -138,9 +139,10 @@ class _Join:
 
     def write(self, record: Data, view: Data, creating: bool) -> None:  # noqa: FBT001
         whole, old = self._whole(view), self.fetch(record)
-        if whole is None and self.required and (creating or old is not MISSING):
+        is_held = _is_held(lambda: self._pieces(old), self._pieces(whole))
+        if whole is None and self.required and (creating or not is_held):
             raise Refused("required", "must be given")
-        if not _is_held(lambda: self._pieces(old), self._pieces(whole)):
+        if not is_held:
             self.store(record, whole)
 
     def touch(self, record: Data, view: Data, may_be_new: bool) -> None:  # noqa: FBT001

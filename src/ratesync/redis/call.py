@@ -11,7 +11,7 @@ from attrs import define, field
 from ratesync.clock import MINIMUM_DELAY, Clock
 from ratesync.redis.connect import Client
 from ratesync.redis.errors import ServerAway, ServerError
-from ratesync.redis.link import LinkDown, Links
+from ratesync.redis.link import Link, LinkDown, Links
 from ratesync.redis.reply_error import After, Meaning, code_of, meaning
 
 FIRST_PAUSE = 0.05
@@ -62,11 +62,19 @@ class Call:
     async def _attempt(self, links: Links) -> Meaning | None:
         """Ask once. None: that is settled."""
         link = links.current
-        try:
+
+        async def ask() -> object:
             with anyio.fail_after(self.longest):
                 async with link.use() as client:
                     self.is_under_way = True
-                    self.answer = await self.ask(client)
+                    return await self.ask(client)
+
+        return await self.attempt(links, link, ask)
+
+    async def attempt(self, links: Links, link: Link, ask: Callable[[], Awaitable[object]]) -> Meaning | None:
+        """Ask once, like that, and note what becomes of it. None: that is settled."""
+        try:
+            self.answer = await ask()
             self.is_answered = True
             return None
         except Exception as error:  # noqa: BLE001  a client may fail in any way; each has a meaning

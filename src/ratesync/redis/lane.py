@@ -97,7 +97,12 @@ class Lane:
         """Whether it makes sense to ask the server: it is time, or a call of ours has ended since."""
         if self.asks_at <= now:
             return True
-        return self.asks_at == math.inf and any(bucket.freed >= self.asked for bucket, _ in self.costs)
+        if self.asks_at == math.inf:
+            return any(bucket.freed >= self.asked for bucket, _ in self.costs)
+        if self.wait is None or self.wait.bucket.kind != "calls":
+            return False
+        # It is asked now and then what others hold; what a call of ours left here must not wait for that.
+        return any(bucket.freed >= self.asked and bucket.idle >= cost * (self.units + 1) for bucket, cost in self.calls)
 
     def closed_until(self) -> float:
         """Instant until which some of its quotas are closed."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from ratesync.redis.connect import Client, Connect
+from ratesync.redis.connect import Client, Connect, Wire, wire_of
 
 Greet = Callable[[Client], Awaitable[None]]
 
@@ -37,8 +38,11 @@ class Link:
     connect: Connect
     greet: Greet
     """Finds out whether the server can be used."""
+    keeps_wire: bool = False
     users: int = field(default=0, init=False)
     client: Client | None = field(default=None, init=False)
+    wire: Wire | None = field(default=None, init=False)
+    """A connection for calls that need nothing of the client but that."""
     error: Exception | None = field(default=None, init=False)
     is_retired: bool = field(default=False, init=False)
     _settled: anyio.Event = field(factory=anyio.Event, init=False)
@@ -50,9 +54,10 @@ class Link:
         try:
             async with self.connect() as client:
                 await self.greet(client)
-                self.client = client
-                self._settled.set()
-                await self._idle.wait()
+                async with wire_of(client) if self.keeps_wire else nullcontext() as wire:
+                    self.client, self.wire = client, wire
+                    self._settled.set()
+                    await self._idle.wait()
         except Exception as error:  # noqa: BLE001  a client may fail in any way; who uses it is told
             self.error = bare(error)
         finally:
@@ -64,6 +69,12 @@ class Link:
         self.is_retired = True
         if not self.users:
             self._idle.set()
+
+    def leave(self) -> None:
+        """One user less."""
+        self.users -= 1
+        if self.is_retired:
+            self.retire()
 
     @asynccontextmanager
     async def use(self) -> AsyncGenerator[Client]:
@@ -78,9 +89,7 @@ class Link:
                 raise LinkDown(self.error or ConnectionError("closed"))
             yield self.client
         finally:
-            self.users -= 1
-            if self.is_retired:
-                self.retire()
+            self.leave()
 
 
 @define(eq=False)
@@ -92,13 +101,17 @@ class Links:
     tasks: TaskGroup
     is_ours: bool = True
     """A client of the host's is kept, whatever happens."""
+    keeps_wire: bool = False
+    """One connection is kept for calls that go past the client."""
+    used_at: float = field(default=-math.inf, init=False)
+    """When the kept connection was last used."""
     _link: Link | None = field(default=None, init=False)
 
     @property
     def current(self) -> Link:
         """A link that is not retired, as far as is known."""
         if self._link is None or self._link.is_retired:
-            self._link = Link(self.connect, self.greet)
+            self._link = Link(self.connect, self.greet, self.keeps_wire)
             self.tasks.start_soon(self._link.run)
         return self._link
 
@@ -106,6 +119,17 @@ class Links:
         """Something happened to the server: greet it again before the next call."""
         if self._link is not None:
             self.replace(self._link)
+
+    @property
+    def wired(self) -> Link | None:
+        """The link, if it has a connection that can be used at once."""
+        link = self._link
+        if link is None or link.is_retired or link.wire is None:
+            return None
+        if not link.wire.usable:
+            link.retire()
+            return None
+        return link
 
     def replace(self, link: Link) -> None:
         """That link is no good."""

@@ -10,7 +10,7 @@ from typing import Self
 
 from attrs import frozen
 
-from ratesync.redis.connect import Client
+from ratesync.redis.connect import Client, Wire
 
 Argument = str | bytes | int | float
 
@@ -63,3 +63,19 @@ async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], 
             return await client.evalsha(script.sha1, keys, wire)
         except NoScriptError:  # flushed, restarted, or failed over
             return await client.eval(script.text, keys, wire)
+
+
+async def evaluate_on(
+    wire: Wire, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument], timeout: float
+) -> object:
+    """The same on one connection, past the client: half the work, and a caller may be cancelled at any point.
+
+    :raises TimeoutError: no answer within so many seconds.
+    """
+    told = [len(keys), *keys, *(repr(arg) if isinstance(arg, float) else arg for arg in args)]
+    try:
+        return await wire.create_request(b"EVALSHA", script.sha1, *told, decode=False, timeout=timeout)
+    except Exception as error:
+        if type(error).__name__ != "NoScriptError":
+            raise
+    return await wire.create_request(b"EVAL", script.text, *told, decode=False, timeout=timeout)

@@ -32,6 +32,7 @@ from ratesync.redis import queue_intake, queue_records
 from ratesync.redis.claiming import Claimant
 from ratesync.redis.lua import Argument
 from ratesync.redis.pulse import Pulse
+from ratesync.redis.queue_flights import Flights
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_scripts import queue_script
 from ratesync.redis.queue_watches import Watch, Watches
@@ -101,6 +102,7 @@ class RedisQueue:
         ).of_shard(shards)
         self._shards = [Shard(server, self._clock, number) for number in range(shards)]
         self._watches = [Watches(shard) for shard in self._shards]
+        self._flights = [Flights(shard) for shard in self._shards]
         self._claimants: dict[str, Claimant] = {}
         self._first = 0
         self._users = 0
@@ -172,7 +174,8 @@ class RedisQueue:
             )
             for number, own in places.items()
         ]
-        found = await queue_intake.enqueue(parts, wait_until, self._name())
+        send = self._flights[next(iter(places))].enqueue
+        found = await queue_intake.enqueue(parts, wait_until, "" if wait_until is None else self._name(), send)
         if len(found) == 1:
             return found[0]
         answers: dict[int, Enqueued] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 
 import anyio
-from attrs import define
+from attrs import Factory, define
 
 from ratesync.clock import timeout_at
 from ratesync.errors import DeadLettersFull, EnqueueUncertain, QueueFull
@@ -15,7 +15,7 @@ from ratesync.redis.errors import ServerError, ServerFull
 from ratesync.redis.lua import Argument
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_watches import Watch, Watches
-from ratesync.redis.queue_wire import enqueued, unpacked_id
+from ratesync.redis.queue_wire import Run, enqueued, runs, unpacked_id
 from ratesync.redis.shard import Shard
 
 FAREWELL = 1.0
@@ -30,6 +30,8 @@ class Part:
     watches: Watches
     limits: QueueLimits
     items: Sequence[Item]
+    runs: Sequence[Run] = Factory(lambda self: runs(self.items), takes_self=True)
+    """The items as they are told."""
 
     async def enqueue(self, mode: str, waiter: str = "", until: float = 0.0) -> Sequence[Enqueued] | None:
         """Accept them; None: ``waiter`` stands in line for room.
@@ -39,7 +41,7 @@ class Part:
         limits = self.limits
         args: list[Argument] = [limits.capacity, limits.dead_letter_capacity, limits.result_seconds]
         args += [limits.result_capacity, limits.priority_step, waiter, self.shard.server_instant(until), mode]
-        status, *rest = await self.shard.run("enqueue", *args, *enqueued(self.items))
+        status, *rest = await self.shard.run("enqueue", *args, *enqueued(self.runs))
         if status == b"ok":
             answers = [Enqueued(item.id, False) for item in self.items]
             for place, earlier in zip(rest[::2], rest[1::2], strict=True):
@@ -64,15 +66,20 @@ class Part:
         )
 
 
-async def enqueue(parts: Sequence[Part], wait_until: float | None, name: str) -> list[Sequence[Enqueued]]:
-    """Accept the items of all parts, or none; the answers of each. ``name`` is that of the one who waits.
+Send = Callable[[Part], Awaitable[Sequence[Enqueued]]]
+
+
+async def enqueue(parts: Sequence[Part], wait_until: float | None, name: str, send: Send) -> list[Sequence[Enqueued]]:
+    """Accept the items of all parts, or none; the answers of each.
+
+    ``name`` is that of the one who waits; ``send`` accepts one part, without waiting for room.
 
     :raises QueueFull: there is no room.
     :raises EnqueueUncertain: Redis did not answer.
     """
     try:
         if len(parts) == 1 and wait_until is None:
-            return [await parts[0].enqueue("") or []]
+            return [await send(parts[0])]
         if wait_until is not None:
             return await _enqueue_in_line(parts, wait_until, name)
         for part in parts:

@@ -7,10 +7,13 @@ from functools import cache
 from ratesync.redis.lua import Script
 
 PARTS = ("shard", "box", "ends", "leases")
-"""The files that every script of the queue begins with."""
+"""The files that the scripts of the queue begin with."""
+
+FEWER = {"enqueue": ("shard", "box", "ends")}
+"""Those that need not all of them: a server makes each function of a script anew whenever it runs it."""
 
 
 @cache
 def queue_script(name: str) -> Script:
     """The script ``scripts/queue/<name>.lua``."""
-    return Script.load("queue", *PARTS, name)
+    return Script.load("queue", *FEWER.get(name, PARTS), name)

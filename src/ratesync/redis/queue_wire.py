@@ -51,23 +51,38 @@ def tail(item: Item) -> bytes:
     return TAIL.pack(item.priority, len(key), len(dedupe) + 1) + key + dedupe + item.body
 
 
-def enqueued(items: Sequence[Item]) -> Iterator[Argument]:
-    """Items as arguments, those of one kind in a run."""
-    at, amount = 0, len(items)
-    while at < amount:
-        first = items[at]
-        kind = first.lane, first.not_before, first.priority
-        end = at + 1
-        while end < amount and (items[end].lane, items[end].not_before, items[end].priority) == kind:
-            end += 1
-        yield from first.lane
-        yield "" if first.not_before is None else float(first.not_before)
-        yield float(first.priority)
-        yield end - at
-        for item in items[at:end]:
-            yield packed_id(item.id)
-            yield tail(item)
-        at = end
+Run = tuple[tuple[Lane, float | None, float], list[bytes]]
+"""Items of one kind, by lane, first instant and priority: for each its id and the tail of its record."""
+
+
+def runs(items: Sequence[Item]) -> list[Run]:
+    """Items as they are told, those of one kind in a run."""
+    found: list[Run] = []
+    for item in items:
+        kind = item.lane, item.not_before, item.priority
+        if not found or found[-1][0] != kind:
+            found.append((kind, []))
+        found[-1][1].extend((packed_id(item.id), tail(item)))
+    return found
+
+
+def enqueued(told: Sequence[Run]) -> Iterator[Argument]:
+    """Runs as arguments; those of one kind that come one after the other are one."""
+    at = 0
+    while at < len(told):
+        kind, own = told[at]
+        at += 1
+        if at < len(told) and told[at][0] == kind:
+            own = [*own]
+            while at < len(told) and told[at][0] == kind:
+                own += told[at][1]
+                at += 1
+        lane, not_before, priority = kind
+        yield from lane
+        yield "" if not_before is None else float(not_before)
+        yield float(priority)
+        yield len(own) // 2
+        yield from own
 
 
 def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:

@@ -229,7 +229,7 @@ class QuotaRoot:
         if bucket.kind == "calls":
             self.spare[bucket] = None
             if bucket.fair:
-                self.urgent = True
+                self.stir()
 
     def urge(self, bucket: Bucket, now: float) -> None:
         """Tell of a bucket now."""
@@ -332,6 +332,7 @@ class QuotaRoot:
             if excess > 0:
                 bucket.out -= excess
                 self.touch(bucket, now)
+                self.urgent = self.urgent or bucket.fair > 0  # somebody else waits for it
             if not bucket.idle:
                 del self.spare[bucket]
 

@@ -25,7 +25,7 @@ from ratesync.redis.connect import Client, Connect, connector, lent
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
-from ratesync.redis.lua import Argument, Script, evaluate, witnessed
+from ratesync.redis.lua import Argument, Script, evaluate, evaluate_on, witnessed
 from ratesync.redis.startup import Greeting
 
 ATTEMPT = 3
@@ -36,6 +36,15 @@ CONFIRMATION = 0.5
 
 FAREWELL = 2.0
 """Seconds at most until calls that are under way end when the server is closed."""
+
+TURNS = 20
+"""Turns of the event loop in which connections begin to be made: cancelled before, the client would leave them open."""
+
+IDLE = 0.02
+"""Seconds without a call after which a connection gets time to find out that it is broken, before it is used."""
+
+LOOKS = 6
+"""Turns of the event loop that this takes."""
 
 
 @frozen
@@ -50,8 +59,9 @@ class _Home:
 class RedisServer:
     """A Redis or Valkey (6.2 or newer), as all parts of a process use it.
 
-    Calls of many tasks share few connections. Each is made in a task of its own, so that cancelling who waits for it
-    ends the waiting and nothing else. Scripts must be idempotent: one whose answer was lost is run again.
+    Calls of many tasks share few connections. Each is made so that cancelling who waits for it ends the waiting and
+    nothing else: on a connection past the client, or in a task of its own. Scripts must be idempotent: one whose answer
+    was lost is run again.
 
     Args:
         client: A client of coredis that the host has opened and will close. Its own retries should be off. Default:
@@ -91,7 +101,8 @@ class RedisServer:
         self.ssl_context: ssl.SSLContext | None = None
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
-        self._patience = patience
+        self.patience = patience
+        """Seconds for which a call is tried again."""
         self._clock = clock or SystemClock()
         self._random = random or system_random()
         self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
@@ -216,20 +227,56 @@ class RedisServer:
             with client.ensure_replication(self._replicas, round(self._timeout * CONFIRMATION * 1000)):
                 return await evaluate(client, witnessed(script), keys, args)
 
-        return await self.ask(script.name, ask, until=until)
+        at = self._clock.now() + self.patience if until is None else until
+        call = Call(script.name, ask, at, ATTEMPT * self._timeout)
+        if not self._replicas and await self._run_at_once(call, script, keys, args):
+            return call.answer
+        return await self._ask(call)
+
+    async def _run_at_once(
+        self, call: Call, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]
+    ) -> bool:
+        """Run a script in the caller's own task, if there is a connection for that; whether it was answered.
+
+        One that is cancelled leaves nothing behind: the connection takes the answer and drops it.
+        """
+        links, now = self._at_home().links, self._clock.now()
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if now - links.used_at > IDLE:
+            for _ in range(LOOKS):
+                await anyio.lowlevel.checkpoint()
+        links.used_at = now
+        link = links.wired
+        seconds = min(self._timeout, call.until - now)
+        if link is None or link.wire is None or seconds <= 0:
+            return False
+        link.users += 1
+        self._calls += 1
+        call.is_under_way = True
+        try:
+            await call.attempt(links, link, partial(evaluate_on, link.wire, script, keys, args, seconds))
+        finally:
+            link.leave()
+            self._ended()
+        return call.is_answered
 
     async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
+        at = self._clock.now() + self.patience if until is None else until
+        return await self._ask(Call(name, ask, at, ATTEMPT * self._timeout))
+
+    async def _ask(self, call: Call) -> Any:
         await anyio.lowlevel.checkpoint()
+        if call.is_unknown and self._home is None:  # it was closed meanwhile
+            raise call.gave_up()
         home = self._at_home()
-        at = self._clock.now() + self._patience if until is None else until
-        call = Call(name, ask, at, ATTEMPT * self._timeout)
-        home.tasks.start_soon(self._perform, call, home.links)
-        try:
-            with timeout_at(self._clock, at):
-                await call.done.wait()
-        finally:
-            call.is_abandoned = True
+        if call.error is None:
+            self.start(partial(call.perform, home.links, self._clock, self._random))
+            try:
+                with timeout_at(self._clock, call.until):
+                    await call.done.wait()
+            finally:
+                call.is_abandoned = True
         if call.error is not None:
             raise call.error
         if not call.is_answered:
@@ -244,6 +291,17 @@ class RedisServer:
         """
         return await self._at_home().ears.listen(key, after, until)
 
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in a task that no caller's cancellation reaches; ``close`` waits for it for a while."""
+        self._at_home().tasks.start_soon(self._do, work)
+
+    async def _do(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._calls += 1
+        try:
+            await work()
+        finally:
+            self._ended()
+
     def _at_home(self) -> _Home:
         if self._process != os.getpid() and self._process:
             raise ForkedProcess(
@@ -253,21 +311,17 @@ class RedisServer:
             raise QueueError("the Redis server is not open: await its open() first")
         return self._home
 
-    async def _perform(self, call: Call, links: Links) -> None:
-        self._calls += 1
-        try:
-            await call.perform(links, self._clock, self._random)
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
+    def _ended(self) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
 
     async def _live(self, connect: Connect, connect_to_wait: Connect) -> None:
         """Give connections and calls a home until the server is closed."""
         try:
             async with anyio.create_task_group() as tasks:
                 waiting = Links(connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
-                links = Links(connect, self._greet, tasks, is_ours=self._is_ours)
+                links = Links(connect, self._greet, tasks, is_ours=self._is_ours, keeps_wire=self._is_ours)
                 late = ATTEMPT * self._timeout
                 ears = Ears(waiting, tasks, self._clock, self._random, late, links.suspect)
                 self._home = _Home(links, ears, tasks)
@@ -278,6 +332,8 @@ class RedisServer:
                     self._idle = anyio.Event()
                     with anyio.move_on_after(FAREWELL):
                         await self._idle.wait()
+                for _ in range(TURNS):
+                    await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
         finally:
             self._home = None

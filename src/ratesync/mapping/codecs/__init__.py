@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratesync.mapping.codecs.blank import blank_is_none
 from ratesync.mapping.codecs.boolean import boolean
 from ratesync.mapping.codecs.choice import choice
 from ratesync.mapping.codecs.email import email
@@ -15,6 +16,7 @@ from ratesync.mapping.codecs.record_id import record_id
 from ratesync.mapping.codecs.text import text
 
 __all__ = [
+    "blank_is_none",
     "boolean",
     "choice",
     "day",

@@ -51,11 +51,12 @@ def email(*, case: Literal["keep", "lower"] = "keep", invalid: Literal["error", 
     def canon(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
-        found = read(value)
+        given = value.strip()
+        found = read(given)
         if found is not None:
             return found
         if invalid == "keep":
-            return value
+            return given
         raise Refused("invalid", "must be an e-mail address", value)
 
     return Codec(canon, canon, canon)

@@ -54,11 +54,12 @@ def phone(
     def canon(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
-        found = read(value)
+        given = value.strip()
+        found = read(given)
         if found is not None:
             return found
         if invalid == "keep":
-            return value
+            return given
         hint = "" if region else ", with its country's code"
         raise Refused("invalid", f"must be a telephone number{hint}", value)
 

@@ -59,7 +59,7 @@ end
 -- A mailbox is stored as the id of its one item, or as a sorted set; then score and mark of its last item are kept.
 -- An item is marked that is more urgent than one before it, or comes behind a marked one.
 local function is_single(box)
-  return string.byte(box) == 105 -- i
+  return byte(box) == 105 -- i
 end
 
 local function is_held(lane, key)

@@ -142,35 +142,38 @@ local function read_ahead(lane, most)
   settle_ready(lane)
   lane.chunk = math.min(MOST, math.max(most, 2 * lane.chunk))
   lane.keys, lane.firsts, lane.next = {}, {}, 1
-  local ids = {}
+  local ids, amount, keys, firsts = {}, 0, lane.keys, lane.firsts
   for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do
-    lane.keys[place] = string.sub(lead, 7)
+    keys[place] = sub(lead, 7)
   end
-  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), lane.keys)) do
-    lane.firsts[place] = #ids + 1
+  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), keys)) do
+    firsts[place] = amount + 1
     if is_single(box) then
-      ids[#ids + 1] = string.sub(box, 2)
+      amount = amount + 1
+      ids[amount] = sub(box, 2)
     else
-      for _, id in ipairs(call('ZRANGE', box_key('b', lane, lane.keys[place]), 0, mailbox_max - 1)) do
-        ids[#ids + 1] = id
+      for _, id in ipairs(call('ZRANGE', box_key('b', lane, keys[place]), 0, mailbox_max - 1)) do
+        amount = amount + 1
+        ids[amount] = id
       end
     end
   end
   lane.ids, lane.records = ids, get_many('HMGET', ITEMS, ids)
-  lane.firsts[#lane.keys + 1] = #ids + 1
+  firsts[#keys + 1] = amount + 1
 end
 
 local taken_lanes, holds = {}, {}
 
--- Takes one mailbox into a batch; the number of its items, 0 if its first one is too large. O(items).
-local function take_box(lane, batch, is_first)
+-- Takes one mailbox into a batch that has `filled` values; the number of its items, 0 if its first one is too large.
+-- O(items).
+local function take_box(lane, batch, filled, is_first)
   local own, first = 0, lane.firsts[lane.next]
   for index = first, lane.firsts[lane.next + 1] - 1 do
     local raw = lane.records[index]
-    local flags = string.byte(raw)
+    local flags = byte(raw)
     local tail = flags % 16 >= HAS_PAST and 52 or 28
     local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
-    local size = #raw - tail - 15 - key_length - math.max(0, dedupe_length - 1)
+    local size = #raw - tail - 15 - key_length - (dedupe_length > 0 and dedupe_length - 1 or 0)
     if size > budget and (own > 0 or not is_first) then
       is_full = true
       break
@@ -178,40 +181,42 @@ local function take_box(lane, batch, is_first)
     budget, own = budget - size, own + 1
     local state = COUNTED[flags % 8]
     lane[state] = lane[state] - 1
-    batch[#batch + 1] = lane.ids[index]
-    batch[#batch + 1] = raw
+    batch[filled + 1], batch[filled + 2] = lane.ids[index], raw
+    filled = filled + 2
   end
   return own
 end
 
--- Leases a batch of a lane. O(items * log mailboxes).
+-- Leases a batch of a lane. Places in lists are counted: to ask for the length of one takes a search. O(items * log
+-- mailboxes).
 local function take(want, lane, most)
   local batch = { lane.provider, lane.connection, text(root.token + 1), '' }
-  local counts, amount = {}, 0
+  local counts, boxes, amount, token = {}, 0, 0, root.token
   if not lane.taken then
     lane.taken, lane.held_fields, lane.next, lane.keys = 0, {}, 1, {}
     taken_lanes[#taken_lanes + 1] = lane
   end
-  while #counts < most and lane.ready > 0 and not is_full do
-    if lane.next > #lane.keys then
-      read_ahead(lane, most - #counts)
+  local fields, noted, held, known = lane.held_fields, #lane.held_fields, #holds, #lane.keys
+  while boxes < most and lane.ready > 0 and not is_full do
+    if lane.next > known then
+      read_ahead(lane, most - boxes)
+      known = #lane.keys
     end
-    local own = take_box(lane, batch, #counts == 0 and not has_batches)
+    local own = take_box(lane, batch, 4 + 2 * amount, boxes == 0 and not has_batches)
     if own > 0 then
       local key = lane.keys[lane.next]
-      root.token = root.token + 1
-      counts[#counts + 1] = own
-      amount = amount + own
-      holds[#holds + 1] = root.token
-      holds[#holds + 1] = pack(HOLD, lane.number, own) .. key
-      lane.held_fields[#lane.held_fields + 1] = key
-      lane.held_fields[#lane.held_fields + 1] = pack('<I4', own)
+      token, boxes, amount = token + 1, boxes + 1, amount + own
+      counts[boxes] = own
+      holds[held + 1], holds[held + 2] = token, pack(HOLD, lane.number, own) .. key
+      fields[noted + 1], fields[noted + 2] = key, pack('<I4', own)
+      held, noted = held + 2, noted + 2
       lane.taken, lane.next, lane.ready, lane.held = lane.taken + 1, lane.next + 1, lane.ready - 1, lane.held + 1
     end
   end
+  root.token = token
   lane.leased = lane.leased + amount
   if amount > 0 then
-    want.taken = (want.taken or 0) + #counts
+    want.taken = (want.taken or 0) + boxes
     batch[4] = table.concat(counts, ',')
     has_batches = true
   end

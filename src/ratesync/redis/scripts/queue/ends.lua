@@ -4,7 +4,7 @@ local FINISHED, DEAD_SET, GONE = PREFIX .. 'finished', PREFIX .. 'dead', PREFIX 
 local MOST_FORGOTTEN = 1000 -- finished operations that one script forgets because of their age
 local MOST_GONE = 1000 -- letters that are gone and whose place is remembered
 
-local ends_stored, ends_finished, ends_dead = {}, {}, {}
+local ends_stored, ends_finished, ends_dead, ended = {}, {}, {}, 0
 local has_awaited
 
 -- Notes the record of an operation that has ended. O(1).
@@ -15,8 +15,8 @@ local function note_end(lane, id, state, stored)
   else
     ends_finished[#ends_finished + 1] = id
   end
-  ends_stored[#ends_stored + 1] = id
-  ends_stored[#ends_stored + 1] = stored
+  ended = ended + 1
+  ends_stored[2 * ended - 1], ends_stored[2 * ended] = id, stored
   if has_awaited == nil then
     has_awaited = call('EXISTS', PREFIX .. 'awaited') == 1
   end
@@ -46,7 +46,7 @@ local function forget(ids)
     local number = unpack_from('<I4', raw, 2)
     local lane = lane_of(number)
     lane.known = lane.known - 1
-    local tail = string.byte(raw) % 16 >= HAS_PAST and 52 or 28
+    local tail = byte(raw) % 16 >= HAS_PAST and 52 or 28
     local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
     if dedupe_length > 0 then
       local at = tail + 16 + key_length
@@ -59,11 +59,11 @@ end
 
 -- Stores the ends that were noted, and forgets the oldest results beyond `capacity`. O(ends).
 local function flush_ends(capacity)
-  if #ends_stored > 0 then
+  if ended > 0 then
     many('HSET', ITEMS, ends_stored)
     many('ZADD', DEAD_SET, ends_dead)
     many('RPUSH', FINISHED, ends_finished)
-    ends_stored, ends_finished, ends_dead = {}, {}, {}
+    ends_stored, ends_finished, ends_dead, ended = {}, {}, {}, 0
     if call('ZCARD', PREFIX .. 'line') > 0 then
       ring('r')
     end

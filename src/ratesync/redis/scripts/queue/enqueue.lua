@@ -79,13 +79,13 @@ local function leave_line()
 end
 
 -- What is accepted, gathered: records, then of one run its new mailboxes and their places in the lane.
-local fresh, records, boxes, ready = {}, {}, {}, {}
+local fresh, records, boxes, ready, recorded, offered = {}, {}, {}, {}, 0, 0
 
 local function flush(lane)
   many('HSET', ITEMS, records)
   many('HSET', lane_key('box', lane), boxes)
   many('ZADD', lane_key('ready', lane), ready)
-  records, boxes, ready = {}, {}, {}
+  records, boxes, ready, recorded, offered = {}, {}, {}, 0, 0
 end
 
 -- The id under which an item is known already. O(1).
@@ -108,37 +108,36 @@ local function add(lane, run, id, tail, key, has_box)
   local number = next_number()
   fresh[id] = true
   lane.known, root.pending = lane.known + 1, root.pending + 1
-  records[#records + 1] = id
+  recorded = recorded + 2
+  records[recorded - 1] = id
   if run.at then
-    records[#records + 1] = pack(HEAD, SCHEDULED + HAS_PAST, lane.number, number, run.score, now)
+    records[recorded] = pack(HEAD, SCHEDULED + HAS_PAST, lane.number, number, run.score, now)
       .. pack(PAST, 0, 0, 0, run.at) .. tail
     lane.scheduled = lane.scheduled + 1
     set_timer(lane, 's' .. member(number, id), run.at)
     return
   end
-  records[#records + 1] = pack(HEAD, AVAILABLE, lane.number, number, run.score, now) .. tail
+  records[recorded] = pack(HEAD, AVAILABLE, lane.number, number, run.score, now) .. tail
   lane.available = lane.available + 1
   if has_box then
     flush(lane)
     join_box(lane, key, id, number, run.score)
     return
   end
-  boxes[#boxes + 1] = key
-  boxes[#boxes + 1] = 'i' .. id
-  ready[#ready + 1] = run.score
-  ready[#ready + 1] = member(number, key)
+  offered = offered + 2
+  boxes[offered - 1], boxes[offered] = key, 'i' .. id
+  ready[offered - 1], ready[offered] = run.score, member(number, key)
   lane.ready = lane.ready + 1
 end
 
 local function read_run(run)
-  local ids, keys, dedupes = {}, {}, {}
+  local ids, keys, dedupes, place = {}, {}, {}, 0
   for at = run.from, run.from + 2 * run.count - 1, 2 do
     local tail = ARGV[at + 1]
     local _, key_length, dedupe_length, begins = unpack_from(TAIL, tail)
-    ids[#ids + 1] = ARGV[at]
-    keys[#ids] = string.sub(tail, begins, begins + key_length - 1)
-    dedupes[#ids] = dedupe_length > 0
-      and string.sub(tail, begins + key_length, begins + key_length + dedupe_length - 2)
+    place = place + 1
+    ids[place], keys[place] = ARGV[at], sub(tail, begins, begins + key_length - 1)
+    dedupes[place] = dedupe_length > 0 and sub(tail, begins + key_length, begins + key_length + dedupe_length - 2)
   end
   return ids, keys, dedupes
 end

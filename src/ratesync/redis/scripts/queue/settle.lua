@@ -35,8 +35,8 @@ end
 local run_at, tokens, keys, kind_at = {}, {}, {}, {}
 
 local function read_settlements()
-  local at, place = 5, 0
-  while at < #ARGV do
+  local at, place, last = 5, 0, #ARGV
+  while at < last do
     local run, left = at, tonumber(ARGV[at + 2])
     at = at + 3
     for _ = 1, left do
@@ -101,7 +101,7 @@ local function change(settlement, id, record)
   return AVAILABLE
 end
 
-local returned, closed = {}, {}
+local returned, closed, is_closed = {}, {}, {}
 local has_wishes = call('EXISTS', WISHES) == 1
 
 -- What most leases are: one item that has ended, alone in its mailbox. The mailboxes vanish together at the end.
@@ -112,11 +112,12 @@ local ENDED = { [COMPLETED] = string.char(COMPLETED + HAS_PAST + HAS_RESULT),
 local function vanish(lane, key)
   local own = vanished[lane]
   if not own then
-    own = {}
+    own = { amount = 0 }
     vanished[lane] = own
   end
-  own[#own + 1] = key
-  if lane.ready > 0 and lane.held >= provider_of(lane.provider).least then
+  local amount = own.amount + 1
+  own.amount, own[amount] = amount, key
+  if not is_news and lane.ready > 0 and lane.held >= provider_of(lane.provider).least then
     is_news = true
   end
   lane.held = lane.held - 1
@@ -132,28 +133,30 @@ end
 local function end_single(lane, key, id, raw, state, result)
   vanish(lane, key)
   local key_length, dedupe_length = unpack_from('<I4I4', raw, 36)
-  local body = 44 + key_length + math.max(0, dedupe_length - 1)
+  local body = 44 + key_length + (dedupe_length > 0 and dedupe_length - 1 or 0)
   lane.leased, root.pending = lane.leased - 1, root.pending - 1
-  note_end(lane, id, state, ENDED[state] .. string.sub(raw, 2, 27) .. past .. string.sub(raw, 28, body - 1) .. result)
+  note_end(lane, id, state, ENDED[state] .. sub(raw, 2, 27) .. past .. sub(raw, 28, body - 1) .. result)
 end
 
 -- The leases that are in force: by place the number of their items, and of each lane the places.
 local answer, lane_at, amount_at, by_lane = {}, {}, {}, {}
 
 local function look_up_leases()
+  local amount = 0
   for place, hold in ipairs(get_many('HMGET', WORKER, tokens)) do
     answer[place] = 0
-    if hold and not closed[tokens[place]] then
-      local number, amount = unpack_from(HOLD, hold)
+    local token = tokens[place]
+    if hold and not is_closed[token] then
+      local number, items = unpack_from(HOLD, hold)
       local lane, run = lane_of(number), run_at[place]
-      if lane.provider == ARGV[run] and lane.connection == ARGV[run + 1] and string.sub(hold, 9) == keys[place] then
-        lane_at[place] = lane
-        answer[place], amount_at[place] = 1, amount
-        closed[tokens[place]] = true
-        closed[#closed + 1] = tokens[place]
-        local own = by_lane[lane] or {}
+      if lane.provider == ARGV[run] and lane.connection == ARGV[run + 1] and sub(hold, 9) == keys[place] then
+        amount = amount + 1
+        lane_at[place], answer[place], amount_at[place] = lane, 1, items
+        is_closed[token], closed[amount] = true, token
+        local own = by_lane[lane] or { amount = 0 }
         by_lane[lane] = own
-        own[#own + 1] = place
+        own.amount = own.amount + 1
+        own[own.amount] = place
       end
     end
   end
@@ -163,7 +166,7 @@ end
 local single_at = {}
 
 local function look_up_singles()
-  local ids, places = {}, {}
+  local ids, places, amount = {}, {}, 0
   for lane, own in pairs(by_lane) do
     local own_keys = {}
     for index, place in ipairs(own) do
@@ -172,13 +175,13 @@ local function look_up_singles()
     for index, box in ipairs(get_many('HMGET', lane_key('box', lane), own_keys)) do
       local at = kind_at[own[index]]
       if is_plain(ARGV[at]) and box == 'i' .. ARGV[at + 1] then
-        ids[#ids + 1] = ARGV[at + 1]
-        places[#ids] = own[index]
+        amount = amount + 1
+        ids[amount], places[amount] = ARGV[at + 1], own[index]
       end
     end
   end
   for index, raw in ipairs(get_many('HMGET', ITEMS, ids)) do
-    if string.byte(raw) < HAS_PAST then
+    if byte(raw) < HAS_PAST then
       single_at[places[index]] = raw
     end
   end

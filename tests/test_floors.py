@@ -48,17 +48,23 @@ IMPORTERS = {
     "aiolimiter": {"memory"},
     "coredis": {"redis"},
     "cryptography": {"http"},
+    "email_validator": {"mapping"},
     "httpcore": {"http"},
     "httpx": {"http", "providers"},
     "httpx_aiohttp": {"http"},
     "hypothesis": {"testing"},
     "jwt": {"http"},
+    "nh3": {"mapping"},
+    "phonenumbers": {"mapping"},
     "pytest": {"testing"},
     "trio": {"redis", "testing"},
 }
 """Packages that cost much to import or may not be installed, and the parts that may import them."""
 
-OPTIONAL = {"aiohttp", "aiolimiter", "coredis", "cryptography", "httpx_aiohttp", "jwt"}
+OPTIONAL = {
+    *("aiohttp", "aiolimiter", "coredis", "cryptography", "email_validator", "httpx_aiohttp", "jwt", "nh3"),
+    "phonenumbers",
+}
 """Of those: imported inside the function that needs them, so that nobody else pays."""
 
 NO_PLACE_IN_RULES = {

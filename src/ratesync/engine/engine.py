@@ -71,8 +71,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :param providers: adapters, one for each provider that operations may name.
         :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself.
         :param quotas: by provider name, or by (provider, connection) for a single connection.
-        :param transformers: by (provider, resource); without one, fields go out as they are. A
-            :class:`ratesync.mapping.Mapping` checks fields at submit too.
+        :param transformers: by (provider, resource); without one, fields go out as they are. One that has
+            ``check_at_submit`` (:class:`~ratesync.protocols.ChecksFields`) checks fields at submit too.
         :param observers: callables that are told every event.
         :param role: ``full`` (default), ``submit`` or ``work``.
         :param settings: everything with a number; see :class:`~ratesync.Settings`.

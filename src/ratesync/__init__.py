@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from ratesync.engine import SyncEngine, Ticket
 from ratesync.errors import RateSyncError
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.batch import (
+    Batch,
+    Capabilities,
+    ConditionalWrite,
+    CreateIdentity,
+    DeleteFeed,
+    NullMeaning,
+    Reply,
+)
+from ratesync.model.change import Change, ChangePage, RecordPage
 from ratesync.model.feedback import Feedback, Reading, ThrottleCause
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
@@ -28,16 +37,21 @@ from ratesync.model.quota import (
     Rate,
 )
 from ratesync.model.record import Record
+from ratesync.model.schema import RemoteField, RemoteSchema
 from ratesync.model.secret import Secret
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, Durability, QueueStats
 from ratesync.protocols import (
     Charges,
+    DescribesResources,
+    FindsRecords,
     Limiter,
+    ListsRecords,
     LooksUp,
     Observer,
     ProviderClient,
+    PullsChanges,
     QueueBackend,
     StateStore,
     Transformer,
@@ -51,6 +65,8 @@ __all__ = [
     "CancelResult",
     "Capabilities",
     "Cause",
+    "Change",
+    "ChangePage",
     "Charges",
     "CircuitPolicy",
     "Concurrency",
@@ -58,15 +74,20 @@ __all__ = [
     "Conflict",
     "CreateIdentity",
     "DeadLetter",
+    "DeleteFeed",
+    "DescribesResources",
     "Durability",
     "Feedback",
     "Fields",
+    "FindsRecords",
     "FixedWindow",
     "Kind",
     "Lane",
     "LeakyBucket",
     "Limiter",
+    "ListsRecords",
     "LooksUp",
+    "NullMeaning",
     "Observer",
     "Operation",
     "OperationState",
@@ -76,6 +97,7 @@ __all__ = [
     "Penalty",
     "Period",
     "ProviderClient",
+    "PullsChanges",
     "QueueBackend",
     "QueueStats",
     "Quota",
@@ -85,7 +107,10 @@ __all__ = [
     "RateSyncError",
     "Reading",
     "Record",
+    "RecordPage",
     "Rejected",
+    "RemoteField",
+    "RemoteSchema",
     "Reply",
     "RetryLater",
     "RetryPolicy",

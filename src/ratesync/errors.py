@@ -38,6 +38,7 @@
         ├── InvalidResponse          the answer could not be understood
         │   ├── ResponseTooLarge     the answer is larger than allowed
         │   └── PagingBroken         the pages of a listing do not lead to its end
+        ├── CursorExpired            the provider no longer knows the cursor: list all records anew
         └── UnsafeRedirect           the provider redirected to another origin
 """
 
@@ -264,6 +265,13 @@ class PagingBroken(InvalidResponse):
         super().__init__(message)
         self.fault = fault
         self.page = page
+
+
+class CursorExpired(ProviderError):
+    """The provider no longer knows what changed since the cursor (HTTP 410 and its like): list all records anew.
+
+    What is missing from that listing may be deleted, or merely unseen: deletes that follow from it need care.
+    """
 
 
 class UnsafeRedirect(ProviderError):

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratesync.model.schema import RemoteField, RemoteSchema
 from ratesync.rules.schema_drift import (
     DriftKind,
     DriftPolicy,
     FieldDrift,
-    RemoteField,
-    RemoteSchema,
     decide_drift,
     find_drift,
     unknown_choices,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratesync.http.accounts import Account, AccountCallers, Accounts
 from ratesync.http.auth import ApiKey, Basic, Bearer, BoundTransport, Chain, OAuth2, OnlyAt, QueryKey
 from ratesync.http.bisection import bisect_refused
 from ratesync.http.caller import HttpCaller
@@ -34,6 +35,9 @@ from ratesync.rules.tokens import Tokens
 from ratesync.rules.webhook import HmacSignature, HubSpotV3, StandardWebhooks, StripeSignature
 
 __all__ = [
+    "Account",
+    "AccountCallers",
+    "Accounts",
     "AddressGuard",
     "ApiKey",
     "Basic",

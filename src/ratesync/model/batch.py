@@ -74,6 +74,26 @@ class CreateIdentity(StrEnum):
     """Nothing: a create in doubt becomes a dead letter, it is never sent twice."""
 
 
+class DeleteFeed(StrEnum):
+    """How deletions of records at the provider come to be known."""
+
+    TOMBSTONES = "tombstones"
+    """The feed of changes names deleted records."""
+    LISTING = "listing"
+    """A deleted record is missing from a whole listing; nothing else tells."""
+    NONE = "none"
+    """They cannot be known, other than by reading each record."""
+
+
+class NullMeaning(StrEnum):
+    """What the provider does with a field that is written as null."""
+
+    CLEAR = "clear"
+    """It empties the field."""
+    IGNORE = "ignore"
+    """It leaves the field as it is."""
+
+
 def _kinds(kinds: Iterable[Kind]) -> frozenset[Kind]:
     return frozenset(Kind(kind) for kind in kinds)
 
@@ -90,6 +110,10 @@ class Capabilities:
     create_identity: CreateIdentity = CreateIdentity.NONE
     concurrency: int | None = 10
     """Most calls at the same time for each connection; None for no bound. Default 10, as pools are small."""
+    lookup_after: float = field(default=0.0, validator=ge(0.0))
+    """Seconds after a create until ``lookup`` and ``find`` surely see the record, as search indexes lag. Default 0."""
+    deletes: DeleteFeed = DeleteFeed.NONE
+    nulls: NullMeaning = NullMeaning.CLEAR
 
     def __attrs_post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from ratesync.protocols.limiter import Limiter
 from ratesync.protocols.observer import Observer
-from ratesync.protocols.provider import Charges, LooksUp, ProviderClient
+from ratesync.protocols.provider import (
+    Charges,
+    DescribesResources,
+    FindsRecords,
+    ListsRecords,
+    LooksUp,
+    ProviderClient,
+    PullsChanges,
+)
 from ratesync.protocols.queue import QueueBackend
 from ratesync.protocols.state import StateStore
 from ratesync.protocols.transformer import ChecksFields, Transformer
@@ -15,10 +23,14 @@ from ratesync.protocols.transformer import ChecksFields, Transformer
 __all__ = [
     "Charges",
     "ChecksFields",
+    "DescribesResources",
+    "FindsRecords",
     "Limiter",
+    "ListsRecords",
     "LooksUp",
     "Observer",
     "ProviderClient",
+    "PullsChanges",
     "QueueBackend",
     "StateStore",
     "Transformer",

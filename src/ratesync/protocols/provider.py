@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from ratesync.model.batch import Batch, Capabilities, Reply
+from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome
+from ratesync.model.schema import RemoteSchema
 
 
 @runtime_checkable
@@ -15,8 +17,9 @@ class ProviderClient(Protocol):
     """Speaks to one provider's API. This is what a plugin author writes.
 
     ``name`` and ``capabilities`` may be plain attributes. What an adapter can do beyond ``execute`` it says in its
-    capabilities, and has the method for it (:class:`LooksUp`; pulling changes will come in the same way). The engine
-    checks at its start that the two agree.
+    capabilities, and has the method for it (:class:`LooksUp`); the engine checks at its start that the two agree. What
+    is only about reading needs the method alone: :class:`PullsChanges`, :class:`ListsRecords`, :class:`FindsRecords`,
+    :class:`DescribesResources`.
     """
 
     @property
@@ -65,5 +68,66 @@ class Charges(Protocol):
         "calls" and "operations" need not be named, but may be: where a provider counts a call as several. A unit of
         which a call costs nothing is left out or 0. Pure and quick. What a call cost in the end is told by
         :attr:`ratesync.Feedback.charged`.
+        """
+        ...
+
+
+@runtime_checkable
+class PullsChanges(Protocol):
+    """Tells which records changed since a cursor."""
+
+    async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
+        """The next page of changes behind ``cursor``, in one call; None: from the beginning, all records there are.
+
+        Changes may come twice, but none may be left out: not one with the same instant as another, not one that the
+        provider shows late. (:class:`ratesync.rules.time_cursor.TimeCursor` does that for feeds by instant.) The answer
+        for a cursor stays good for as long as the provider remembers it, so a pull can be made again.
+
+        :param limit: most changes on the page, a wish: the provider's own bound may be lower.
+        :raises CursorExpired: the provider no longer knows the cursor.
+        :raises ProviderError: as for ``execute``. Nothing is lost: the same cursor is tried again.
+        """
+        ...
+
+
+@runtime_checkable
+class ListsRecords(Protocol):
+    """Lists all records of a resource."""
+
+    async def list_records(self, connection: str, resource: str, page: str | None, *, limit: int) -> RecordPage:
+        """The page at the position ``page``, in one call; None: the first.
+
+        A record that is there from the first page's call to the last one's is on one of the pages.
+
+        :param limit: most records on the page, a wish.
+        :raises ProviderError: as for ``execute``; :class:`~ratesync.errors.PagingBroken` where pages lead astray.
+        """
+        ...
+
+
+@runtime_checkable
+class FindsRecords(Protocol):
+    """Finds records by the value of a field: to match records at a first sync, and creates whose answer was lost."""
+
+    async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
+        """All records that have one of ``values`` at ``path`` (``"properties.email"``), in one call, on one page.
+
+        As the provider compares, so possibly regardless of case: the caller looks again. More records than a page takes
+        are an error, never left out.
+
+        :raises UnsupportedOperation: the provider cannot search by that field, or not for so many values.
+        :raises ProviderError: as for ``execute``.
+        """
+        ...
+
+
+@runtime_checkable
+class DescribesResources(Protocol):
+    """Tells what fields a resource has, so that a change of its schema is noticed."""
+
+    async def describe(self, connection: str, resource: str) -> RemoteSchema:
+        """The resource's fields, by their path in a record.
+
+        :raises ProviderError: as for ``execute``.
         """
         ...

@@ -32,7 +32,8 @@ class BatchAnswer:
     """What was asked, to be matched with what comes back.
 
     Results come in any order, also fewer or more than was asked for. They are matched by the ids that we gave the
-    inputs, where HubSpot repeats them; by the record's id; by the unique property; and created ones by what was written.
+    inputs, where HubSpot repeats them; by the record's id; by the unique property; and created ones by what was
+    written.
     """
 
     kind: Kind
@@ -55,7 +56,8 @@ class BatchAnswer:
         records = [(json_object(row) or {}, record) for row, record in found if record is not None]
         named, unnamed = self._named(records)
         rows += named
-        rows += self._likely(unnamed, rows)
+        is_clear = not loose and len(records) == len(found)
+        rows += self._likely(unnamed, rows, is_clear=is_clear)
         rows += self._remaining(rows, loose, leftover=len(records) > _known(rows, Applied))
         return match_rows(
             self.operations,
@@ -90,14 +92,19 @@ class BatchAnswer:
                 unnamed.append(record)
         return rows, unnamed
 
-    def _likely(self, records: Sequence[Record], rows: Sequence[Row]) -> list[Row]:
-        """Created records that have what an operation wrote."""
-        if self.kind is not Kind.CREATE or not records:
-            return []
+    def _likely(self, records: Sequence[Record], rows: Sequence[Row], *, is_clear: bool) -> list[Row]:
+        """Records that do not tell whose they are: created ones that have what an operation wrote, or the last one.
+
+        :param is_clear: nothing else in the answer is hard to understand.
+        """
         known = {row.owner for row in rows}
-        sent = {operation.id or "": written(operation.fields) for operation in self.operations}
-        open_ones = {identity: properties for identity, properties in sent.items() if identity not in known}
-        return [Row(owner, self._applied(record)) for owner, record in match_created(open_ones, records).items()]
+        left = [operation for operation in self.operations if operation.id not in known]
+        if is_clear and len(left) == len(records) == 1 and (self._is_by_value or self.kind is Kind.CREATE):
+            return [Row(left[0].id, self._applied(records[0]))]
+        if self.kind is not Kind.CREATE:
+            return []
+        sent = {operation.id or "": written(operation.fields) for operation in left}
+        return [Row(owner, self._applied(record)) for owner, record in match_created(sent, records).items()]
 
     def _remaining(self, rows: Sequence[Row], loose: Sequence[Problem], *, leftover: bool) -> list[Row]:
         """The operations that nothing was said of, if a single error is left that can only be about them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from attrs import evolve, frozen
 
@@ -81,7 +82,9 @@ class Execution:
         if isinstance(whole, Conflict) and len(batch.operations) > 1:
             # Which of them is in conflict is not told, so they are tried apart.
             whole = Rejected(whole.reason)
-        if not isinstance(whole, Applied) or (batch.kind is Kind.DELETE and not response.body):
+        if not isinstance(whole, Applied) or response.status == HTTPStatus.NO_CONTENT:
+            if isinstance(whole, Applied) and batch.kind is not Kind.DELETE:
+                raise InvalidResponse("HubSpot's answer to a batch is empty")
             return {operation.id or "": whole for operation in batch.operations}
         answer = BatchAnswer(batch.kind, batch.operations, self.described.unique_property, by_value)
         return answer.read(read_object(response))
@@ -93,6 +96,8 @@ class Execution:
             raise error_for(whole)
         if isinstance(whole, Applied) and operation.kind is not Kind.DELETE:
             whole = _applied(operation, read_record(read_object(response)))
+        elif isinstance(whole, Applied) and response.is_success and response.status != HTTPStatus.NO_CONTENT:
+            raise InvalidResponse("HubSpot's answer to a delete is not an empty one: somebody else answered")
         return {operation.id or "": whole}
 
 
@@ -114,9 +119,9 @@ def _naming_problem(operation: Operation, unique: str | None) -> str | None:
 
 
 def _applied(operation: Operation, record: Record | None) -> Outcome:
-    """What a success says with the record that it answers.
+    """What a success says with the record that it answers: under another id if it was merged into another.
 
-    :raises InvalidResponse: there is none, or another one: then it was not HubSpot that answered.
+    :raises InvalidResponse: there is none: then it was not HubSpot that answered.
     """
     if record is None:
         raise InvalidResponse("HubSpot's answer is no record")

@@ -16,13 +16,10 @@ def match_created(written: Mapping[str, Written], records: Sequence[Record]) -> 
     """The created records by the ids of their operations, as far as it is sure. Position says nothing.
 
     A record is an operation's if it has all that the operation wrote and no other operation could have written it.
-    Operations that wrote exactly the same are worth the same, so each gets one of their records. Where records and
-    operations are one each, they belong together whatever HubSpot made of the values.
+    Operations that wrote exactly the same are worth the same, so each gets one of their records.
 
     :param written: the properties that each operation sent, by the operation's id; without those known to have failed.
     """
-    if len(written) == len(records) == 1:
-        return dict(zip(written, records, strict=True))
     groups = _alike(written)
     # Where some are missing, a record must not pass for the one of an operation that wrote less than its own.
     names = set[str]()

@@ -58,7 +58,7 @@ class BatchAnswer:
         rows += named
         is_clear = not loose and len(records) == len(found)
         rows += self._likely(unnamed, rows, is_clear=is_clear)
-        rows += self._remaining(rows, loose, leftover=len(records) > _known(rows, Applied))
+        rows += self._remaining(rows, loose, leftover=len(found) > _known(rows, Applied))
         return match_rows(
             self.operations,
             rows,

@@ -76,6 +76,8 @@ class Account:
     tick: int = 1
     search_lag: int = 0
     """Milliseconds until a search shows a change."""
+    search_rows: int = 10_000
+    """Records that a search gives at most, over all of its pages."""
     echo_traces: bool = False
     """Results of batches repeat the objectWriteTraceId. HubSpot's own example shows none."""
     shuffle: random.Random = field(factory=lambda: random.Random(1))

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import operator
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from tests.servers.hubspot_account import EPOCH, Account, Json, Refused, Row
 
-MOST_ROWS = 10_000
 PAGE = 200
 LONGEST = 3_000
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "EQ": operator.eq,
+    "GT": operator.gt,
+    "GTE": operator.ge,
+    "LT": operator.lt,
+    "LTE": operator.le,
+}
 
 Seen = dict[str, str | None]
 
@@ -19,7 +28,7 @@ Seen = dict[str, str | None]
 def search(account: Account, kind: str, raw: bytes) -> Json:
     """The answer to a search."""
     body: Json = json.loads(raw)
-    _check(raw, body)
+    _check(raw, body, account.search_rows)
     groups, limit, after = body.get("filterGroups", []), int(body.get("limit", 10)), int(body.get("after") or 0)
     schema = account.schema(kind) if kind in account.rows else account.rows_of(kind)
     for each in (one for group in groups for one in group["filters"]):
@@ -32,9 +41,9 @@ def search(account: Account, kind: str, raw: bytes) -> Json:
     ]
     sorts = body.get("sorts", [])
     if sorts:
-        # Nothing is promised about records that are equal by the one property that is sorted by.
-        account.shuffle.shuffle(found)
+        # Nothing is promised about records that are equal by the one property that is sorted by: not by id.
         name = str(sorts[0])
+        found.sort(key=lambda pair: pair[0].id * 7_919 % 10_007)
         found.sort(key=lambda pair: _ordered(pair[1].get(name.lstrip("-"))), reverse=name.startswith("-"))
     page = found[after : after + limit]
     answer: Json = {"total": len(found), "results": [_entry(account, kind, row, seen, body) for row, seen in page]}
@@ -43,7 +52,7 @@ def search(account: Account, kind: str, raw: bytes) -> Json:
     return answer
 
 
-def _check(raw: bytes, body: Json) -> None:
+def _check(raw: bytes, body: Json, most: int) -> None:
     groups = body.get("filterGroups", [])
     filters = [len(group["filters"]) for group in groups]
     limit, after = int(body.get("limit", 10)), int(body.get("after") or 0)
@@ -52,7 +61,7 @@ def _check(raw: bytes, body: Json) -> None:
         "too many filters": len(groups) > 5 or sum(filters) > 18 or max(filters, default=0) > 6,
         "only one sort is allowed": len(body.get("sorts", [])) > 1,
         "limit must be from 1 to 200": not 1 <= limit <= PAGE,
-        "paging beyond 10,000 results is not possible": after + limit > MOST_ROWS,
+        "paging beyond that many results is not possible": after + limit > most,
     }
     for fault, is_there in faults.items():
         if is_there:
@@ -69,23 +78,16 @@ def _entry(account: Account, kind: str, row: Row, seen: Seen, body: Json) -> Jso
 
 
 def _holds(seen: Seen, condition: Json, schema: Any) -> bool:
-    name, operator = condition["propertyName"], condition["operator"]
+    name, how = condition["propertyName"], condition["operator"]
     held = seen.get(name)
-    if operator in {"HAS_PROPERTY", "NOT_HAS_PROPERTY"}:
-        return (held is not None) is (operator == "HAS_PROPERTY")
+    if how in {"HAS_PROPERTY", "NOT_HAS_PROPERTY"}:
+        return (held is not None) is (how == "HAS_PROPERTY")
     if held is None:
         return False
-    if operator == "IN":
+    if how == "IN":
         is_text = schema[name]["type"] == "string"
         return (held.lower() if is_text else held) in condition["values"]
-    kept, asked = _ordered(held), _ordered(condition["value"])
-    return {
-        "EQ": kept == asked,
-        "GT": kept > asked,
-        "GTE": kept >= asked,
-        "LT": kept < asked,
-        "LTE": kept <= asked,
-    }[operator]
+    return COMPARISONS[how](_ordered(held), _ordered(condition["value"]))
 
 
 @lru_cache(maxsize=100_000)

@@ -125,7 +125,9 @@ async def test_none_clears_a_property_and_values_become_text() -> None:
     hubspot = HubSpot()
     (identity,) = hubspot.account.seed("contacts", 1, city="Bern", phone="1")
     async with provider_of(hubspot) as provider:
-        await outcomes(provider, operation(Kind.UPDATE, "contacts", identity, city=None, phone="", zip=3000, state=True))
+        await outcomes(
+            provider, operation(Kind.UPDATE, "contacts", identity, city=None, phone="", zip=3000, state=True)
+        )
     assert hubspot.requests[-1].json == {"properties": {"city": "", "phone": "", "zip": "3000", "state": "true"}}
     kept = hubspot.account.rows["contacts"][int(identity)].properties
     assert (kept["city"], kept["phone"], kept["zip"], kept["state"]) == (None, None, "3000", "true")

@@ -53,7 +53,9 @@ def faults(shape: dict[str, Any], value: Any, path: str = "body") -> list[str]:
     missing = [f"{path}.{name} is missing" for name in shape.get("required", []) if name not in value]
     strange = [f"{path}.{name} is not known" for name in value.keys() - members.keys()]
     known = [(name, each) for name, each in value.items() if name in members]
-    return missing + strange + [fault for name, each in known for fault in faults(members[name], each, f"{path}.{name}")]
+    return (
+        missing + strange + [fault for name, each in known for fault in faults(members[name], each, f"{path}.{name}")]
+    )
 
 
 def check(asked: Asked) -> str:
@@ -132,7 +134,10 @@ async def test_each_connection_calls_with_its_own_token() -> None:
         seen.append((str(request.url), request.headers.get("authorization")))
         return httpx.Response(200, json={"results": []})
 
-    accounts = {"shop": Credentials(Bearer("a")), "lab": Credentials(Bearer("b"), base_url="https://api-eu1.hubapi.com")}
+    accounts = {
+        "shop": Credentials(Bearer("a")),
+        "lab": Credentials(Bearer("b"), base_url="https://api-eu1.hubapi.com"),
+    }
     async with HubSpotProvider(accounts, transport=httpx.MockTransport(respond)) as provider:
         for connection in accounts:
             await provider.describe(connection, "deals")

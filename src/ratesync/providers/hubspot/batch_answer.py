@@ -51,13 +51,15 @@ class BatchAnswer:
         if answer is None or not isinstance(answer.get("results"), list):
             raise InvalidResponse("HubSpot's answer to a batch has no list of results")
         problems = [Problem.read(error) for error in json_array(answer.get("errors"))]
-        rows, loose = self._refused(problems)
+        rows = [Row(owner, problem.outcome(self.kind)) for problem in problems for owner in self._about(problem)]
+        ownerless = [problem for problem in problems if not self._about(problem)]
         found = [(row, read_record(row)) for row in json_array(answer["results"])]
         records = [(json_object(row) or {}, record) for row, record in found if record is not None]
         named, unnamed = self._named(records)
         rows += named
-        is_clear = not loose and len(records) == len(found)
+        is_clear = not ownerless and len(records) == len(found)
         rows += self._likely(unnamed, rows, is_clear=is_clear)
+        loose = [problem for problem in ownerless if problem.names_nobody]
         rows += self._remaining(rows, loose, leftover=len(found) > _known(rows, Applied))
         return match_rows(
             self.operations,
@@ -67,17 +69,10 @@ class BatchAnswer:
             read=lambda _, row: row.outcome,
         )
 
-    def _refused(self, problems: Iterable[Problem]) -> tuple[list[Row], list[Problem]]:
-        """What the errors say, and those that do not tell what they are about."""
-        rows: list[Row] = []
-        loose: list[Problem] = []
-        for problem in problems:
-            owners = problem.traces & {operation.id or "" for operation in self.operations}
-            owners |= {owner for name in problem.ids for owner in self._owners(name)}
-            rows += [Row(owner, problem.outcome(self.kind)) for owner in owners]
-            if not owners:
-                loose.append(problem)
-        return rows, loose
+    def _about(self, problem: Problem) -> set[str]:
+        """The operations that an error is about."""
+        owners = problem.traces & {operation.id or "" for operation in self.operations}
+        return {*owners, *(owner for name in problem.ids for owner in self._owners(name))}
 
     def _named(self, records: Iterable[tuple[Mapping[str, Any], Record]]) -> tuple[list[Row], list[Record]]:
         """What the results say that tell whose they are, and the records of the others."""

@@ -80,6 +80,11 @@ class Problem:
         return self.category in _NOT_FOUND
 
     @property
+    def names_nobody(self) -> bool:
+        """It does not tell which record or input it is about."""
+        return not any(self.ids) and not self.traces
+
+    @property
     def reason(self) -> str:
         """The error in few words, without any value of the record."""
         named = self.category or "an error without a category"

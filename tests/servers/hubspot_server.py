@@ -98,6 +98,8 @@ class HubSpot:
             return 477, {"status": "error", "message": "migration in progress"}, {"retry-after": "90"}
         if trouble == "423":
             raise Refused(423, "LOCKED", "The object is locked")
+        if trouble == "429":
+            self._refuse("TEN_SECONDLY_ROLLING")
         if trouble.isdecimal():
             return int(trouble), b"<html>trouble</html>", {"content-type": "text/html"}
         if authorization != f"Bearer {self.token}":

@@ -23,7 +23,7 @@ def deal(number: int, **more: object) -> Operation:
 
 
 @pytest.mark.parametrize("echo_traces", [True, False])
-async def test_created_records_are_given_to_those_who_wrote_them(echo_traces: bool) -> None:  # noqa: FBT001
+async def test_created_records_are_given_to_those_who_wrote_them(echo_traces: bool) -> None:
     hubspot = HubSpot(Account(echo_traces=echo_traces))
     creates = [deal(number, dealstage="closedwon", closedate="2026-01-31T00:00:00.000Z") for number in range(100)]
     async with provider_of(hubspot) as provider:

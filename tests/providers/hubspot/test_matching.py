@@ -85,7 +85,7 @@ def test_records_that_nobody_can_have_written_make_doubt() -> None:
         ("Bern", None, False),
     ],
 )
-def test_values_agree_whatever_their_spelling(sent: str, held: str | None, same: bool) -> None:  # noqa: FBT001
+def test_values_agree_whatever_their_spelling(sent: str, held: str | None, same: bool) -> None:
     assert agrees(sent, held) is same
 
 
@@ -105,7 +105,9 @@ def answer(kind: Kind, operations: list[Operation], body: Any, **more: Any) -> l
 def test_every_operation_has_an_outcome_whatever_comes_back(data: st.DataObject) -> None:
     """Missing, repeated, reordered and foreign rows: an update is applied only if its own record came back."""
     ids = [str(number) for number in range(data.draw(st.integers(1, 6)))]
-    rows = [{"id": identity, "updatedAt": "now"} for identity in data.draw(st.lists(st.sampled_from([*ids, "77", "88"])))]
+    rows = [
+        {"id": identity, "updatedAt": "now"} for identity in data.draw(st.lists(st.sampled_from([*ids, "77", "88"])))
+    ]
     errors = [
         {"category": "OBJECT_NOT_FOUND", "context": {"ids": [identity]}}
         for identity in data.draw(st.lists(st.sampled_from([*ids, "99"]), max_size=3))
@@ -124,7 +126,9 @@ def test_every_operation_has_an_outcome_whatever_comes_back(data: st.DataObject)
 @given(json_values() | st.fixed_dictionaries({"results": json_values(), "errors": json_values()}))
 def test_whatever_comes_back_is_an_outcome_or_invalid(body: Any) -> None:
     for kind in Kind:
-        operations = [Operation(provider="hubspot", resource="cars", kind=kind, record_id="1", id=f"o{n}") for n in "ab"]
+        operations = [
+            Operation(provider="hubspot", resource="cars", kind=kind, record_id="1", id=f"o{n}") for n in "ab"
+        ]
         try:
             found = answer(kind, operations, body, unique_property="plate")
         except InvalidResponse:
@@ -146,7 +150,9 @@ def test_an_error_that_names_nobody_is_that_of_the_only_one_left() -> None:
 
 
 def test_two_writes_to_one_record_cannot_be_told_apart() -> None:
-    assert {type(outcome) for outcome in answer(Kind.UPDATE, updates("1", "1"), {"results": [{"id": "1"}]})} == {Unknown}
+    assert {type(outcome) for outcome in answer(Kind.UPDATE, updates("1", "1"), {"results": [{"id": "1"}]})} == {
+        Unknown
+    }
 
 
 @pytest.mark.parametrize(
@@ -178,7 +184,11 @@ def test_errors_that_will_pass_are_tried_again() -> None:
 @given(st.text(min_size=4), st.sampled_from(["message", "category", "code"]))
 def test_no_value_gets_into_a_reason(secret: str, place: str) -> None:
     secret = f"s3cret {secret}"
-    error: dict[str, Any] = {"category": "VALIDATION_ERROR", "message": "no", "errors": [{"code": "BAD", "message": secret}]}
+    error: dict[str, Any] = {
+        "category": "VALIDATION_ERROR",
+        "message": "no",
+        "errors": [{"code": "BAD", "message": secret}],
+    }
     invalid = json.dumps([{"message": secret, "error": "INVALID_DATE", "name": "closedate"}], separators=(",", ":"))
     error |= {"message": f"Property values were not valid: {invalid} {secret}"}
     if place == "category":

@@ -97,7 +97,9 @@ async def test_properties_are_described() -> None:
     stages = frozenset({"appointmentscheduled", "closedwon", "closedlost"})
     assert schema.fields["properties.dealstage"] == RemoteField("enumeration", choices=stages)
     assert schema.fields["properties.hubspot_owner_id"].choices is None, "owners are no fixed choices"
-    assert [drift.choices for drift in unknown_choices(schema, {"properties.dealstage": "postponed"})] == [("postponed",)]
+    assert [drift.choices for drift in unknown_choices(schema, {"properties.dealstage": "postponed"})] == [
+        ("postponed",)
+    ]
 
 
 async def test_several_choices_in_one_text_and_archived_properties_are_not_taken_for_more() -> None:
@@ -306,9 +308,7 @@ async def test_a_view_comes_back_through_mapping_adapter_and_hubspot(resource: s
         assert mapping.patch(read.record.fields, view) == {}, "an idle sync writes nothing"
         changed = view | {next(iter(view)): None if resource == "contacts" else "Other"}
         patch = mapping.patch(read.record.fields, changed)
-        (written,) = await outcomes(
-            provider, operation(Kind.UPDATE, resource, made.record_id, **patch["properties"])
-        )
+        (written,) = await outcomes(provider, operation(Kind.UPDATE, resource, made.record_id, **patch["properties"]))
         assert isinstance(written, Applied)
         page = await provider.pull_changes("default", resource, None, limit=10)
     (change,) = page.changes
@@ -324,5 +324,7 @@ async def test_objects_of_ones_own_have_their_name_at_hubspot() -> None:
     async with provider_of(hubspot, objects=objects) as provider:
         (made,) = await outcomes(provider, operation(Kind.CREATE, "vehicles", plate="zh 1"))
         assert isinstance(made, Applied)
-        assert (await provider.list_records("default", "vehicles", None, limit=5)).records[0].record_id == made.record_id
+        assert (await provider.list_records("default", "vehicles", None, limit=5)).records[
+            0
+        ].record_id == made.record_id
     assert list(hubspot.account.rows["cars"]) == [int(made.record_id or "")]

@@ -124,7 +124,7 @@ class Account:
 
     def checked(self, kind: str, sent: Json) -> dict[str, str | None]:
         """The properties as they are stored; what is wrong with them is named with its code, and with its value."""
-        schema, faults, kept = self.schema(kind), [], dict[str, str | None]()
+        schema, faults, kept = self.schema(kind), list[Json](), dict[str, str | None]()
         for name, value in sent.items():
             described = schema.get(name)
             code = self._fault(described, value)
@@ -172,7 +172,7 @@ class Account:
 
     def seed(self, kind: str, count: int, *, at: int | None = None, **properties: str) -> list[str]:
         """Make many records at once, all changed at one instant if it is given. Gives their ids."""
-        ids = []
+        ids = list[str]()
         for _ in range(count):
             moment = self.now if at is None else at
             row = Row(self.next_id, moment, moment, dict(properties))
@@ -199,7 +199,7 @@ class Account:
 
     def searchable(self, kind: str) -> list[tuple[Row, dict[str, str | None]]]:
         """The records that a search sees now, with the properties that it sees."""
-        found = []
+        found = list[tuple[Row, dict[str, str | None]]]()
         for identity, history in self.index[kind].items():
             seen = [shown for shown in history if shown.visible_at <= self.now]
             if seen and seen[-1].properties is not None:
@@ -207,7 +207,7 @@ class Account:
         return found
 
     def _store(self, kind: str, row: Row) -> None:
-        marks = {"hs_object_id": str(row.id), "createdate": stamp(row.created_at)}
+        marks: dict[str, str | None] = {"hs_object_id": str(row.id), "createdate": stamp(row.created_at)}
         marks[self.changed_property(kind)] = stamp(row.updated_at)
         shown = Shown(row.updated_at + self.search_lag, row.properties | marks)
         self.index[kind].setdefault(row.id, []).append(shown)

@@ -223,7 +223,7 @@ class HubSpot:
         if not is_partial:
             for each in inputs:
                 self.account.checked(kind, each["properties"])
-        results, errors = [], []
+        results, errors = list[Json](), list[Json]()
         for each in inputs:
             try:
                 row = self.account.create(kind, each["properties"])
@@ -247,7 +247,7 @@ class HubSpot:
     def _update(self, kind: str, inputs: list[Json], _: Json) -> tuple[list[Json], list[Json]]:
         for each in inputs:
             self.account.checked(kind, each["properties"])
-        results, missing = [], []
+        results, missing = list[Json](), list[str]()
         for each in inputs:
             row = self.account.live(kind, str(each["id"]), each.get("idProperty"))
             if row is None:
@@ -260,7 +260,7 @@ class HubSpot:
         for each in inputs:
             self.account.live(kind, each["id"], each.get("idProperty", ""))
             self.account.checked(kind, each["properties"])
-        results = []
+        results = list[Json]()
         for each in inputs:
             row, sent = self.account.live(kind, each["id"], each["idProperty"]), each["properties"]
             is_new = row is None

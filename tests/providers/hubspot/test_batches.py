@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratesync.model.operation import Kind, Operation
@@ -18,7 +20,7 @@ def kinds(found: list[Outcome]) -> list[type[Outcome]]:
     return [type(outcome) for outcome in found]
 
 
-def deal(number: int, **more: object) -> Operation:
+def deal(number: int, **more: Any) -> Operation:
     return operation(Kind.CREATE, "deals", dealname=f"deal {number}", amount=number, **more)
 
 

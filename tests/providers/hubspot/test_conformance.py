@@ -29,7 +29,7 @@ class Part(dict[str, str]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 def refuse(request: httpx.Request) -> httpx.Response:

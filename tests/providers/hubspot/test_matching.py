@@ -108,7 +108,7 @@ def test_every_operation_has_an_outcome_whatever_comes_back(data: st.DataObject)
     rows = [
         {"id": identity, "updatedAt": "now"} for identity in data.draw(st.lists(st.sampled_from([*ids, "77", "88"])))
     ]
-    errors = [
+    errors: list[dict[str, Any]] = [
         {"category": "OBJECT_NOT_FOUND", "context": {"ids": [identity]}}
         for identity in data.draw(st.lists(st.sampled_from([*ids, "99"]), max_size=3))
     ]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 FACTS = json.loads((Path(__file__).parent / "openapi_facts.json").read_text(encoding="utf-8"))
 LIMITS = FACTS["limits"]
-TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
+TYPES: dict[str, type[Any]] = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
 
 
 def described(asked: Asked) -> dict[str, Any]:
@@ -120,7 +120,7 @@ async def test_a_search_that_would_be_too_long_is_made_shorter() -> None:
         page = await provider.pull_changes("default", "contacts", None, limit=200)
         found = await provider.find("default", "contacts", "properties.email", ["Ada@Example.org"])
     assert len(page.changes) == 120
-    assert {change.fields for change in page.changes} == {None}, "what was not asked for must not look empty"
+    assert all(change.fields is None for change in page.changes), "what was not asked for must not look empty"
     assert len(found.records) == 120
     assert {record.fields["properties"]["firstname"] for record in found.records} == {"Ada"}
     paths = [check(each).rpartition("/")[2] for each in hubspot.requests]

@@ -143,10 +143,15 @@ class Account:
             raise Refused(400, "VALIDATION_ERROR", f"Property values were not valid: [{listed}]", errors=errors)
         return kept
 
-    def create(self, kind: str, sent: Json) -> Row:
-        """Add a record."""
+    def check(self, kind: str, sent: Json) -> dict[str, str | None]:
+        """The properties of a new record as they are stored, if nothing is wrong with it."""
         kept = self.checked(kind, sent)
         self._check_unique(kind, kept, None)
+        return kept
+
+    def create(self, kind: str, sent: Json) -> Row:
+        """Add a record."""
+        kept = self.check(kind, sent)
         self.now += self.tick
         row = Row(self.next_id, self.now, self.now, kept)
         self.next_id += 1

@@ -62,6 +62,8 @@ class HubSpot:
     searches: int = 1_000
     """Searches in a second."""
     daily: int = 250_000
+    is_partial: bool = True
+    """A batch of creates with trace ids is carried out in part where some are wrong."""
     token: str = "token-1"
     refresh_token: str = "refresh-1"
     requests: list[Asked] = field(factory=list[Asked])
@@ -219,10 +221,10 @@ class HubSpot:
 
     def _create(self, kind: str, inputs: list[Json], _: Json) -> tuple[list[Json], list[Json]]:
         traces = [each.get("objectWriteTraceId") for each in inputs]
-        is_partial = None not in traces and len(set(traces)) == len(traces)
+        is_partial = self.is_partial and None not in traces and len(set(traces)) == len(traces)
         if not is_partial:
             for each in inputs:
-                self.account.checked(kind, each["properties"])
+                self.account.check(kind, each["properties"])
         results, errors = list[Json](), list[Json]()
         for each in inputs:
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 from ratesync.model.operation import Kind, Operation
@@ -70,6 +71,18 @@ async def test_a_bad_create_does_not_take_the_others_with_it() -> None:
         "HubSpot refused it: VALIDATION_ERROR (age PROPERTY_DOESNT_EXIST)",
     )
     assert len(hubspot.requests) == 1
+
+
+async def test_a_conflict_that_a_whole_batch_is_refused_for_is_found_by_halves() -> None:
+    hubspot = HubSpot(is_partial=False)
+    (taken,) = hubspot.account.seed("contacts", 1, email="c5@example.org")
+    creates = [operation(Kind.CREATE, "contacts", email=f"c{number}@example.org") for number in range(20)]
+    async with provider_of(hubspot) as provider:
+        found = await outcomes(provider, *creates)
+    assert kinds(found) == [Applied] * 5 + [Conflict] + [Applied] * 14
+    assert isinstance(found[5], Conflict)
+    assert found[5].current == Record(taken, {})
+    assert len(hubspot.account.rows["contacts"]) == 20
 
 
 async def test_a_single_create_in_conflict_names_the_record_that_exists() -> None:
@@ -162,6 +175,22 @@ async def test_reads_name_records_by_id_or_by_the_unique_value() -> None:
     assert first.version == first.fields["updatedAt"]
     assert [outcome.code for outcome in (*reply, missing) if isinstance(outcome, Rejected)] == ["404"] * 3
     assert len(hubspot.requests) == 3, "two calls for the mixed ones"
+
+
+async def test_other_types_are_read_as_hubspot_shows_them() -> None:
+    hubspot = HubSpot()
+    ids = hubspot.account.seed("cars", 2, plate="zh 1")
+    async with provider_of(hubspot) as provider:
+        found = await outcomes(provider, *(operation(Kind.READ, "cars", identity) for identity in ids))
+        found += await outcomes(provider, operation(Kind.READ, "cars", ids[0]))
+    assert kinds(found) == [Applied] * 3
+
+
+async def test_an_empty_answer_to_a_batch_of_writes_is_no_answer() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(204))
+    async with provider_of(HubSpot(), transport=transport) as provider:
+        found = await outcomes(provider, *(operation(Kind.UPDATE, "deals", each, amount=1) for each in "12"))
+    assert kinds(found) == [Unknown] * 2
 
 
 async def test_upserts_go_by_the_unique_value() -> None:

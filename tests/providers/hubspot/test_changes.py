@@ -73,6 +73,15 @@ async def test_more_records_than_a_search_gives_share_one_instant() -> None:
     assert len(hubspot.requests) <= 10_600 // 200 + 4
 
 
+async def test_types_without_named_properties_tell_which_records_changed() -> None:
+    hubspot = HubSpot()
+    ids = hubspot.account.seed("cars", 3, plate="zh 1")
+    async with provider_of(hubspot) as provider:
+        page = await provider.pull_changes("default", "cars", None, limit=10)
+    assert sorted(change.record_id for change in page.changes) == ids
+    assert all(change.fields is None for change in page.changes)
+
+
 async def test_more_records_than_a_search_gives_within_a_second() -> None:
     hubspot = HubSpot(Account(search_rows=300))
     ids = [identity for n in range(200) for identity in hubspot.account.seed("deals", 5, at=T - HOUR + n)]
@@ -168,7 +177,19 @@ async def test_searches_have_a_limit_of_their_own() -> None:
     assert hubspot.refused == ["SECONDLY"]
 
 
-BAD_CURSORS = ["", "x", "[]", "null", "{}", "[" * 5_000, '[1,"2026-01-01T00:00:00",null,"2026-01-01",null,false,null]']
+INSTANT = '"2026-01-01T00:00:00+00:00"'
+BAD_CURSORS = [
+    f"[2,{INSTANT},null,{INSTANT},null,false,null]",
+    f"[1,{INSTANT},null,{INSTANT},true,false,null]",
+    f"[1,{INSTANT},null,{INSTANT},null,0,null]",
+    "",
+    "x",
+    "[]",
+    "null",
+    "{}",
+    "[" * 5_000,
+    '[1,"2026-01-01T00:00:00",null,"2026-01-01",null,false,null]',
+]
 
 
 @pytest.mark.parametrize("cursor", BAD_CURSORS)

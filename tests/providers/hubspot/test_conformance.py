@@ -60,6 +60,10 @@ def confuse(_: httpx.Request) -> httpx.Response:
     return httpx.Response(207, json={"status": "COMPLETE", "results": [{"id": "1"}, 7], "errors": [None]})
 
 
+def answer_nothing(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(202)
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[HubSpotServer]:
     with HubSpotServer() as server:
@@ -93,7 +97,7 @@ class TestHubSpotProvider(ProviderSuite):
 
         return make
 
-    @pytest.fixture(params=[refuse, lose, fail, intrude, say_nothing, be_locked, confuse])
+    @pytest.fixture(params=[refuse, lose, fail, intrude, say_nothing, be_locked, confuse, answer_nothing])
     def provider_in_trouble(self, request: pytest.FixtureRequest) -> HubSpotProvider:
         accounts = Credentials(Bearer("token"))
         return HubSpotProvider(accounts, objects=OBJECTS, transport=httpx.MockTransport(request.param))

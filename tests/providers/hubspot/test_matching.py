@@ -149,6 +149,16 @@ def test_an_error_that_names_nobody_is_that_of_the_only_one_left() -> None:
     assert isinstance(extra[1], Unknown)
 
 
+def test_ids_may_be_numbers_and_traces_tell_first() -> None:
+    rows = [{"id": 2, "objectWriteTraceId": "o0"}, {"id": 1}, {"id": True}, {"id": ""}]
+    creates = [Operation.create("hubspot", "cars", {"properties": {"plate": each}}, id=f"o{each}") for each in "01"]
+    found = answer(Kind.CREATE, creates, {"results": rows}, unique_property="plate")
+    assert found[0] == Applied("2")
+    assert isinstance(found[1], Unknown), "it shows nothing that was written"
+    named = {"results": [], "errors": [{"category": "CONFLICT", "context": {"ids": ["1"]}}]}
+    assert {type(outcome) for outcome in answer(Kind.CREATE, creates, named)} == {Unknown}, "creates have no ids"
+
+
 def test_two_writes_to_one_record_cannot_be_told_apart() -> None:
     assert {type(outcome) for outcome in answer(Kind.UPDATE, updates("1", "1"), {"results": [{"id": "1"}]})} == {
         Unknown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed
 from ratesync.model.feedback import Reading, ThrottleCause
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, RetryLater
+from ratesync.model.outcome import Applied, Cause, RetryLater, Unknown
 from ratesync.model.quota import Budget, Rate
 from ratesync.model.schema import RemoteField
 from ratesync.protocols import ProviderClient
@@ -61,6 +62,13 @@ async def test_records_are_found_by_values_whatever_their_case() -> None:
         by_option = await provider.find("default", "deals", "properties.dealstage", ["closedwon"])
         assert sorted(each.record_id for each in by_option.records) == won
         assert await provider.find("default", "deals", "properties.dealname", []) == by_id.__class__(())
+
+
+async def test_an_empty_answer_to_a_lookup_is_no_answer() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"results": []}))
+    async with HubSpotProvider(Credentials(Bearer("x")), transport=transport) as provider:
+        outcome = await provider.lookup(operation(Kind.CREATE, "contacts", email="ada@example.org"))
+    assert isinstance(outcome, Unknown)
 
 
 async def test_what_cannot_be_found_at_once_is_told() -> None:
@@ -254,6 +262,12 @@ def test_an_object_type_that_could_not_work_is_not_made(settings: dict[str, Any]
         ObjectType(**settings)
 
 
+class BrokenAuth(httpx.Auth):
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        raise ConfigurationError("there is no key")
+        yield request
+
+
 async def test_connections_without_an_account_wait() -> None:
     read = operation(Kind.READ, "contacts", "1")
     batch = Batch(Lane("hubspot", "other"), "contacts", Kind.READ, (read,))
@@ -268,6 +282,18 @@ async def test_connections_without_an_account_wait() -> None:
     def broken(_: str) -> Credentials:
         raise ZeroDivisionError
 
+    async with HubSpotProvider(lambda _: Credentials(base_url="nowhere")) as provider:
+        (outcome,) = (await provider.execute(batch)).values()
+        assert isinstance(outcome, RetryLater)
+        assert outcome.cause is Cause.NOT_SENT
+        with pytest.raises(NotSent):
+            await provider.find("shop", "contacts", "id", ["1"])
+    misconfigured = HubSpotProvider(
+        Credentials(BrokenAuth()), transport=httpx.MockTransport(lambda _: httpx.Response(200))
+    )
+    async with misconfigured as provider:
+        with pytest.raises(NotSent, match="no key"):
+            await provider.describe("shop", "contacts")
     async with HubSpotProvider(broken) as provider:
         with pytest.raises(NotSent):
             await provider.pull_changes("shop", "contacts", None, limit=1)

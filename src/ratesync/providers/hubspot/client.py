@@ -7,6 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from ratesync.clock import Clock
+from ratesync.errors import ConfigurationError, NotSent
 from ratesync.http.caller import HttpCaller
 from ratesync.http.feedback import server_time
 from ratesync.http.response import Response
@@ -33,7 +34,10 @@ class Client:
         :raises ProviderError: there was none.
         """
         self.calls += 1
-        response = await self.caller.send(request.method, request.path, params=request.params, json=request.json)
+        try:
+            response = await self.caller.send(request.method, request.path, params=request.params, json=request.json)
+        except ConfigurationError as error:
+            raise NotSent(str(error)) from None
         now = self.clock.now()
         self.answered_at = server_time(response, now)
         self.feedback = join_feedback(self.feedback, read_quotas(response, now))

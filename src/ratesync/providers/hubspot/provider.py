@@ -10,14 +10,14 @@ from attrs import evolve
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, ProviderError, UnsupportedOperation
+from ratesync.errors import ConfigurationError, NotSent, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import AccountCallers, Accounts
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
 from ratesync.http.guard import AddressGuard
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.quota import CALLS
 from ratesync.model.schema import RemoteSchema
 from ratesync.providers.hubspot.changes import ask, read_page
@@ -130,9 +130,6 @@ class HubSpotProvider:
             outcomes = await Execution(client, batch.resource, self._object(batch.resource)).run(batch)
         except ProviderError as error:
             return _all(batch, outcome_for_error(error))
-        except ConfigurationError as error:
-            # Nothing is wrong with the operations: they wait until the host has put its settings right.
-            return _all(batch, RetryLater(str(error), Cause.NOT_SENT))
         charged = {CALLS: client.calls} if self.charge(batch.resource, batch.kind, len(batch.operations)) else {}
         return Reply(outcomes, evolve(client.feedback, charged=charged))
 
@@ -215,7 +212,11 @@ class HubSpotProvider:
         return f"HubSpotProvider({self.name!r}, {sorted(self._objects)})"
 
     def _client(self, connection: str) -> Client:
-        return Client(self._callers.caller(connection), self._clock)
+        try:
+            return Client(self._callers.caller(connection), self._clock)
+        except ConfigurationError as error:
+            # Nothing is wrong with what was asked: it waits until the host has put its settings right.
+            raise NotSent(str(error)) from None
 
     def _object(self, resource: str) -> ObjectType:
         return self._objects.get(resource) or ObjectType()

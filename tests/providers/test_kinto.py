@@ -89,7 +89,7 @@ def sample(provider: KintoProvider, contacts: str) -> Sample:
 
 @pytest.fixture
 def provider_over(kinto: Kinto) -> ProviderOver:
-    return lambda transport: provider_for(kinto, transport=transport, timeout=1.0)
+    return lambda transport: provider_for(kinto, transport=transport, timeout=1.0, max_response_bytes=200_000)
 
 
 @pytest.fixture

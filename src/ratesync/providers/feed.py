@@ -70,7 +70,8 @@ class Feed(Listing):
             raise PagingBroken("the changes are not in the order of their instants: ask for it", fault="key", page=1)
         newest = max([cursor.since, *instants])
         if following is None:
-            return TimeCursor(newest, None, cursor.began_at).next_pass(self.lag)
+            # From a lag before this pass began, however new what it met: changes from before that may show later.
+            return TimeCursor(_BEGINNING, None, cursor.began_at).next_pass(self.lag)
         if newest > cursor.since:
             return TimeCursor(newest, None, cursor.began_at).written()
         return TimeCursor(cursor.since, following, cursor.began_at).written()

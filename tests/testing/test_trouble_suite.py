@@ -134,14 +134,17 @@ class FollowsRedirects(Good):
         return Response(answer.status_code, body=answer.content)
 
 
-class WaitsForEver(Good):
+class StaysBusyWhenCancelled(Good):
+    is_busy = False
+
     @override
-    async def send(self, connection: str, method: str, target: str, **request: Any) -> Response:
-        try:
-            return await super().send(connection, method, target, **request)
-        except AnswerLost:
-            await anyio.sleep_forever()
-            raise
+    async def execute(self, batch: Batch) -> Reply:
+        if self.is_busy:
+            return all_as(batch, RetryLater("busy"))
+        self.is_busy = True
+        reply = await super().execute(batch)
+        self.is_busy = False
+        return reply
 
 
 class MatchesByPosition(Good):
@@ -179,7 +182,7 @@ MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
     DoubtsEverything: TOLD,
     TriesAgainByItself: TOLD,
     FollowsRedirects: TOLD,
-    WaitsForEver: "test_a_call_that_is_never_answered_ends",
+    StaysBusyWhenCancelled: "test_a_call_that_is_never_answered_can_be_cancelled",
     MatchesByPosition: ROWS,
     FillsInWhatIsMissing: ROWS,
 }

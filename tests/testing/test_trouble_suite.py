@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 from attrs import evolve

@@ -54,7 +54,7 @@ class RequestBatch:
             key=lambda _, row: self.key_sent(row),
             key_of_row=self.key_of,
             read=lambda operation, row: read(operation, embedded_response(row)),
-            doubt=self._doubt,
+            doubt=self._doubt if self.undone_by else None,
             rows_path=self.responses,
         )
 
@@ -86,6 +86,7 @@ class RequestBatch:
         return None if path is None else unquote(path.partition("?")[0]).removeprefix(self.prefix)
 
     def _doubt(self, rows: Sequence[Any]) -> str | None:
-        if self.undone_by and any(embedded_response(row).status in self.undone_by for row in rows):
-            return "another operation of the batch failed in a way that may have undone all of it"
-        return None
+        statuses = {str(status) for status in self.undone_by}
+        if not any(text_at(row, "status") in statuses for row in rows):
+            return None
+        return "another operation of the batch failed in a way that may have undone all of it"

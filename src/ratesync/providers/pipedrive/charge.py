@@ -1,0 +1,33 @@
+"""What a call of the adapter costs: requests, and tokens of the day's budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ratesync.model.operation import Kind
+from ratesync.model.quota import CALLS
+from ratesync.providers.pipedrive.quotas import TOKENS
+from ratesync.providers.pipedrive.resource import PipedriveResource
+
+Charged = Mapping[str, int]
+
+
+def most(resource: PipedriveResource, kind: Kind, size: int) -> Charged:
+    """What a call with so many operations costs at most.
+
+    Many reads are one request, and a second one for deals that are not there: they may be archived. Every write is a
+    request of its own.
+    """
+    prices = resource.prices
+    if kind is Kind.READ and size > 1 and resource.reads_many:
+        if resource.archive_path is None:
+            return {CALLS: 1, TOKENS: prices.listing}
+        return {CALLS: 2, TOKENS: prices.listing + prices.archive}
+    return {CALLS: size, TOKENS: size * each(resource, kind)}
+
+
+def each(resource: PipedriveResource, kind: Kind) -> int:
+    """Tokens for one operation by itself."""
+    if kind is Kind.READ:
+        return resource.prices.read
+    return resource.prices.delete if kind is Kind.DELETE else resource.prices.write

@@ -12,6 +12,7 @@ from ratesync.model.outcome import Applied, Outcome, Rejected
 from ratesync.model.record import Record
 from ratesync.providers.pipedrive.answer import Answer, record_gone
 from ratesync.providers.pipedrive.client import Client
+from ratesync.providers.pipedrive.page import MOST_ROWS
 from ratesync.providers.pipedrive.record import id_of, is_gone, record_of
 from ratesync.providers.pipedrive.resource import PipedriveResource
 from ratesync.rules.matching import match_rows
@@ -67,7 +68,7 @@ async def fetch(client: Client, resource: PipedriveResource, ids: Sequence[str])
     for path, cost in sources:
         if not missing:
             break
-        params = {"ids": ",".join(missing), "limit": str(MOST_IDS)}
+        params = {"ids": ",".join(missing), "limit": str(MOST_ROWS)}  # more than can come: it is one page
         answer = await client.ask("GET", path, cost=cost, params=params)
         if not isinstance(answer.outcome, Applied):
             return [], answer

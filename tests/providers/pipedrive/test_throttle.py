@@ -1,0 +1,116 @@
+"""What answers tell of quotas, and how the adapter and the engine keep within them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratesync import Kind, Operation, RetryPolicy, Settings, SyncEngine
+from ratesync.http import Headers, Response
+from ratesync.memory import MemoryBackend
+from ratesync.model.batch import CreateIdentity, DeleteFeed
+from ratesync.model.feedback import Feedback, Reading, ThrottleCause
+from ratesync.providers.pipedrive import DEALS, default_quotas
+from ratesync.providers.pipedrive.throttle import throttle_reader
+from tests.providers.pipedrive.speaking import MARK, execute, operation, provider
+from tests.servers.pipedrive_company import CLOUDFLARE, Company
+
+pytestmark = pytest.mark.anyio
+
+
+def response(status: int, body: str = "{}", **headers: str) -> Response:
+    fields = {"content-type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return Response(status, Headers([(name.encode(), text.encode()) for name, text in fields.items()]), body.encode())
+
+
+BURST = {"x_ratelimit_limit": "20", "x_ratelimit_remaining": "19", "x_ratelimit_reset": "2"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (response(200), None),
+        (response(200, **BURST), Feedback(readings=(Reading(limit=20, remaining=19, reset_after=2.0, per=2.0),))),
+        (response(200, x_ratelimit_limit="many"), None),
+        (response(403), None),
+        (response(403, CLOUDFLARE, content_type="text/html"), Feedback(cause=ThrottleCause.OVERLOAD, hold_for=300.0)),
+        (response(429), None),
+        (response(429, x_ratelimit_limit="20"), None),
+        (response(429, **BURST), Feedback(cause=ThrottleCause.BUDGET)),
+        (response(429, x_daily_ratelimit_token_remaining="4"), Feedback(cause=ThrottleCause.BUDGET)),
+        (
+            response(429, x_daily_ratelimit_token_remaining="5", x_ratelimit_remaining="0"),
+            Feedback(readings=(Reading(remaining=0, per=2.0),), cause=ThrottleCause.RATE, hold_for=2.0),
+        ),
+    ],
+)
+def test_what_an_answer_tells(answer: Response, expected: Feedback | None) -> None:
+    assert throttle_reader(5)(answer) == expected
+
+
+def test_a_search_tells_of_a_burst_of_its_own() -> None:
+    assert throttle_reader(20, is_search=True)(response(200, **BURST)) is None
+
+
+async def test_the_reply_tells_how_burst_and_day_stand(company: Company) -> None:
+    company.burst, company.tokens = 20, 30_000
+    _, reply = await execute(provider(company), [operation(Kind.CREATE, name="Ada") for _ in range(3)])
+    assert Reading(limit=20, remaining=17, reset_after=2.0, per=2.0) in reply.feedback.readings
+    assert Reading(limit=30_000, remaining=29_985, per=86_400.0) in reply.feedback.readings
+    assert reply.feedback.charged == {"calls": 3, "tokens": 15}
+
+
+def test_capabilities_say_what_the_configuration_gives(company: Company) -> None:
+    plain = provider(company).capabilities
+    assert (plain.create_identity, plain.deletes) == (CreateIdentity.NONE, DeleteFeed.LISTING)
+    deals = provider(company, resources={"deals": DEALS}, identity_fields={"deals": MARK}).capabilities
+    assert (deals.create_identity, deals.deletes) == (CreateIdentity.LOOKUP, DeleteFeed.TOMBSTONES)
+    some = provider(company, identity_fields={"deals": MARK}).capabilities
+    assert some.create_identity is CreateIdentity.NONE
+    assert Kind.UPSERT not in some.kinds
+
+
+def test_calls_on_what_is_unknown_have_no_price(company: Company) -> None:
+    assert provider(company).charge("people", Kind.READ, 5) == {}
+
+
+def test_a_batch_of_writes_is_made_small_enough_for_the_burst(company: Company) -> None:
+    charge = provider(company).charge
+    assert charge("persons", Kind.UPDATE, 20) == {"calls": 20, "tokens": 100}
+    assert charge("persons", Kind.READ, 100) == {"calls": 1, "tokens": 10}
+    assert charge("deals", Kind.READ, 100) == {"calls": 2, "tokens": 30}
+    assert charge("deals", Kind.DELETE, 1) == {"calls": 1, "tokens": 3}
+
+
+async def test_an_engine_keeps_within_the_burst_that_it_is_told(company: Company) -> None:
+    company.burst = 20
+    async with (
+        provider(company) as pipedrive,
+        SyncEngine(
+            backend=MemoryBackend(cold_start=False),
+            providers=[pipedrive],
+            quotas={"pipedrive": default_quotas("lite")},
+        ) as engine,
+    ):
+        await engine.submit_many(Operation.create("pipedrive", "persons", {"name": f"Ada {n}"}) for n in range(30))
+        assert await engine.drain(timeout=30)
+        assert await engine.dead_letters() == []
+    assert len(company.held("persons")) == 30
+    assert len(company.asked) == 30  # no request was refused
+
+
+async def test_an_engine_that_was_told_too_much_learns(company: Company) -> None:
+    company.burst = 5
+    async with (
+        provider(company) as pipedrive,
+        SyncEngine(
+            backend=MemoryBackend(cold_start=False),
+            providers=[pipedrive],
+            quotas={"pipedrive": default_quotas("ultimate", is_app=True)},
+            settings=Settings(retry=RetryPolicy(base_delay=0.01)),
+        ) as engine,
+    ):
+        await engine.submit_many(Operation.create("pipedrive", "persons", {"name": f"Ada {n}"}) for n in range(12))
+        assert await engine.drain(timeout=30)
+        assert await engine.dead_letters() == []
+    assert sorted(row["name"] for row in company.held("persons").values()) == sorted(f"Ada {n}" for n in range(12))
+    assert len(company.asked) < 24

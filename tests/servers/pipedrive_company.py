@@ -67,7 +67,8 @@ class Company:
     fields: list[Row] = field(factory=list[Row])
     """What ``personFields`` and its like tell."""
     burst: int = 1_000_000
-    """Requests in any 2 seconds; searches have 10."""
+    """Requests in any 2 seconds, searches apart."""
+    search_burst: int = 10
     tokens: int = 10_000_000
     """Left of the day's."""
     is_polite: bool = True
@@ -88,6 +89,7 @@ class Company:
     deleted_at: dict[tuple[str, Any], float] = field(factory=dict[tuple[str, Any], float])
     indexed_at: dict[tuple[str, Any], float] = field(factory=dict[tuple[str, Any], float])
     _times: list[float] = field(factory=list[float])
+    _searches: list[float] = field(factory=list[float])
     _refusals: int = 0
     _last_id: int = 0
 
@@ -165,10 +167,10 @@ class Company:
         if asked.headers.get("x-api-token") != self.api_token and sent not in self.access:
             return self.failure(401, "unauthorized access")
         now, cost = self.clock(), self._cost(asked)
-        self._times = [at for at in self._times if at > now - 2]
-        most = min(10, self.burst) if asked.path.endswith("/search") else self.burst
-        if len(self._times) < most and cost <= self.tokens:
-            self._times.append(now)
+        times, most = self._window(asked)
+        times[:] = [at for at in times if at > now - 2]
+        if len(times) < most and cost <= self.tokens:
+            times.append(now)
             self.tokens -= cost
             self._refusals = 0
             return None
@@ -176,6 +178,12 @@ class Company:
         if self._refusals > self.patience:
             return Told(403, CLOUDFLARE, {"content-type": "text/html"})
         return self.failure(429, "request over limit")
+
+    def _window(self, asked: Asked) -> tuple[list[float], int]:
+        """The instants of the requests of the last 2 seconds, and how many there may be."""
+        if asked.path.endswith("/search"):
+            return self._searches, self.search_burst
+        return self._times, self.burst
 
     def _cost(self, asked: Asked) -> int:
         parts = asked.path.strip("/").split("/")
@@ -297,10 +305,11 @@ class Company:
 
     def _told(self, status: int, body: Row) -> Told:
         headers = {"content-type": "application/json; charset=utf-8", "date": formatdate(self.clock(), usegmt=True)}
-        if self.is_polite:
+        if self.is_polite and self.asked:
+            times, most = self._window(self.asked[-1])
             headers |= {
-                "x-ratelimit-limit": str(self.burst),
-                "x-ratelimit-remaining": str(max(self.burst - len(self._times), 0)),
+                "x-ratelimit-limit": str(most),
+                "x-ratelimit-remaining": str(max(most - len(times), 0)),
                 "x-ratelimit-reset": "2",
                 "x-daily-ratelimit-token-limit": "30000",
                 "x-daily-ratelimit-token-remaining": str(self.tokens),

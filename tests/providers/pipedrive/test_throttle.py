@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from ratesync import Kind, Operation, RetryPolicy, Settings, SyncEngine
+from ratesync import Kind, Operation, RetryLater, SyncEngine
+from ratesync.errors import Throttled
 from ratesync.http import Headers, Response
 from ratesync.memory import MemoryBackend
 from ratesync.model.batch import CreateIdentity, DeleteFeed
 from ratesync.model.feedback import Feedback, Reading, ThrottleCause
 from ratesync.providers.pipedrive import DEALS, default_quotas
 from ratesync.providers.pipedrive.throttle import throttle_reader
-from tests.providers.pipedrive.speaking import MARK, execute, operation, provider
+from ratesync.testing.virtual_time import VirtualClock, run_virtual
+from tests.providers.pipedrive.speaking import MARK, execute, one, operation, provider
 from tests.servers.pipedrive_company import CLOUDFLARE, Company
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +51,27 @@ def test_what_an_answer_tells(answer: Response, expected: Feedback | None) -> No
 
 
 def test_a_search_tells_of_a_burst_of_its_own() -> None:
-    assert throttle_reader(20, is_search=True)(response(200, **BURST)) is None
+    read = throttle_reader(20, is_search=True)
+    assert read(response(200, **BURST)) is None
+    assert read(response(429, **BURST)) == Feedback(cause=ThrottleCause.OVERLOAD, hold_for=2.0)
+    assert read(response(429, x_daily_ratelimit_token_remaining="19")) == Feedback(cause=ThrottleCause.BUDGET)
+
+
+async def test_too_many_searches_hold_the_connection_for_a_moment(company: Company) -> None:
+    company.search_burst = 1
+    pipedrive = provider(company)
+    await pipedrive.find("default", "persons", "name", ["Ada"])
+    with pytest.raises(Throttled) as caught:
+        await pipedrive.find("default", "persons", "name", ["Ada"])
+    assert caught.value.retry_after == 2.0
+
+
+async def test_who_goes_on_all_the_same_is_blocked_and_stays_away(company: Company) -> None:
+    company.burst, company.patience = 1, 2
+    pipedrive = provider(company)
+    outcomes = [await one(pipedrive, Kind.READ, "1") for _ in range(4)]
+    waits = [outcome.retry_after for outcome in outcomes if isinstance(outcome, RetryLater)]
+    assert waits == [2.0, 2.0, 300.0]
 
 
 async def test_the_reply_tells_how_burst_and_day_stand(company: Company) -> None:
@@ -81,36 +104,47 @@ def test_a_batch_of_writes_is_made_small_enough_for_the_burst(company: Company) 
     assert charge("deals", Kind.DELETE, 1) == {"calls": 1, "tokens": 3}
 
 
-async def test_an_engine_keeps_within_the_burst_that_it_is_told(company: Company) -> None:
-    company.burst = 20
-    async with (
-        provider(company) as pipedrive,
-        SyncEngine(
-            backend=MemoryBackend(cold_start=False),
-            providers=[pipedrive],
-            quotas={"pipedrive": default_quotas("lite")},
-        ) as engine,
-    ):
-        await engine.submit_many(Operation.create("pipedrive", "persons", {"name": f"Ada {n}"}) for n in range(30))
-        assert await engine.drain(timeout=30)
-        assert await engine.dead_letters() == []
-    assert len(company.held("persons")) == 30
-    assert len(company.asked) == 30  # no request was refused
+def test_an_engine_keeps_within_the_burst_that_it_is_told() -> None:
+    company, took = run_creates(burst=20, plan="lite", records=100, is_app=False)
+    assert len(company.asked) == 100  # no request was refused
+    assert took <= 12.0
 
 
-async def test_an_engine_that_was_told_too_much_learns(company: Company) -> None:
-    company.burst = 5
-    async with (
-        provider(company) as pipedrive,
-        SyncEngine(
-            backend=MemoryBackend(cold_start=False),
-            providers=[pipedrive],
-            quotas={"pipedrive": default_quotas("ultimate", is_app=True)},
-            settings=Settings(retry=RetryPolicy(base_delay=0.01)),
-        ) as engine,
-    ):
-        await engine.submit_many(Operation.create("pipedrive", "persons", {"name": f"Ada {n}"}) for n in range(12))
-        assert await engine.drain(timeout=30)
-        assert await engine.dead_letters() == []
-    assert sorted(row["name"] for row in company.held("persons").values()) == sorted(f"Ada {n}" for n in range(12))
-    assert len(company.asked) < 24
+def test_an_engine_that_was_told_too_much_learns() -> None:
+    company, _ = run_creates(burst=5, plan="ultimate", records=60, is_app=True)
+    assert len(company.asked) < 120
+
+
+def test_an_engine_waits_for_the_next_day_when_the_tokens_are_used_up() -> None:
+    company, took = run_creates(burst=1000, plan="lite", records=40, is_app=False, tokens=100)
+    assert took > 3600.0
+    assert len(company.asked) < 150  # it does not go on asking through the day
+
+
+def run_creates(*, burst: int, plan: str, records: int, is_app: bool, tokens: int = 1_000_000) -> tuple[Company, float]:
+    """Create records through an engine in virtual time; how long it took."""
+    company, clock = Company(burst=burst, tokens=tokens, patience=100), VirtualClock()
+    company.clock = clock.now
+
+    async def create() -> float:
+        started_at = clock.now()
+        async with (
+            provider(company, clock=clock) as pipedrive,
+            SyncEngine(
+                backend=MemoryBackend(clock=clock, cold_start=False),
+                providers=[pipedrive],
+                quotas={"pipedrive": default_quotas(plan, is_app=is_app)},
+                clock=clock,
+            ) as engine,
+        ):
+            await engine.submit_many(Operation.create("pipedrive", "persons", {"name": str(n)}) for n in range(records))
+            if tokens < 1000:
+                await anyio.sleep(4000)
+                company.tokens = 1_000_000
+            assert await engine.drain(timeout=100_000)
+            assert await engine.dead_letters() == []
+        return clock.now() - started_at
+
+    took = run_virtual(create)
+    assert sorted(row["name"] for row in company.held("persons").values()) == sorted(map(str, range(records)))
+    return company, took

@@ -24,7 +24,7 @@ def throttle_reader(cost: int, *, is_search: bool = False) -> ThrottleReader:
     """Reads of an answer what it tells of the burst and the day's tokens.
 
     :param cost: tokens that the request takes: fewer left over than that are none.
-    :param is_search: searches have a burst of their own, of which the headers then tell.
+    :param is_search: searches have a burst of their own (10 requests): what is told of it is nothing about the other.
     """
 
     def read(response: Response) -> Feedback | None:
@@ -32,7 +32,10 @@ def throttle_reader(cost: int, *, is_search: bool = False) -> ThrottleReader:
             return Feedback(cause=ThrottleCause.OVERLOAD, hold_for=BLOCKED_FOR)
         burst = _burst(response)
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            return _refused(burst, _count(response, "x-daily-ratelimit-token-remaining"), cost)
+            tokens_left = _count(response, "x-daily-ratelimit-token-remaining")
+            if tokens_left is not None and tokens_left < cost:
+                return Feedback(cause=ThrottleCause.BUDGET)
+            return Feedback(cause=ThrottleCause.OVERLOAD, hold_for=BURST_WINDOW) if is_search else _refused(burst)
         return None if burst is None or is_search else Feedback(readings=(burst,))
 
     return read
@@ -43,10 +46,8 @@ def is_json(response: Response) -> bool:
     return "json" in response.headers.get("content-type", "")
 
 
-def _refused(burst: Reading | None, tokens_left: int | None, cost: int) -> Feedback | None:
-    """Why a 429 came, as far as its headers tell. A burst that is not used up leaves the day."""
-    if tokens_left is not None and tokens_left < cost:
-        return Feedback(cause=ThrottleCause.BUDGET)
+def _refused(burst: Reading | None) -> Feedback | None:
+    """Why a 429 came, as far as its headers tell. A burst that is not used up leaves the day's tokens."""
     if burst is None or burst.remaining is None:
         return None
     if burst.remaining == 0:

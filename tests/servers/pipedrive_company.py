@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from attrs import define, field, frozen
@@ -59,7 +60,7 @@ class Company:
     api_token: str = "a user's api token"
     access: set[str] = field(factory=set[str])
     """Access tokens that are good now."""
-    refresh: str = "the refresh token"
+    refresh: str = "the-refresh-token"
     clock: Callable[[], float] = time.time
     """Its instants are shown in whole seconds."""
     custom: set[str] = field(factory=set[str])
@@ -274,7 +275,7 @@ class Company:
         return self.success({"items": hits[:size]}, {"next_cursor": more})
 
     def _token(self, asked: Asked) -> Told:
-        form = dict(pair.split("=", 1) for pair in asked.body.decode().split("&"))
+        form = dict(parse_qsl(asked.body.decode()))
         if form.get("grant_type") != "refresh_token" or form.get("refresh_token") != self.refresh:
             body = {"success": False, "error": "invalid_grant", "message": "Invalid grant: refresh_token is invalid"}
             return self._told(400, body)

@@ -65,13 +65,13 @@ class WebhookReader:
         if len(body) > MAX_BODY:
             raise WebhookRefused(f"the delivery is larger than {MAX_BODY} bytes", fault="body")
         meta = _meta(body)
-        event, record_id = _text(meta, "entity"), _text(meta, "entity_id")
+        event, record_id, action = (_text(meta, name) for name in ("entity", "entity_id", "action"))
         name = next((name for name, resource in self.resources.items() if resource.event == event), None)
         if name is None:
             return None
-        if record_id is None or meta.get("action") not in _ACTIONS:
+        if record_id is None or action not in _ACTIONS:
             raise WebhookRefused("the delivery does not tell which record it is about, or what happened", fault="body")
-        change = Change(record_id, is_deleted=meta["action"] == "delete")
+        change = Change(record_id, is_deleted=action == "delete")
         return Delivery(_text(meta, "id") or "", name, change, _text(meta, "company_id"))
 
     def _check(self, headers: Mapping[str, str]) -> None:

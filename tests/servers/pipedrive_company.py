@@ -124,7 +124,7 @@ class Company:
     def change(self, kind: str, identity: Any, fields: Row) -> Row:
         """Change a record."""
         row = self.rows[kind][identity]
-        custom = {**row.get("custom_fields", {}), **(fields.get("custom_fields") or {})}
+        custom: Row = {**row.get("custom_fields", {}), **(fields.get("custom_fields") or {})}
         row |= fields | {"update_time": self._stamp(kind)}
         if kind not in OLD:
             row["custom_fields"] = custom

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 Row = dict[str, Any]
 
@@ -91,7 +91,7 @@ def check_query(kind: str, query: dict[str, str], *, is_search: bool) -> None:
     elif is_search:
         known = SEARCH
     else:
-        known = LISTING | CHANGES | (OF_DEALS if kind == "deals" else set())
+        known = LISTING | CHANGES | (OF_DEALS if kind == "deals" else set[str]())
     if query.keys() - known:
         raise Invalid(f"Validation failed: {sorted(query.keys() - known)}: Unknown key")
     for name in CHANGES & query.keys():
@@ -109,7 +109,7 @@ def check_body(kind: str, body: Any, custom: set[str], *, is_new: bool) -> Row:
     """The fields of a record to write."""
     if not isinstance(body, dict):
         raise Invalid("Validation failed: expected an object")
-    fields: Row = body
+    fields = cast("Row", body)
     if is_new and not fields.get(REQUIRED[kind]):
         raise Invalid(f"Validation failed: {REQUIRED[kind]}: Required")
     for name, value in fields.items():
@@ -118,7 +118,8 @@ def check_body(kind: str, body: Any, custom: set[str], *, is_new: bool) -> Row:
             raise Invalid(f"Validation failed: Unknown key '{name}'")
         if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
             raise Invalid(f"Validation failed: {name}: Expected another type")
-    unknown = (fields.get("custom_fields") or {}).keys() - custom
+    given: Row = fields.get("custom_fields") or {}
+    unknown = given.keys() - custom
     if unknown:
         raise Invalid(f"Validation failed: custom_fields: Unknown key '{min(unknown)}'")
     return fields
@@ -151,6 +152,6 @@ def has_term(row: Row, kind: str, query: dict[str, str]) -> bool:
             raise Invalid("Validation failed: fields")
         else:
             held = row.get(SEARCHED[kind][name])
-            values += [one.get("value") for one in held] if isinstance(held, list) else [held]
-    texts = {str(value.get("value") if isinstance(value, dict) else value).casefold() for value in values}
+            values += cast("list[Any]", held) if isinstance(held, list) else [held]
+    texts = {str(cast("Row", value).get("value") if isinstance(value, dict) else value).casefold() for value in values}
     return query["term"].casefold() in texts

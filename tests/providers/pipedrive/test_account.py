@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -138,6 +139,12 @@ async def test_a_forgotten_account_is_asked_for_anew(company: Company) -> None:
 
 def test_a_configuration_that_cannot_work_is_refused() -> None:
     account = token_account("a token")
-    for settings in ({"resources": {}}, {"identity_fields": {"people": MARK}}, {"lag": -1.0}, {"base_url": "ftp://x"}):
+    mistakes: list[dict[str, Any]] = [
+        {"resources": {}},
+        {"identity_fields": {"people": MARK}},
+        {"lag": -1.0},
+        {"base_url": "ftp://example.org"},
+    ]
+    for mistake in mistakes:
         with pytest.raises(ConfigurationError):
-            PipedriveProvider(account, **settings)  # type: ignore[arg-type]
+            PipedriveProvider(account, **mistake)

@@ -62,7 +62,7 @@ class Muddled(Company):
         return self.success(self.rows_told, {"next_cursor": None})
 
 
-ROWS = st.lists(
+ROWS: st.SearchStrategy[list[Any]] = st.lists(
     st.fixed_dictionaries(
         {"id": st.integers(1, 5) | st.sampled_from(["2", None, True, "x"])},
         optional={"name": st.sampled_from(["a", "b"]), "is_deleted": st.booleans()},
@@ -78,7 +78,8 @@ async def test_rows_are_matched_by_id_whatever_comes(rows: list[Any]) -> None:
     company.rows_told = rows
     outcomes, _ = await execute(provider(company), [operation(Kind.READ, str(number)) for number in range(1, 4)])
     for number, outcome in enumerate(outcomes, start=1):
-        own = [row for row in rows if isinstance(row, dict) and str(row["id"]) == str(number) and row["id"] is not True]
+        objects: list[dict[str, Any]] = [row for row in rows if isinstance(row, dict)]
+        own = [row for row in objects if str(row["id"]) == str(number) and row["id"] is not True]
         told = {"gone" if row.get("is_deleted") else json.dumps(row, sort_keys=True) for row in own} or {"gone"}
         if len(told) > 1:
             assert isinstance(outcome, Unknown)

@@ -36,7 +36,7 @@ async def test_records_are_found_by_their_values_whole(company: Company) -> None
     ]:
         found = await pipedrive.find("default", "persons", path, [value])
         assert [dict(record.fields) for record in found.records] == expected
-    assert found.next_page is None
+        assert found.next_page is None
 
 
 async def test_an_archived_deal_is_found(company: Company) -> None:

@@ -15,10 +15,11 @@ from ratesync.model.change import Change
 from ratesync.providers.pipedrive import LEADS, RESOURCES, Delivery, WebhookReader
 from tests.servers.pipedrive_company import Company
 
-READER = WebhookReader("ratesync", "correct horse")
+PASSWORD = "correct horse"
+READER = WebhookReader("ratesync", PASSWORD)
 
 
-def basic(user: str = "ratesync", password: str = "correct horse", scheme: str = "Basic") -> dict[str, str]:
+def basic(user: str = "ratesync", password: str = PASSWORD, scheme: str = "Basic") -> dict[str, str]:
     return {"Authorization": f"{scheme} {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 

@@ -64,7 +64,7 @@ async def fetch(client: Client, resource: PipedriveResource, ids: Sequence[str])
     sources = [(resource.path, resource.prices.listing)]
     if resource.archive_path is not None:
         sources.append((resource.archive_path, resource.prices.archive))
-    missing = list(ids)
+    missing: list[str] = list(ids)
     for path, cost in sources:
         if not missing:
             break
@@ -74,9 +74,10 @@ async def fetch(client: Client, resource: PipedriveResource, ids: Sequence[str])
             return [], answer
         if (json_object(answer.body.get("additional_data")) or {}).get("next_cursor"):
             raise InvalidResponse("the answer to a read by ids goes on on another page")
-        if not isinstance(answer.data, list):
+        data: Any = answer.data
+        if not isinstance(data, list):
             raise InvalidResponse("the answer to a read by ids has no list of records")
-        rows += json_array(answer.data)
+        rows += json_array(data)
         found = {id_of(row) for row in rows}
         missing = [identity for identity in missing if identity not in found]
     return rows, None

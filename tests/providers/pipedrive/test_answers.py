@@ -11,6 +11,7 @@ import pytest
 from ratesync import Applied, Kind, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.outcome import Cause
 from ratesync.providers.pipedrive import LEADS, NOTES
+from ratesync.providers.pipedrive.record import version_of
 from tests.providers.pipedrive.speaking import MARK, SCORE, execute, one, operation, provider
 from tests.servers.pipedrive_company import CLOUDFLARE, Company, Told
 
@@ -119,6 +120,7 @@ async def test_each_answer_is_classified(company: Company, case: str, kind: Kind
         told(200, "<html>", "text/html"),
         told(200, "[]"),
         told(200, {"success": True}),
+        told(200, {"data": {"id": 1}}),
         told(200, {"success": True, "data": None}),
         told(200, {"success": True, "data": {"id": None}}),
         told(200, {"success": True, "data": {"id": True, "name": "Ada"}}),
@@ -131,8 +133,8 @@ async def test_an_answer_that_is_none_leaves_it_open(company: Company, answer: T
     for kind in (Kind.UPDATE, Kind.READ, Kind.CREATE, Kind.DELETE):
         company.before.append(answer)
         outcome = await one(pipedrive, kind, None if kind is Kind.CREATE else "1")
-        row = json.loads(answer.body).get("data") if answer.body.startswith("{") else None
-        if kind is Kind.DELETE and answer.status == 200 and answer.body.startswith("{"):
+        row = json.loads(answer.body).get("data") if '"success": true' in answer.body else None
+        if kind is Kind.DELETE and '"success": true' in answer.body:
             assert outcome == Applied()  # what it says beyond success is of no matter
         elif kind is Kind.CREATE and row == {"id": 2, "name": "Ada"}:
             assert isinstance(outcome, Applied)
@@ -140,6 +142,23 @@ async def test_an_answer_that_is_none_leaves_it_open(company: Company, answer: T
             assert isinstance(outcome, Rejected)
         else:
             assert isinstance(outcome, Unknown), (kind, outcome)
+
+
+async def test_a_header_of_a_proxy_is_no_version(company: Company) -> None:
+    company.before.append(told(200, {"success": True, "data": {"id": 1, "name": "Ada"}}, etag='W/"x"'))
+    outcome = await one(provider(company), Kind.UPDATE, "1", name="Ada")
+    assert isinstance(outcome, Applied)
+    assert outcome.version == version_of({"id": 1, "name": "Ada"})
+    company.before.append(told(200, {"success": True, "data": {"id": 1}}, etag='W/"x"'))
+    assert await one(provider(company), Kind.DELETE, "1") == Applied()
+
+
+async def test_an_update_that_leaves_a_record_deleted_found_none(company: Company) -> None:
+    for row in ({"id": 1, "is_deleted": True}, {"id": 1, "status": "deleted"}, {"id": 1, "active_flag": False}):
+        company.before.append(company.success(row))
+        outcome = await one(provider(company), Kind.UPDATE, "1", name="Ada")
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == "404"
 
 
 async def test_a_record_has_a_life(company: Company) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from ratesync import Applied, Kind, Unknown
 from ratesync.errors import InvalidResponse, PagingBroken, Unavailable, UnsupportedOperation
@@ -83,15 +84,19 @@ async def test_a_create_whose_answer_was_lost_is_found_although_searches_lag(com
     assert isinstance(outcome, Unknown)
     assert await pipedrive.lookup(create) == Applied("1")
     assert await pipedrive.lookup(operation(Kind.CREATE, name="Ada")) is None
+    row = {"id": 9, "is_deleted": True, "custom_fields": {MARK: create.idempotency_key}}
+    company.before.extend([company.success([row], {"next_cursor": None}), company.success({"items": []})])
+    assert await pipedrive.lookup(create) is None
     company.delete("persons", 1)
     assert await pipedrive.lookup(create) is None
 
 
 async def test_a_create_of_long_ago_is_found_by_a_search(company: Company) -> None:
-    company.custom = {MARK}
+    company.custom = {MARK, SCORE}
     pipedrive = provider(company, identity_fields={"persons": MARK})
-    create = operation(Kind.CREATE, name="Ada", custom_fields={})
+    create = operation(Kind.CREATE, name="Ada", custom_fields={SCORE: "gold"})
     await execute(pipedrive, [create])
+    assert company.held("persons")["1"]["custom_fields"] == {SCORE: "gold", MARK: create.idempotency_key}
     for number in range(600):
         company.add("persons", {"name": f"Eve {number}"})
     company.asked.clear()
@@ -101,6 +106,15 @@ async def test_a_create_of_long_ago_is_found_by_a_search(company: Company) -> No
         "/api/v2/persons/search",
         "/api/v2/persons",
     ]
+
+
+async def test_a_long_key_is_marked_by_its_digest(company: Company) -> None:
+    company.custom = {MARK}
+    pipedrive = provider(company, identity_fields={"persons": MARK})
+    create = evolve(operation(Kind.CREATE, name="Ada"), idempotency_key="k" * 300)
+    await execute(pipedrive, [create])
+    assert len(company.held("persons")["1"]["custom_fields"][MARK]) == 64
+    assert await pipedrive.lookup(create) == Applied("1")
 
 
 async def test_doubt_is_told(company: Company) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
 from typing import Any
 
 import httpx
@@ -135,6 +136,18 @@ async def test_a_forgotten_account_is_asked_for_anew(company: Company) -> None:
     assert isinstance(await one(pipedrive, Kind.READ, "1"), RetryLater)
     pipedrive.forget("default")
     assert isinstance(await one(pipedrive, Kind.READ, "1"), Applied)
+
+
+async def test_settings_that_are_wrong_are_not_the_operations_fault(company: Company) -> None:
+    class Unset(httpx.Auth):
+        def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+            raise ConfigurationError("the key cannot sign")
+            yield request
+
+    async with PipedriveProvider(Account(Unset()), transport=transport(company)) as pipedrive:
+        outcome = await one(pipedrive, Kind.CREATE, name="Ada")
+    assert outcome == RetryLater("the key cannot sign", Cause.NOT_SENT)
+    assert company.asked == []
 
 
 def test_a_configuration_that_cannot_work_is_refused() -> None:

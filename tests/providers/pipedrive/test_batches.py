@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesync import Applied, Kind, Outcome, Rejected, RetryLater, Unknown
+from ratesync.errors import InvalidResponse
 from ratesync.model.batch import Batch
 from ratesync.model.outcome import Cause
 from tests.providers.pipedrive.speaking import execute, operation, provider
@@ -95,8 +96,22 @@ async def test_a_page_of_reads_that_goes_on_is_not_taken_for_whole(company: Comp
     company.before.append(company.success([{"id": 1}], {"next_cursor": "more"}))
     reads = [operation(Kind.READ, str(number)) for number in range(1, 4)]
     batch = Batch(reads[0].lane, "persons", Kind.READ, tuple(reads))
-    with pytest.raises(Exception, match="another page"):
+    with pytest.raises(InvalidResponse, match="another page"):
         await provider(company).execute(batch)
+
+
+async def test_a_page_of_reads_without_rows_is_none(company: Company) -> None:
+    company.before.append(company.success({"id": 1}))
+    reads = [operation(Kind.READ, str(number)) for number in range(1, 4)]
+    with pytest.raises(InvalidResponse, match="no list"):
+        await provider(company).execute(Batch(reads[0].lane, "persons", Kind.READ, tuple(reads)))
+
+
+async def test_reads_of_what_is_no_id_are_not_sent(company: Company) -> None:
+    outcomes, reply = await execute(provider(company), [operation(Kind.READ, "?"), operation(Kind.READ, "a b")])
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Rejected]
+    assert company.asked == []
+    assert reply.feedback.charged == {"calls": 0, "tokens": 0}
 
 
 async def test_many_reads_that_are_refused_together_are_refused_each(company: Company) -> None:

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 START = 1_790_000_000.0
 DAY = 86_400.0
+CURSOR = json.dumps(['["2026-01-01T00:00:00+00:00",null,null]', 0, None])
 
 
 @define
@@ -202,7 +203,16 @@ async def test_a_page_that_fails_is_pulled_again_and_nothing_is_lost(company: Co
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", "[]", "[1,2,3]", '["x",0,null]', json.dumps(['["2026-01-01T00:00:00+00:00",null,null]', 3, None])],
+    [
+        "",
+        "x",
+        "[]",
+        "[1,2,3]",
+        '["x",0,null]',
+        CURSOR.replace("0, null", "3, null"),
+        CURSOR.replace("0, null", "2, null"),
+        CURSOR.replace("2026", "26"),
+    ],
 )
 async def test_a_cursor_that_is_none_has_expired(company: Company, cursor: str) -> None:
     with pytest.raises(CursorExpired):
@@ -219,6 +229,13 @@ async def test_a_cursor_that_pipedrive_no_longer_takes_has_expired(company: Comp
         await puller.page()
     await puller.pull()
     assert puller.copy == company.held("persons")
+
+
+@pytest.mark.parametrize("row", [7, None, [], {}, {"id": None}, {"id": ""}])
+async def test_a_row_that_is_no_record_is_not_left_out(company: Company, row: object) -> None:
+    company.before.append(company.success([{"id": 1}, row], {"next_cursor": None}))
+    with pytest.raises(InvalidResponse):
+        await provider(company).pull_changes("default", "persons", None, limit=10)
 
 
 async def test_a_page_that_leads_back_to_itself_is_an_error(company: Company) -> None:
@@ -294,6 +311,8 @@ async def test_version_1_is_listed_by_overlapping_offsets(company: Company, name
 
     with pytest.raises(PagingBroken, match="moved"):
         await listed(pipedrive, name, 3, shift)
+    with pytest.raises(CursorExpired):
+        await pipedrive.list_records("default", name, json.dumps([json.loads(CURSOR)[0], 0, "x"]), limit=3)
     company.rows[name].clear()
     assert await listed(pipedrive, name, 3) == []
 

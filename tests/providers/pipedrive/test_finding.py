@@ -69,6 +69,10 @@ async def test_what_cannot_be_searched_is_said(company: Company) -> None:
         with pytest.raises(UnsupportedOperation):
             await pipedrive.find("default", resource, path, values)
     assert company.asked == []
+    for data in (None, [], {}, {"items": None}):
+        company.before.append(company.success(data))
+        with pytest.raises(InvalidResponse, match="no items"):
+            await pipedrive.find("default", "persons", "name", ["Ada"])
     company.before.extend([None, company.failure(503, "Scheduled maintenance")])
     company.add("persons", {"name": "Ada"})
     with pytest.raises(Unavailable):

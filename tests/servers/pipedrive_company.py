@@ -223,7 +223,10 @@ class Company:
             self.delete(kind, identity)
             return self.success({"id": identity})
         if asked.method in {"PATCH", "PUT"}:
-            row = self.change(kind, identity, check_body(kind, asked.json(), self.custom, is_new=False))
+            fields = check_body(kind, asked.json(), self.custom, is_new=False)
+            if row.get("is_archived") and fields.get("is_archived") is not False:
+                raise Invalid("Archived items are not editable")
+            row = self.change(kind, identity, fields)
         return self.success(row)
 
     def _listing(self, kind: str, rest: list[str], query: dict[str, str]) -> Told:

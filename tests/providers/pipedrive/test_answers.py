@@ -195,6 +195,19 @@ async def test_two_changes_within_a_second_have_two_versions(company: Company) -
     assert first == third != second
 
 
+async def test_an_archived_deal_is_changed_once_it_is_taken_out_of_the_archive(company: Company) -> None:
+    company.add("deals", {"title": "Old", "is_archived": True})
+    pipedrive = provider(company)
+    for fields, expected in [
+        ({"title": "New"}, Rejected),
+        ({"is_archived": False}, Applied),
+        ({"title": "New"}, Applied),
+    ]:
+        (outcome,), _ = await execute(pipedrive, [operation(Kind.UPDATE, "1", resource="deals", **fields)])
+        assert isinstance(outcome, expected)
+    assert company.held("deals")["1"]["title"] == "New"
+
+
 @pytest.mark.parametrize("record_id", ["", "1/2", "../deals/1", "1,2", "1?x", "é", "a" * 65])
 async def test_what_is_no_id_is_not_sent(company: Company, record_id: str) -> None:
     company.add("persons", {"name": "Ada"})
@@ -204,9 +217,9 @@ async def test_what_is_no_id_is_not_sent(company: Company, record_id: str) -> No
         assert isinstance(outcome, Rejected)
         assert outcome.code == "UnsupportedOperation"
     assert company.asked == []
-    good, bad = operation(Kind.READ, "1"), operation(Kind.READ, record_id)
-    outcomes, _ = await execute(pipedrive, [bad, good])
-    assert [type(outcome) for outcome in outcomes] == [Rejected, Applied]
+    reads = [operation(Kind.READ, identity) for identity in (record_id, *["1"] * 11)]
+    outcomes, _ = await execute(pipedrive, reads)
+    assert [type(outcome) for outcome in outcomes] == [Rejected] + [Applied] * 11
     assert [asked.query["ids"] for asked in company.asked] == ["1"]
 
 

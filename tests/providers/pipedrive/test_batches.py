@@ -41,17 +41,25 @@ async def test_a_hundred_reads_are_one_request(company: Company) -> None:
 async def test_archived_deals_are_read_from_the_archive(company: Company) -> None:
     for number in range(4):
         company.add("deals", {"title": str(number), "is_archived": number == 2})
-    reads = [operation(Kind.READ, str(number), resource="deals") for number in range(1, 6)]
+    reads = [operation(Kind.READ, str(number), resource="deals") for number in range(1, 12)]
     outcomes, reply = await execute(provider(company), reads)
-    assert [type(outcome) for outcome in outcomes] == [Applied] * 4 + [Rejected]
-    assert [asked.query["ids"] for asked in company.asked] == ["1,2,3,4,5", "3,5"]
+    assert [type(outcome) for outcome in outcomes] == [Applied] * 4 + [Rejected] * 7
+    assert [asked.query["ids"] for asked in company.asked] == ["1,2,3,4,5,6,7,8,9,10,11", "3,5,6,7,8,9,10,11"]
     assert reply.feedback.charged == {"calls": 2, "tokens": 30}
 
 
 async def test_the_same_record_may_be_asked_for_twice(company: Company) -> None:
     company.add("persons", {"name": "Ada"})
-    outcomes, _ = await execute(provider(company), [operation(Kind.READ, "1"), operation(Kind.READ, "1")])
-    assert [type(outcome) for outcome in outcomes] == [Applied, Applied]
+    outcomes, _ = await execute(provider(company), [operation(Kind.READ, "1") for _ in range(11)])
+    assert [type(outcome) for outcome in outcomes] == [Applied] * 11
+
+
+async def test_few_reads_go_alone_as_that_takes_fewer_tokens(company: Company) -> None:
+    for _ in range(3):
+        company.add("persons", {"name": "Ada"})
+    outcomes, reply = await execute(provider(company), [operation(Kind.READ, str(number)) for number in (3, 9, 1)])
+    assert [type(outcome) for outcome in outcomes] == [Applied, Rejected, Applied]
+    assert reply.feedback.charged == {"calls": 3, "tokens": 3}
 
 
 class Muddled(Company):
@@ -77,7 +85,7 @@ ROWS: st.SearchStrategy[list[Any]] = st.lists(
 async def test_rows_are_matched_by_id_whatever_comes(rows: list[Any]) -> None:
     company = Muddled()
     company.rows_told = rows
-    outcomes, _ = await execute(provider(company), [operation(Kind.READ, str(number)) for number in range(1, 4)])
+    outcomes, _ = await execute(provider(company), [operation(Kind.READ, str(number)) for number in range(1, 12)])
     for number, outcome in enumerate(outcomes, start=1):
         objects: list[dict[str, Any]] = [row for row in rows if isinstance(row, dict)]
         own = [row for row in objects if str(row["id"]) == str(number) and row["id"] is not True]
@@ -94,7 +102,7 @@ async def test_rows_are_matched_by_id_whatever_comes(rows: list[Any]) -> None:
 
 async def test_a_page_of_reads_that_goes_on_is_not_taken_for_whole(company: Company) -> None:
     company.before.append(company.success([{"id": 1}], {"next_cursor": "more"}))
-    reads = [operation(Kind.READ, str(number)) for number in range(1, 4)]
+    reads = [operation(Kind.READ, str(number)) for number in range(1, 12)]
     batch = Batch(reads[0].lane, "persons", Kind.READ, tuple(reads))
     with pytest.raises(InvalidResponse, match="another page"):
         await provider(company).execute(batch)
@@ -102,22 +110,22 @@ async def test_a_page_of_reads_that_goes_on_is_not_taken_for_whole(company: Comp
 
 async def test_a_page_of_reads_without_rows_is_none(company: Company) -> None:
     company.before.append(company.success({"id": 1}))
-    reads = [operation(Kind.READ, str(number)) for number in range(1, 4)]
+    reads = [operation(Kind.READ, str(number)) for number in range(1, 12)]
     with pytest.raises(InvalidResponse, match="no list"):
         await provider(company).execute(Batch(reads[0].lane, "persons", Kind.READ, tuple(reads)))
 
 
 async def test_reads_of_what_is_no_id_are_not_sent(company: Company) -> None:
-    outcomes, reply = await execute(provider(company), [operation(Kind.READ, "?"), operation(Kind.READ, "a b")])
-    assert [type(outcome) for outcome in outcomes] == [Rejected, Rejected]
+    outcomes, reply = await execute(provider(company), [operation(Kind.READ, "a b") for _ in range(11)])
+    assert [type(outcome) for outcome in outcomes] == [Rejected] * 11
     assert company.asked == []
     assert reply.feedback.charged == {"calls": 0, "tokens": 0}
 
 
 async def test_many_reads_that_are_refused_together_are_refused_each(company: Company) -> None:
     company.before.append(company.failure(400, "Validation failed: ids"))
-    outcomes, _ = await execute(provider(company), [operation(Kind.READ, "1"), operation(Kind.READ, "2")])
-    assert [type(outcome) for outcome in outcomes] == [Rejected, Rejected]
+    outcomes, _ = await execute(provider(company), [operation(Kind.READ, str(number)) for number in range(11)])
+    assert [type(outcome) for outcome in outcomes] == [Rejected] * 11
 
 
 async def test_one_bad_write_does_not_stop_the_others(company: Company) -> None:

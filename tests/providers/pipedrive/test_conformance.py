@@ -8,14 +8,16 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ratesync import Kind, Operation
+from ratesync import Applied, Kind, Operation
 from ratesync.http import Account, ApiKey
 from ratesync.protocols.provider import Charges, DescribesResources, FindsRecords, ListsRecords, PullsChanges
 from ratesync.providers.pipedrive import PERSONS, PipedriveProvider
 from ratesync.testing.provider_calls import Sample
 from ratesync.testing.provider_suite import ProviderSuite
-from tests.providers.pipedrive.speaking import MARK
+from tests.providers.pipedrive.speaking import MARK, execute, operation
 from tests.servers.pipedrive_server import PipedriveServer
+
+pytestmark = pytest.mark.anyio
 
 
 def refuse(request: httpx.Request) -> httpx.Response:
@@ -92,6 +94,17 @@ class TestPipedriveWithMarks(TestPipedrive):
             timeout=5,
         ) as provider:
             yield provider
+
+
+async def test_one_bad_read_does_not_spoil_a_batch_that_is_one_request(server: PipedriveServer) -> None:
+    """The suite's batches are smaller."""
+    rows = [server.company.add("persons", {"name": "Ada"}) for _ in range(20)]
+    server.company.delete("persons", rows[7]["id"])
+    account = Account(ApiKey(server.company.api_token, header="x-api-token"))
+    async with PipedriveProvider(account, base_url=server.url) as provider:
+        outcomes, _ = await execute(provider, [operation(Kind.READ, str(row["id"])) for row in reversed(rows)])
+    assert [isinstance(outcome, Applied) for outcome in outcomes] == [row is not rows[7] for row in reversed(rows)]
+    assert len(server.company.asked) == 1
 
 
 def test_it_can_do_all_that_an_adapter_may(server: PipedriveServer) -> None:

@@ -82,7 +82,7 @@ async def test_reads_go_together_and_writes_are_mapped(server: PipedriveServer, 
     for number in range(30):
         company.add("deals", {"title": f"Deal {number}", "value": number, "is_archived": number == 3})
     async with engine_for(pipedrive) as engine:
-        tickets = [await engine.submit(Operation.read("pipedrive", "deals", str(number))) for number in range(1, 31)]
+        tickets = await engine.submit_many(Operation.read("pipedrive", "deals", str(n)) for n in range(1, 31))
         outcomes = [await ticket.outcome(timeout=20) for ticket in tickets]
         update = Operation.update("pipedrive", "deals", "1", {"amount": "12.50", "status": "won"})
         assert isinstance(await (await engine.submit(update)).outcome(timeout=20), Applied)

@@ -99,6 +99,8 @@ def test_calls_on_what_is_unknown_have_no_price(company: Company) -> None:
 def test_a_batch_of_writes_is_made_small_enough_for_the_burst(company: Company) -> None:
     charge = provider(company).charge
     assert charge("persons", Kind.UPDATE, 20) == {"calls": 20, "tokens": 100}
+    assert charge("persons", Kind.READ, 10) == {"calls": 10, "tokens": 10}
+    assert charge("persons", Kind.READ, 11) == {"calls": 1, "tokens": 10}
     assert charge("persons", Kind.READ, 100) == {"calls": 1, "tokens": 10}
     assert charge("deals", Kind.READ, 100) == {"calls": 2, "tokens": 30}
     assert charge("deals", Kind.DELETE, 1) == {"calls": 1, "tokens": 3}

@@ -12,14 +12,19 @@ from ratesync.providers.pipedrive.resource import PipedriveResource
 Charged = Mapping[str, int]
 
 
+def is_joined(resource: PipedriveResource, kind: Kind, size: int) -> bool:
+    """Tell whether operations go together in one request: reads do, where that takes fewer tokens."""
+    return kind is Kind.READ and resource.reads_many and size * resource.prices.read > resource.prices.listing
+
+
 def most(resource: PipedriveResource, kind: Kind, size: int) -> Charged:
     """What a call with so many operations costs at most.
 
-    Many reads are one request, and a second one for deals that are not there: they may be archived. Every write is a
-    request of its own.
+    Many reads are one request, and a second one for deals that are not there: they may be archived. Everything else is
+    a request for each operation.
     """
     prices = resource.prices
-    if kind is Kind.READ and size > 1 and resource.reads_many:
+    if is_joined(resource, kind, size):
         if resource.archive_path is None:
             return {CALLS: 1, TOKENS: prices.listing}
         return {CALLS: 2, TOKENS: prices.listing + prices.archive}

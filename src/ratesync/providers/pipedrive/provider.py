@@ -46,8 +46,8 @@ class PipedriveProvider:
             ...  # SyncEngine(providers=[pipedrive], quotas={"pipedrive": default_quotas(Plan.GROWTH, seats=5)})
 
     Records are those of version 2 of the API, as :mod:`ratesync.mapping.ready.pipedrive` maps them. Their version is a
-    digest of what they hold: Pipedrive has none, and no condition on a write either. Many reads go together in one
-    request, writes one after the other.
+    digest of what they hold: Pipedrive has none, and no condition on a write either. More than ten reads go together in
+    one request, which takes as many tokens as ten; everything else goes one after the other.
 
     What its capabilities say:
 
@@ -130,7 +130,7 @@ class PipedriveProvider:
             refused = Rejected(str(error), code=type(error).__name__)
             return Reply({operation.id or "": refused for operation in batch.operations})
         client, key = self._client(batch.connection), self._keys.get(batch.resource)
-        if batch.kind is Kind.READ and len(batch.operations) > 1 and resource.reads_many:
+        if charge.is_joined(resource, batch.kind, len(batch.operations)):
             outcomes = await read_many(client, resource, batch.operations, key)
         else:
             outcomes = await carry_out(client, resource, batch.operations, key, self._patience)

@@ -102,16 +102,16 @@ CASES: dict[str, tuple[Told, Outcome]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE, Kind.READ, Kind.DELETE])
-async def test_each_answer_is_classified(company: Company, case: str, kind: Kind) -> None:
+async def test_each_answer_is_classified(company: Company, case: str) -> None:
     answer, expected = CASES[case]
-    if kind is Kind.DELETE and answer.status in {404, 410}:
-        expected = Applied()
-    if case == "the day" and kind is Kind.READ:
-        return  # a read costs one token, so two are enough
-    company.before.append(answer)
-    record_id = None if kind is Kind.CREATE else "1"
-    assert await one(provider(company), kind, record_id, **({} if record_id else {"name": "Ada"})) == expected
+    pipedrive = provider(company)
+    for kind in (Kind.CREATE, Kind.UPDATE, Kind.READ, Kind.DELETE):
+        if case == "the day" and kind is Kind.READ:
+            continue  # a read costs one token, so two are enough
+        company.before.append(answer)
+        record_id = None if kind is Kind.CREATE else "1"
+        outcome = await one(pipedrive, kind, record_id, **({} if record_id else {"name": "Ada"}))
+        assert outcome == (Applied() if kind is Kind.DELETE and answer.status in {404, 410} else expected), kind
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ async def test_records_are_found_by_their_values_whole(company: Company) -> None
     company.custom = {SCORE, MARK}
     ada = company.add("persons", {"name": "Ada", "emails": mail("Ada@Example.org"), "custom_fields": {SCORE: "gold"}})
     eve = company.add("persons", {"name": "Eve", "emails": mail("eve@example.org"), "custom_fields": {MARK: "GOLD"}})
+    company.add("persons", {"name": "Una", "custom_fields": {MARK: "none", SCORE: None}})
     gone = company.add("persons", {"name": "Ada"})
     company.delete("persons", gone["id"])
     pipedrive = provider(company)
@@ -33,11 +34,24 @@ async def test_records_are_found_by_their_values_whole(company: Company) -> None
         (f"custom_fields.{SCORE}", "Gold", [ada]),
         (f"custom_fields.{MARK}", "gold", [eve]),
         ("name", "Ad", []),
+        (f"custom_fields.{SCORE}", "none", []),
         ("name", " ", []),
     ]:
         found = await pipedrive.find("default", "persons", path, [value])
         assert [dict(record.fields) for record in found.records] == expected
         assert found.next_page is None
+
+
+async def test_several_values_are_searched_for_one_after_the_other(company: Company) -> None:
+    for name in ("Ada", "Eve", "Grace"):
+        company.add("persons", {"name": name})
+    found = await provider(company).find("default", "persons", "name", ["ada", "Grace", "ADA", "", "nobody"])
+    assert [record.fields["name"] for record in found.records] == ["Ada", "Grace"]
+    assert [asked.path for asked in company.asked] == ["/api/v2/persons/search"] * 3 + ["/api/v2/persons"]
+    assert found.feedback.charged == {"calls": 4, "tokens": 70}
+    company.asked.clear()
+    assert (await provider(company).find("default", "persons", "name", [])).records == ()
+    assert company.asked == []
 
 
 async def test_an_archived_deal_is_found(company: Company) -> None:
@@ -56,11 +70,17 @@ async def test_too_many_are_an_error(company: Company) -> None:
     assert len(found.records) == 100
 
 
+async def test_too_many_for_several_values_are_an_error(company: Company) -> None:
+    for number in range(110):
+        company.add("persons", {"name": "Ada" if number % 2 else "Eve"})
+    with pytest.raises(InvalidResponse, match="more than 100"):
+        await provider(company).find("default", "persons", "name", ["Ada", "Eve"])
+
+
 async def test_what_cannot_be_searched_is_said(company: Company) -> None:
     pipedrive = provider(company, resources={"persons": PERSONS, "notes": NOTES})
     for resource, path, values in [
-        ("persons", "name", ["a", "b"]),
-        ("persons", "name", []),
+        ("persons", "name", [str(number) for number in range(11)]),
         ("persons", "owner_id", ["1"]),
         ("notes", "content", ["a"]),
         ("notes", f"custom_fields.{SCORE}", ["a"]),

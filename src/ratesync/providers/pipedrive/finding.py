@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ratesync.errors import PagingBroken, UnsupportedOperation
+from ratesync.errors import InvalidResponse, PagingBroken, UnsupportedOperation
 from ratesync.http.payload import json_array
 from ratesync.model.change import RecordPage
 from ratesync.model.operation import Operation
@@ -17,7 +17,7 @@ from ratesync.providers.pipedrive.page import MOST_ROWS, read_page
 from ratesync.providers.pipedrive.reads import fetch
 from ratesync.providers.pipedrive.record import id_of, is_gone, mark_of, records_of
 from ratesync.providers.pipedrive.resource import CUSTOM, PipedriveResource
-from ratesync.providers.pipedrive.search import found_ids, matching, search_params
+from ratesync.providers.pipedrive.search import MOST_FOUND, found_ids, matching, search_params
 from ratesync.providers.pipedrive.writes import mark_for
 
 _MOST_PAGES = 20
@@ -28,13 +28,12 @@ _NEWEST = {"sort_by": "add_time", "sort_direction": "desc", "limit": str(MOST_RO
 async def find_records(
     client: Client, resource: PipedriveResource, path: str, values: Sequence[str], key: str | None
 ) -> RecordPage:
-    """All records that hold the value at the path.
+    """All records that hold one of the values at the path.
 
     :raises ProviderError: a request failed.
     """
-    params = search_params(resource, path, values)
-    rows = await _searched(client, resource, params) if values[0].strip() else []
-    return RecordPage(matching(records_of(rows, key), path, values[0]), feedback=client.feedback)
+    rows = await _searched(client, resource, search_params(resource, path, values))
+    return RecordPage(matching(records_of(rows, key), path, values), feedback=client.feedback)
 
 
 async def look_up(client: Client, resource: PipedriveResource, operation: Operation, key: str | None) -> Outcome | None:
@@ -80,14 +79,18 @@ async def read_fields(client: Client, resource: PipedriveResource) -> RemoteSche
     raise PagingBroken(f"there are more than {_MOST_PAGES} pages of fields", fault="endless", page=_MOST_PAGES)
 
 
-async def _searched(client: Client, resource: PipedriveResource, params: Mapping[str, str]) -> list[Any]:
-    """The whole records that a search finds: it tells but a part of each."""
+async def _searched(client: Client, resource: PipedriveResource, searches: Sequence[Mapping[str, str]]) -> list[Any]:
+    """The whole records that searches find: they tell but a part of each."""
     path, cost = f"{resource.path}/search", resource.prices.search
-    answer = await client.ask("GET", path, cost=cost, params=params, is_search=True)
-    ids = found_ids(answer.checked().body)
+    ids: dict[str, None] = {}
+    for params in searches:
+        answer = await client.ask("GET", path, cost=cost, params=params, is_search=True)
+        ids |= dict.fromkeys(found_ids(answer.checked().body))
     if not ids:
         return []
-    rows, failed = await fetch(client, resource, ids)
+    if len(ids) > MOST_FOUND:
+        raise InvalidResponse(f"more than {MOST_FOUND} records have one of those values")
+    rows, failed = await fetch(client, resource, list(ids))
     if failed is not None:
         failed.checked()
     return rows

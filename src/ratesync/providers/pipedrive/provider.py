@@ -161,9 +161,9 @@ class PipedriveProvider:
         return await self._feeds(connection, resource, limit).records(page)
 
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
-        """The records with one value: a search, and then a read of what it found. At most 100.
+        """The records with one of the values: a search for each, and then a read of what was found. At most 100.
 
-        :raises UnsupportedOperation: Pipedrive does not search there, or for more than one value.
+        :raises UnsupportedOperation: Pipedrive does not search there, or for more than 10 values.
         :raises InvalidResponse: there are more than 100.
         """
         described, key = self._resource(resource), self._keys.get(resource)

@@ -17,19 +17,23 @@ from ratesync.providers.pipedrive.resource import CUSTOM, PipedriveResource
 
 MOST_FOUND = 100
 """Records that are found at a time: so many can be read by their ids in one request."""
+MOST_TERMS = 10
+"""Values that are searched for in one call: as many searches as Pipedrive's burst allows."""
 
 
-def search_params(resource: PipedriveResource, path: str, values: Sequence[str]) -> dict[str, str]:
-    """The parameters of the search for a value at a path.
+def search_params(resource: PipedriveResource, path: str, values: Sequence[str]) -> list[dict[str, str]]:
+    """The parameters of the searches for values at a path: one for each, as Pipedrive looks for one at a time.
 
-    :raises UnsupportedOperation: Pipedrive does not search there, or more than one value is asked for.
+    :raises UnsupportedOperation: Pipedrive does not search there, or there are too many values.
     """
-    if len(values) != 1:
-        raise UnsupportedOperation("Pipedrive searches for one value at a time", path="values")
     field = CUSTOM if path.startswith(f"{CUSTOM}.") else resource.search.get(path.removesuffix(".value"))
     if field is None or not resource.search:
         raise UnsupportedOperation(f"Pipedrive does not search by {path!r} here", path="path")
-    return {"term": values[0], "fields": field, "exact_match": "true", "limit": str(MOST_FOUND)}
+    terms = {value.casefold(): value for value in values if value.strip()}
+    if len(terms) > MOST_TERMS:
+        raise UnsupportedOperation(f"each value takes a search of its own: ask for {MOST_TERMS} at most", path="values")
+    common = {"fields": field, "exact_match": "true", "limit": str(MOST_FOUND)}
+    return [{"term": term, **common} for term in terms.values()]
 
 
 def found_ids(body: dict[str, Any]) -> list[str]:
@@ -46,11 +50,12 @@ def found_ids(body: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(identity for identity in ids if identity is not None))
 
 
-def matching(records: Sequence[Record], path: str, value: str) -> tuple[Record, ...]:
-    """Of the records found, those that hold the value there: searches look through all custom fields at once."""
+def matching(records: Sequence[Record], path: str, values: Sequence[str]) -> tuple[Record, ...]:
+    """Of the records found, those that hold a value there: searches look through all custom fields at once."""
     if not path.startswith(f"{CUSTOM}."):
         return tuple(records)
-    return tuple(record for record in records if _text_at(record, path).casefold() == value.casefold())
+    wanted = {value.casefold() for value in values}
+    return tuple(record for record in records if _text_at(record, path).casefold() in wanted)
 
 
 def _text_at(record: Record, path: str) -> str:
@@ -58,4 +63,5 @@ def _text_at(record: Record, path: str) -> str:
     for name in path.split("."):
         held = (json_object(held) or {}).get(name)
     within = json_object(held)
-    return str(within.get("value") if within is not None else held)
+    held = held if within is None else within.get("value")
+    return "" if held is None else str(held)

@@ -198,11 +198,12 @@ async def test_two_changes_within_a_second_have_two_versions(company: Company) -
 async def test_an_archived_deal_is_changed_once_it_is_taken_out_of_the_archive(company: Company) -> None:
     company.add("deals", {"title": "Old", "is_archived": True})
     pipedrive = provider(company)
-    for fields, expected in [
+    steps: list[tuple[dict[str, Any], type[Outcome]]] = [
         ({"title": "New"}, Rejected),
         ({"is_archived": False}, Applied),
         ({"title": "New"}, Applied),
-    ]:
+    ]
+    for fields, expected in steps:
         (outcome,), _ = await execute(pipedrive, [operation(Kind.UPDATE, "1", resource="deals", **fields)])
         assert isinstance(outcome, expected)
     assert company.held("deals")["1"]["title"] == "New"

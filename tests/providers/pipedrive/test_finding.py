@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -89,7 +91,8 @@ async def test_what_cannot_be_searched_is_said(company: Company) -> None:
         with pytest.raises(UnsupportedOperation):
             await pipedrive.find("default", resource, path, values)
     assert company.asked == []
-    for data in (None, [], {}, {"items": None}):
+    nothings: list[Any] = [None, [], {}, {"items": None}]
+    for data in nothings:
         company.before.append(company.success(data))
         with pytest.raises(InvalidResponse, match="no items"):
             await pipedrive.find("default", "persons", "name", ["Ada"])

@@ -24,6 +24,7 @@ from ratesync.providers.pipedrive import (
 )
 from ratesync.providers.pipedrive.quotas import Plan
 from tests.providers.pipedrive.speaking import MARK, execute, operation, provider
+from tests.servers import pipedrive_rules as rules
 from tests.servers.pipedrive_company import Asked, Company, Told
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +191,20 @@ def test_the_ready_mappings_write_documented_fields_only(resource: str, mapping:
     assert BODIES[resource].keys() <= create["body"].keys()
     written = mapping.names - mapping.read_only
     assert written
+
+
+def test_the_fake_takes_what_the_documents_have_and_no_more() -> None:
+    for kind, fields in rules.FIELDS.items():
+        path = ALL[kind].path
+        bodies = [one["body"] for one in ENDPOINTS if "body" in one and one["path"].removesuffix("/{id}") == path]
+        documented = {name: kind for body in bodies for name, kind in body.items()}
+        assert fields.keys() <= documented.keys()
+        for name, types in fields.items():
+            assert issubclass(types[0], JSON_TYPES[documented[name]]), (kind, name)
+        (listing,) = [one for one in ENDPOINTS if (one["method"], one["path"]) == ("GET", path)]
+        if kind not in rules.OLD:
+            known = rules.LISTING | rules.CHANGES | (rules.OF_DEALS if kind == "deals" else set[str]())
+            assert known <= set(listing["query"])
+    for fields_of in ("person", "deal", "organization"):
+        (search,) = [one for one in ENDPOINTS if one["path"] == f"/api/v2/{fields_of}s/search"]
+        assert set(rules.SEARCHED[f"{fields_of}s"]) <= set(search["values"]["fields"])

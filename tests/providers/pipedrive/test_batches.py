@@ -44,8 +44,31 @@ async def test_archived_deals_are_read_from_the_archive(company: Company) -> Non
     reads = [operation(Kind.READ, str(number), resource="deals") for number in range(1, 12)]
     outcomes, reply = await execute(provider(company), reads)
     assert [type(outcome) for outcome in outcomes] == [Applied] * 4 + [Rejected] * 7
-    assert [asked.query["ids"] for asked in company.asked] == ["1,2,3,4,5,6,7,8,9,10,11", "3,5,6,7,8,9,10,11"]
-    assert reply.feedback.charged == {"calls": 2, "tokens": 30}
+    assert [asked.query["ids"] for asked in company.asked] == [
+        "1,2,3,4,5,6,7,8,9,10,11",
+        "3,5,6,7,8,9,10,11",
+        "5,6,7,8,9,10,11",
+    ]
+    assert reply.feedback.charged == {"calls": 3, "tokens": 40}
+
+
+async def test_a_deal_that_leaves_the_archive_while_it_is_read_is_not_gone() -> None:
+    class Restless(Company):
+        """The deals move once they were looked for among the live ones."""
+
+        def answer(self, asked: Asked) -> Told:
+            told = super().answer(asked)
+            if len(self.asked) == 1:
+                for identity in self.rows["deals"]:
+                    self.change("deals", identity, {"is_archived": False})
+            return told
+
+    company = Restless()
+    for number in range(11):
+        company.add("deals", {"title": str(number), "is_archived": True})
+    reads = [operation(Kind.READ, str(number), resource="deals") for number in range(1, 12)]
+    outcomes, _ = await execute(provider(company), reads)
+    assert [type(outcome) for outcome in outcomes] == [Applied] * 11
 
 
 async def test_the_same_record_may_be_asked_for_twice(company: Company) -> None:

@@ -20,14 +20,11 @@ def is_joined(resource: PipedriveResource, kind: Kind, size: int) -> bool:
 def most(resource: PipedriveResource, kind: Kind, size: int) -> Charged:
     """What a call with so many operations costs at most.
 
-    Many reads are one request, and a second one for deals that are not there: they may be archived. Everything else is
-    a request for each operation.
+    Many reads are one request, and two more for deals that are not there: they may be archived. Everything else is a
+    request for each operation.
     """
-    prices = resource.prices
     if is_joined(resource, kind, size):
-        if resource.archive_path is None:
-            return {CALLS: 1, TOKENS: prices.listing}
-        return {CALLS: 2, TOKENS: prices.listing + prices.archive}
+        return {CALLS: len(resource.listing), TOKENS: sum(feed.cost for feed in resource.listing)}
     return {CALLS: size, TOKENS: size * each(resource, kind)}
 
 

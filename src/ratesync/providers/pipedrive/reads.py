@@ -37,9 +37,9 @@ async def read_one(client: Client, resource: PipedriveResource, operation: Opera
 async def read_many(
     client: Client, resource: PipedriveResource, operations: Sequence[Operation], key: str | None
 ) -> dict[str, Outcome]:
-    """Read up to 100 records in one request; in a second one those that are in the archive.
+    """Read up to 100 records in one request, and in more of them those that are missing and may be in the archive.
 
-    Pipedrive leaves out what is gone, or not for this user. So what is missing from a whole answer is gone.
+    Pipedrive leaves out what is gone, or not for this user. So what is missing from whole answers is gone.
     """
     outcomes: dict[str, Outcome] = {}
     good: list[Operation] = []
@@ -59,17 +59,18 @@ async def read_many(
 
 
 async def fetch(client: Client, resource: PipedriveResource, ids: Sequence[str]) -> tuple[list[Any], Answer | None]:
-    """The rows of the records with these ids; and the answer that is no success, if a request came to one."""
+    """The rows of the records with these ids; and the answer that is no success, if a request came to one.
+
+    A record that leaves the archive between two requests is in neither answer: so what is missing from both is asked
+    for once more.
+    """
     rows: list[Any] = []
-    sources = [(resource.path, resource.prices.listing)]
-    if resource.archive_path is not None:
-        sources.append((resource.archive_path, resource.prices.archive))
     missing: list[str] = list(ids)
-    for path, cost in sources:
+    for feed in resource.listing:
         if not missing:
             break
         params = {"ids": ",".join(missing), "limit": str(MOST_ROWS)}  # more than can come: it is one page
-        answer = await client.ask("GET", path, cost=cost, params=params)
+        answer = await client.ask("GET", feed.path, cost=feed.cost, params=params)
         if not isinstance(answer.outcome, Applied):
             return [], answer
         if (json_object(answer.body.get("additional_data")) or {}).get("next_cursor"):

@@ -14,7 +14,7 @@ from ratesync.redis.exchange import GONE, LOST, NEVER, OK, Request
 from ratesync.redis.lane import Lane, Wait, Waiter
 from ratesync.redis.plan import Want
 from ratesync.redis.question import Question
-from ratesync.redis.root import FLUSH, PAUSE, QuotaRoot
+from ratesync.redis.root import PAUSE, QuotaRoot
 
 POLL = 0.05
 """Seconds between two questions for permits that other workers hold, at first: who is told that they are wanted returns

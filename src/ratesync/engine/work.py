@@ -53,6 +53,11 @@ class Task(NamedTuple):
     is_suspect: bool = False
     """For SEND: whether a worker lost its lease while it held this. It may be what brought the worker down."""
 
+    @property
+    def is_shareable(self) -> bool:
+        """Whether others may share its call."""
+        return self.action is Action.SEND and not self.is_suspect
+
 
 @frozen
 class Planner:
@@ -69,7 +74,7 @@ class Planner:
             return [tasks]
         sends = [task for task in tasks if task.action is Action.SEND]
         sendable = [task for task in sends if not task.is_suspect]
-        grouped = group(sendable, _label, capabilities.batch_max)
+        grouped = group(sendable, label, capabilities.batch_max)
         # A suspect travels alone: should it strike again, it takes nobody with it.
         alone = [[task] for task in sends if task.is_suspect]
         lookups = [[task] for task in tasks if task.action is Action.LOOKUP]
@@ -121,6 +126,7 @@ class Planner:
         return Task(lease, items, Action.FINISH, outcome=Unknown(_IN_DOUBT))
 
 
-def _label(task: Task) -> tuple[str, str]:
+def label(task: Task) -> tuple[str, str]:
+    """What operations of one call have in common, besides their lane."""
     operation = task.operation
     return ("", "") if operation is None else (operation.resource, operation.kind)

@@ -25,7 +25,7 @@ from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unkno
 from ratesync.model.quota import Observation
 from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
-from ratesync.rules.verdict import Hold, is_failure, is_throttled
+from ratesync.rules.verdict import Hold, is_failure, is_throttled, rest_before_repeat
 
 _GIVE_BACK_WITHIN = 2.0
 """Seconds that giving back may take a call that was broken off; then its leases lapse."""
@@ -147,8 +147,16 @@ class Call:
             await self._desk.admission.hand_back(entered, sent=bool(self._sending))
 
     def _returned(self, task: Task) -> Settlement:
-        ids = tuple(item.id for item in task.items) if task.items[0].id in self._sending else ()
-        return Settlement(task.lease, attempted=ids, counted=False, resume_at=self._resume_at)
+        if task.items[0].id not in self._sending:
+            return Settlement(task.lease, resume_at=self._resume_at)
+        resume_at = self._resume_at
+        if task.operation is not None:
+            able = self._desk.executor.providers[self.lane.provider].capabilities
+            rest = rest_before_repeat(task.operation, able)
+            resume_at = max(self._desk.clock.now() + rest, resume_at or 0.0) if rest else resume_at
+        return Settlement(
+            task.lease, attempted=tuple(item.id for item in task.items), counted=False, resume_at=resume_at
+        )
 
     def _without_call(self, task: Task) -> Settlement:
         if task.action is Action.LEAVE:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.postgres_server import Postgres, running_postgres
+
+_names = count()
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +18,12 @@ def shared_postgres() -> Iterator[Postgres]:
     """A real PostgreSQL, one for all tests: give each test a schema of its own."""
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture
+def schema() -> str:
+    """A name that nobody has used."""
+    return f"schema{next(_names)}"
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ SETTINGS = {
     "wal_level": "minimal",
     "log_min_messages": "panic",
     "autovacuum": "off",
+    "deadlock_timeout": "200ms",
 }
 
 
@@ -86,6 +87,7 @@ class Postgres:
     user: dict[str, Any]
     port: int = field(factory=free_port)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _command: list[str] = field(factory=list[str], init=False)
 
     @property
     def url(self) -> str:
@@ -106,17 +108,17 @@ class Postgres:
         command = [str(self.programs / "postgres"), "-D", str(self.home / "data"), "-p", str(self.port)]
         for name, value in SETTINGS.items():
             command += ["-c", f"{name}={value}"]
-        self._process = subprocess.Popen[bytes](
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.home,
-            start_new_session=True,
-            **self.user,
-        )
+        self._command = command
+        self._launch()
         wait_for(self._answers)
 
+    def _launch(self) -> None:
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.home}
+        self._process = subprocess.Popen[bytes](self._command, start_new_session=True, **quiet, **self.user)
+
     def _answers(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            self._launch()  # a process of the one before had not ended yet, or somebody connected from its port
         try:
             self.ask("SELECT 1")
         except psycopg.OperationalError:
@@ -166,6 +168,11 @@ def _children(parent: int) -> list[int]:
     listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=False)  # noqa: S607
     pairs = (line.split() for line in listed.stdout.splitlines())
     return [int(pid) for pid, of in pairs if int(of) == parent]
+
+
+def within(schema: str, statement: str) -> str:
+    """The statement about that schema."""
+    return statement.replace("{schema}", schema)
 
 
 @contextmanager

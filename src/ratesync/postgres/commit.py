@@ -106,7 +106,7 @@ class Commit(Work[Sequence[int]]):
             connection.execute(ROLLBACK)
             raise
         try:
-            self._write(connection, receipt, current)
+            self.write(connection, receipt, current)
         except client().Error as error:
             if error.sqlstate is not None and not connection.closed:  # so it was the statement that failed
                 receipt.is_sent = False
@@ -128,7 +128,7 @@ class Commit(Work[Sequence[int]]):
         check_version(version, statements.schema)
         return last_call, deleted, current
 
-    def _write(self, connection: Connection, receipt: Receipt, current: Mapping[str, int]) -> None:
+    def write(self, connection: Connection, receipt: Receipt, current: Mapping[str, int]) -> None:
         """Write and commit: one round trip."""
         statements = self._statements
         revisions = zip(self._writes, receipt.revisions, strict=True)

@@ -29,11 +29,11 @@ SHORTEST_TIMEOUT = 2
 class Lender(Protocol):
     """A pool of the host's, such as a ``psycopg_pool.ConnectionPool``."""
 
-    def getconn(self) -> psycopg.Connection[Any]:
+    def getconn(self) -> Any:
         """Lend a connection."""
         ...
 
-    def putconn(self, conn: psycopg.Connection[Any]) -> None:
+    def putconn(self, conn: Any) -> None:
         """Take it back, broken or not."""
         ...
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import psycopg
 
 STRIPES = 256
-"""Keys are spread over so many rows, one of which is locked by whoever writes such a key: 0 to 255 in the layout below."""
+"""Keys are spread over so many rows, one of which is locked by whoever writes such a key: 0 to 255, see below."""
 
 OLDEST_SERVER = 130_000
 LONGEST_NAME = 63
@@ -23,8 +23,7 @@ LONGEST_NAME = 63
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # By code point, as Python sorts, whatever the database's own order is.
-        "CREATE TABLE {schema}.state "
-        '(key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, revision bigint NOT NULL)',
+        'CREATE TABLE {schema}.state (key text COLLATE "C" PRIMARY KEY, value bytea NOT NULL, revision int8 NOT NULL)',
         # A new key's revision is above that of every key of its stripe that was deleted before.
         "CREATE TABLE {schema}.stripe (stripe integer PRIMARY KEY, deleted_revision bigint NOT NULL)",
         "INSERT INTO {schema}.stripe SELECT number, 0 FROM generate_series(0, 255) AS number",
@@ -36,7 +35,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('ratesync'), hashtext(%s))"
 _SERVER = "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')"
-_HAS_LAYOUT = "SELECT to_regclass(%s) IS NOT NULL"
+# Asked of the tables themselves: functions such as to_regclass() may answer from before a lock was waited for.
+_HAS_LAYOUT = """SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND relname = 'layout')"""
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)"
 _VERSION = "SELECT version FROM {schema}.layout"
 _CREATE = "CREATE TABLE {schema}.layout (one integer PRIMARY KEY CHECK (one = 1), version integer NOT NULL)"
@@ -106,7 +107,7 @@ def check_version(version: int, schema: Schema) -> None:
 
 def _version(connection: psycopg.Connection[Any], schema: Schema) -> int:
     """The layout that the schema has; -1 if none."""
-    if not _asked(connection, _HAS_LAYOUT.encode(), [f"{schema.quoted}.layout"]):
+    if not _asked(connection, _HAS_LAYOUT.encode(), [schema.name]):
         return -1
     version = int(_asked(connection, schema.statement(_VERSION), []))
     check_version(version, schema)

@@ -7,6 +7,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from ratesync.postgres.connect import client
+
 if TYPE_CHECKING:
     from ratesync.postgres.connect import Connection
 
@@ -18,6 +20,8 @@ class Link:
         self._lock = Lock()
         self._connection: Connection | None = None
         self._is_cut = False
+        self.was_autocommit = True
+        """How the host had set the connection."""
 
     def hold(self, connection: Connection) -> None:
         """Have this connection cut if somebody cuts the link. Called in the thread."""
@@ -42,7 +46,7 @@ class Link:
 
 def _shut(connection: Connection) -> None:
     """Shut the socket without closing it, as its number would be somebody else's while the thread still uses it."""
-    with suppress(OSError):
+    with suppress(OSError, client().Error):  # closed already
         borrowed = socket.socket(fileno=connection.fileno())
         try:
             borrowed.shutdown(socket.SHUT_RDWR)

@@ -149,7 +149,7 @@ class Pool:
             raise self._gave_up(work, found) from None
         finally:
             if connection is not None:
-                self._give_back(connection, is_whole=link.release())
+                self._give_back(connection, link)
 
     def _take(self, link: Link) -> Connection:
         with suppress(IndexError):
@@ -159,20 +159,24 @@ class Pool:
         connection = self._source.take()
         try:
             link.hold(connection)
-            if not connection.autocommit:
+            link.was_autocommit = connection.autocommit
+            if not link.was_autocommit:
                 connection.autocommit = True
             if self._source.give_back is None:
                 self._greet(connection)
         except BaseException:
-            self._give_back(connection, is_whole=False)
+            link.cut()
+            self._give_back(connection, link)
             raise
         return connection
 
-    def _give_back(self, connection: Connection, *, is_whole: bool) -> None:
-        is_whole = is_whole and not connection.closed and connection.info.transaction_status == 0
-        if not is_whole:
-            connection.close()
+    def _give_back(self, connection: Connection, link: Link) -> None:
+        is_whole = link.release() and not connection.closed and connection.info.transaction_status == 0  # idle
         if self._source.give_back is not None:
+            if not is_whole:
+                connection.close()
+            elif not link.was_autocommit:
+                connection.autocommit = False
             self._source.give_back(connection)
         elif is_whole and self._seats is not None:
             self._idle.append(connection)

@@ -73,10 +73,11 @@ async def test_a_transaction_that_is_rolled_back_holds_nobody_up_afterwards(on_p
 async def test_a_listing_under_way_and_a_transaction_under_way_leave_no_gap(on_postgres: sa.Engine) -> None:
     host = Host(on_postgres)
     with begun(host, "open") as connection:
+        host.add("other")
         known, cursor = await everything(host.records)
-        assert names(known) == []
+        assert names(known) == ["other"]
         connection.commit()
-    assert names((await everything(host.records, cursor))[0]) == ["open"]
+    assert "open" in names((await everything(host.records, cursor))[0])
 
 
 def writing(host: Host, seed: int, transactions: int) -> Callable[[], None]:

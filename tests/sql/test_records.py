@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import anyio
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from ratesync.errors import ConfigurationError, CursorExpired
@@ -122,6 +125,11 @@ async def test_a_record_is_made_once_for_each_operation(host: Host) -> None:
 
 async def test_of_many_who_make_the_same_one_record_comes(host: Host) -> None:
     outcomes: list[object] = []
+
+    @event.listens_for(host.engine, "after_cursor_execute")
+    def linger(connection: object, cursor: object, statement: str, *others: object) -> None:
+        if statement.startswith("INSERT INTO contact"):
+            Event().wait(0.02)  # so that the others come before this one has ended
 
     async def make() -> None:
         outcomes.append(await host.records.apply(None, {"name": "ada"}, if_version=None, op_id="o1"))

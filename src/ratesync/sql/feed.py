@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
 
@@ -86,8 +86,8 @@ class Feed:
 def _number(connection: Connection, expression: str) -> int:
     import sqlalchemy as sa
 
-    chosen: Any = sa.select(sa.literal_column(expression))
-    return int(connection.execute(chosen).scalar_one())
+    (row,) = _all(connection, sa.select(cast("Any", sa.literal_column(expression))))
+    return int(row[0])
 
 
 def _all(connection: Connection, chosen: Any) -> Sequence[tuple[Any, ...]]:

@@ -153,8 +153,7 @@ def transaction_number(dialect: Dialect) -> Any:
     """The number of the transaction under way, as an expression."""
     import sqlalchemy as sa
 
-    number: Any = sa.literal_column(TRANSACTION if is_postgres(dialect) else "0")
-    return number
+    return cast("Any", sa.literal_column(TRANSACTION if is_postgres(dialect) else "0"))
 
 
 def _dialect(connection: Connection | Session) -> Dialect:

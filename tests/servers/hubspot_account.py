@@ -206,9 +206,9 @@ class Account:
         """The records that a search sees now, with the properties that it sees."""
         found = list[tuple[Row, dict[str, str | None]]]()
         for identity, history in self.index[kind].items():
-            seen = [shown for shown in history if shown.visible_at <= self.now]
-            if seen and seen[-1].properties is not None:
-                found.append((self.rows[kind][identity], seen[-1].properties))
+            seen = next((shown for shown in reversed(history) if shown.visible_at <= self.now), None)
+            if seen is not None and seen.properties is not None:
+                found.append((self.rows[kind][identity], seen.properties))
         return found
 
     def _store(self, kind: str, row: Row) -> None:

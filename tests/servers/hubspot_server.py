@@ -10,6 +10,7 @@ What it keeps is in `hubspot_account`, how it searches in `hubspot_search`. `tra
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import threading
@@ -149,7 +150,9 @@ class HubSpot:
         return 200, {**answer, "token_type": "bearer"}, {}
 
     def _route(self, asked: Asked) -> Answer:
-        parts = asked.path.strip("/").split("/")
+        # Dated versions have other paths, and the same requests and answers.
+        path = re.sub(r"^/crm/(objects|properties)/\d{4}-\d{2}/", r"/crm/v3/\1/", asked.path)
+        parts = path.strip("/").split("/")
         if parts[:3] == ["crm", "v3", "properties"] and asked.method == "GET":
             return 200, {"results": [_described(*each) for each in self.account.schema(parts[3]).items()]}, {}
         if parts[:3] != ["crm", "v3", "objects"]:

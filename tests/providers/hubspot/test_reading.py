@@ -245,6 +245,7 @@ async def test_capabilities_are_honest() -> None:
     [
         {"objects": {"a/b": ObjectType()}},
         {"lag": -1.0},
+        {"version": "v4/../x"},
         {"base_url": "nowhere"},
         {"timeout": 0.0},
     ],

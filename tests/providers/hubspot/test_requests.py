@@ -111,6 +111,25 @@ async def test_all_requests_are_hubspots() -> None:
     assert asked == {f"{each['method']} {each['path']}" for each in FACTS["operations"]}
 
 
+@pytest.mark.parametrize("version", FACTS["versions"])
+async def test_dated_versions_have_other_paths(version: str) -> None:
+    hubspot = HubSpot()
+    async with provider_of(hubspot, version=version) as provider:
+        (made,) = await outcomes(provider, operation(Kind.CREATE, "deals", dealname="big"))
+        assert isinstance(made, Applied)
+        await outcomes(provider, operation(Kind.UPDATE, "deals", made.record_id, amount=5))
+        page = await provider.pull_changes("default", "deals", None, limit=5)
+        assert [change.record_id for change in page.changes] == [made.record_id]
+        await provider.describe("default", "deals")
+    objects, properties = FACTS["versions"][version].values()
+    assert [asked.path for asked in hubspot.requests] == [
+        f"{objects}/deals",
+        f"{objects}/deals/{made.record_id}",
+        f"{objects}/deals/search",
+        f"{properties}/deals",
+    ]
+
+
 async def test_a_search_that_would_be_too_long_is_made_shorter() -> None:
     hubspot = HubSpot()
     many = tuple(f"my_own_property_{number}" for number in range(150))

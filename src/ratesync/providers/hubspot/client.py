@@ -13,7 +13,7 @@ from ratesync.http.feedback import server_time
 from ratesync.http.response import Response
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.providers.hubspot.answer import read_object, read_quotas, refusal
-from ratesync.providers.hubspot.requests import Request
+from ratesync.providers.hubspot.requests import Request, path_in
 from ratesync.rules.feedback import join_feedback
 
 
@@ -23,6 +23,7 @@ class Client:
 
     caller: HttpCaller
     clock: Clock
+    version: str
     feedback: Feedback = field(default=NO_FEEDBACK, init=False)
     calls: int = field(default=0, init=False)
     answered_at: float = field(default=0.0, init=False)
@@ -35,7 +36,8 @@ class Client:
         """
         self.calls += 1
         try:
-            response = await self.caller.send(request.method, request.path, params=request.params, json=request.json)
+            path = path_in(request.path, self.version)
+            response = await self.caller.send(request.method, path, params=request.params, json=request.json)
         except ConfigurationError as error:
             raise NotSent(str(error)) from None
         now = self.clock.now()

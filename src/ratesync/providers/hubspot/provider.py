@@ -27,7 +27,7 @@ from ratesync.providers.hubspot.finding import find_records, look_up
 from ratesync.providers.hubspot.listing import read_listing
 from ratesync.providers.hubspot.object_type import OBJECT_TYPES, ObjectType, is_name
 from ratesync.providers.hubspot.position import BEGINNING, Position
-from ratesync.providers.hubspot.requests import BATCH_MAX, description, listing
+from ratesync.providers.hubspot.requests import BATCH_MAX, V3, description, is_version, listing
 from ratesync.providers.hubspot.schema import read_schema
 from ratesync.rules.provider_errors import outcome_for_error
 
@@ -59,6 +59,8 @@ class HubSpotProvider:
     :param name: the provider's name, as operations give it.
     :param objects: what is to be known of record types, by the names that operations give them. What is not named is as
         in :data:`OBJECT_TYPES`, and other types are read with HubSpot's default properties.
+    :param version: of the API: ``"v3"``, or a dated one such as ``"2026-03"``, where paths are other ones and nothing
+        else that is used here. Default "v3".
     :param base_url: of accounts that name none.
     :param tombstones: changes tell of deleted records. Each pass then lists the archived records, all of the last 90
         days, 100 in a call; where there are many, turn it off and learn of deletions from webhooks and listings.
@@ -78,6 +80,7 @@ class HubSpotProvider:
         *,
         name: str = "hubspot",
         objects: Mapping[str, ObjectType] | None = None,
+        version: str = V3,
         base_url: str = API_URL,
         tombstones: bool = True,
         lag: float = LAG,
@@ -93,6 +96,8 @@ class HubSpotProvider:
         unusable = [resource for resource in self._objects if not is_name(resource)]
         if unusable:
             raise ConfigurationError(f"{unusable[0]!r} is no name of a resource at HubSpot")
+        if not is_version(version):
+            raise ConfigurationError(f"{version!r} is no version of HubSpot's API: it is 'v3', or one like '2026-03'")
         if lag < 0:
             raise ConfigurationError("lag is in seconds, and not negative")
         self.name = name
@@ -114,6 +119,7 @@ class HubSpotProvider:
             max_connections=max_connections,
             guard=guard,
         )
+        self._version = version
         self._tombstones = tombstones
         self._lag = lag
         self._clock = clock or SystemClock()
@@ -213,7 +219,7 @@ class HubSpotProvider:
 
     def _client(self, connection: str) -> Client:
         try:
-            return Client(self._callers.caller(connection), self._clock)
+            return Client(self._callers.caller(connection), self._clock, self._version)
         except ConfigurationError as error:
             # Nothing is wrong with what was asked: it waits until the host has put its settings right.
             raise NotSent(str(error)) from None

@@ -5,6 +5,7 @@ Paths, methods and bodies: https://developers.hubspot.com/docs/api-reference/leg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,10 @@ _ACTIONS = {
 }
 
 
+V3 = "v3"
+_DATED = re.compile(r"\d{4}-\d{2}(-beta)?")
+
+
 @frozen
 class Request:
     """One request."""
@@ -40,6 +45,19 @@ class Request:
     path: str
     params: Mapping[str, str] = field(factory=dict[str, str])
     json: Any = field(default=None, repr=False)
+
+
+def is_version(version: str) -> bool:
+    """Tell whether it is a version of the API: ``"v3"``, or a dated one such as ``"2026-03"``."""
+    return version == V3 or _DATED.fullmatch(version) is not None
+
+
+def path_in(path: str, version: str) -> str:
+    """The path of version 3 in another version: ``/crm/v3/objects/deals`` is ``/crm/objects/2026-03/deals``."""
+    if version == V3:
+        return path
+    _, crm, _, part, *rest = path.split("/")
+    return "/".join(("", crm, part, version, *rest))
 
 
 def one(resource: str, described: ObjectType, operation: Operation) -> Request:

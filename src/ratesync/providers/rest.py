@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar, Unpack
 
 from attrs import evolve
@@ -12,10 +11,10 @@ from typing_extensions import override
 from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import Account, Accounts
 from ratesync.http.embedded import embedded_responses
-from ratesync.http.feedback import server_time
 from ratesync.http.headers import checked_headers
 from ratesync.http.pages import Page
 from ratesync.http.response import Response
+from ratesync.http.told_time import told_time
 from ratesync.model.batch import Batch, ConditionalWrite, CreateIdentity, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
@@ -33,7 +32,6 @@ from ratesync.providers.resource import Resource
 from ratesync.providers.rest_capabilities import capabilities_of, check_paths
 from ratesync.rules.feedback import join_feedback
 from ratesync.rules.provider_errors import outcome_for_error
-from ratesync.rules.time_cursor import TimeCursor
 
 ListingT = TypeVar("ListingT", bound=Listing)
 
@@ -146,12 +144,10 @@ class RestProvider(HttpProvider):
         """The next page of the resource's ``changes``."""
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
-        now = self._clock.now()
-        place = TimeCursor.read(cursor, datetime.fromtimestamp(now, UTC))
-        query = feed.asking(limit, feed.since(place))
-        found = await self._page(connection, resource, feed, place.after_id, query)
+        place = feed.read(cursor)
+        found = await self._page(connection, resource, feed, place.after_id, feed.asking(limit, feed.since(place)))
         # Once more, so that a pass that begins now begins by the provider's own clock.
-        place = TimeCursor.read(cursor, datetime.fromtimestamp(server_time(found.response, now), UTC))
+        place = feed.read(cursor, told_time(found.response))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
         return ChangePage(
             changes,

@@ -152,6 +152,6 @@ def has_term(row: Row, kind: str, query: dict[str, str]) -> bool:
             raise Invalid("Validation failed: fields")
         else:
             held = row.get(SEARCHED[kind][name])
-            values += cast("list[Any]", held) if isinstance(held, list) else [held]
+            values += held if isinstance(held, list) else [held]
     texts = {str(cast("Row", value).get("value") if isinstance(value, dict) else value).casefold() for value in values}
     return query["term"].casefold() in texts

@@ -14,7 +14,7 @@ from ratesync.errors import ConfigurationError, CursorExpired
 from ratesync.model.difference import ABSENT
 from ratesync.model.outcome import Applied, Conflict, Rejected
 from ratesync.sql import Outbox, SqlRecords
-from tests.sql.host import Contact, Host, everything
+from tests.sql.host import OURS, Contact, Host, everything
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,9 @@ async def test_a_record_is_made_changed_and_deleted(host: Host) -> None:
     assert changed.record is not None
     assert changed.record.fields == fields("ada")
     assert changed.version == changed.record.version != made.version
-    assert await host.records.read([made.record_id, "999", "x", ""]) == {made.record_id: changed.record}
+    assert await host.records.read([made.record_id, "999", "x", "", "\0", str(2**63), "9" * 40]) == {
+        made.record_id: changed.record
+    }
     back = await host.records.apply(made.record_id, {"age": 36}, if_version=changed.version, op_id="o3")
     assert isinstance(back, Applied)
     assert back.version == made.version, "a version is what the fields are"
@@ -175,6 +177,7 @@ async def test_another_version_is_a_conflict(host: Host) -> None:
     ("patch", "told"),
     [
         ({"name": "s3cret", "age": "s3cret"}, "age"),
+        ({"name": "s3cret\ud800"}, "name"),
         ({"name": "s3cret", "unknown": 1}, "unknown"),
         ({"name": "s3cret", "tenant": 2}, "tenant"),
         ({"name": None, "email": "s3cret"}, "IntegrityError|NotNullViolation"),
@@ -252,11 +255,43 @@ async def test_a_cursor_that_is_not_of_this_outbox_is_expired(host: Host, cursor
         await host.records.changes(cursor, limit=3)
 
 
-async def test_tables_and_triggers_may_be_made_again(host: Host) -> None:
-    again = Host(host.engine)
-    _, cursor = await everything(host.records)
-    record_id = again.add("ada")
-    assert list((await everything(host.records, cursor))[0]) == [record_id]
+async def test_tables_and_triggers_may_be_made_again_and_by_many_at_once(host: Host) -> None:
+    outboxes = [Outbox(name="other") for _ in range(6)]
+
+    def make(outbox: Outbox) -> None:
+        for _ in range(3):
+            outbox.create(host.engine)
+            outbox.watch(host.engine, Contact)
+
+    async with anyio.create_task_group() as tasks:
+        for outbox in outboxes:
+            tasks.start_soon(anyio.to_thread.run_sync, make, outbox)
+    other = SqlRecords(host.engine, Contact, outbox=outboxes[0], scope=OURS)
+    for records in (host.records, other):
+        _, cursor = await everything(records)
+        record_id = host.add("ada")
+        assert list((await everything(records, cursor))[0]) == [record_id]
+    assert host.say("SELECT count(*) FROM other") == [(2,)], "each change is noted once"
+
+
+async def test_long_names_and_odd_ones_do_as_well(engine: sa.Engine) -> None:
+    table = sa.Table(
+        'we"ird: 100%', sa.MetaData(), sa.Column("the key", sa.Integer, primary_key=True), sa.Column("x", sa.Text)
+    )
+    table.metadata.create_all(engine)
+    outbox = Outbox(name='out"box')
+    outbox.create(engine)
+    outbox.watch(engine, table, resource="it's a " + "very " * 20 + "long name: 100%")
+    records = SqlRecords(engine, table, outbox=outbox, resource="it's a " + "very " * 20 + "long name: 100%")
+    _, cursor = await everything(records)
+    made = await records.apply(None, {"x": "1"}, if_version=None, op_id="o1")
+    assert isinstance(made, Applied)
+    with engine.begin() as connection:
+        connection.execute(sa.update(table).values(x="2"))
+    assert (await everything(records, cursor))[0] == {made.record_id: {"x": "2"}}
+    with engine.begin() as connection:
+        (notes,) = connection.execute(sa.select(sa.func.count()).select_from(outbox.rows)).one()
+    assert notes == 3, "two by the triggers, one by the sync itself"
 
 
 def test_what_cannot_be_synced_is_refused(host: Host) -> None:

@@ -21,6 +21,12 @@ from ratesync.sql.values import codec_of
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Values are the same on either loop."""
+    return "asyncio"
+
+
 class Stage(enum.Enum):
     OPEN = "o"
     WON = "w"

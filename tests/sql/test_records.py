@@ -173,27 +173,25 @@ async def test_another_version_is_a_conflict(host: Host) -> None:
     assert host.say("SELECT name, age FROM contact") == [("ada", None)]
 
 
-@pytest.mark.parametrize(
-    ("patch", "told"),
-    [
-        ({"name": "s3cret", "age": "s3cret"}, "age"),
-        ({"name": "s3cret\ud800"}, "name"),
-        ({"name": "s3cret", "unknown": 1}, "unknown"),
-        ({"name": "s3cret", "tenant": 2}, "tenant"),
-        ({"name": None, "email": "s3cret"}, "IntegrityError|NotNullViolation"),
-        ({"name": "s3cret", "email": "taken"}, "IntegrityError|UniqueViolation"),
-    ],
-)
-async def test_what_the_table_cannot_hold_is_rejected_and_not_shown(
-    host: Host, patch: dict[str, object], told: str
-) -> None:
+WRONG: dict[str, dict[str, object]] = {
+    "age: ": {"name": "s3cret", "age": "s3cret"},
+    "name: ": {"name": "s3cret\ud800"},
+    "unknown: ": {"name": "s3cret", "unknown": 1},
+    "tenant: ": {"name": "s3cret", "tenant": 2},
+    "NotNullViolation|IntegrityError": {"name": None, "email": "s3cret"},
+    "UniqueViolation|IntegrityError": {"name": "s3cret", "email": "taken"},
+}
+
+
+async def test_what_the_table_cannot_hold_is_rejected_and_not_shown(host: Host) -> None:
     host.add("other", email="taken")
-    outcome = await host.records.apply(None, patch, if_version=None, op_id="o1")
-    assert isinstance(outcome, Rejected)
-    assert any(word in outcome.reason for word in told.split("|"))
-    assert "s3cret" not in outcome.reason
     record_id = host.add("ada")
-    assert isinstance(await host.records.apply(record_id, patch, if_version=None, op_id="o2"), Rejected)
+    for told, patch in WRONG.items():
+        outcome = await host.records.apply(None, patch, if_version=None, op_id="o1")
+        assert isinstance(outcome, Rejected)
+        assert any(word in outcome.reason for word in told.split("|"))
+        assert "s3cret" not in outcome.reason
+        assert isinstance(await host.records.apply(record_id, patch, if_version=None, op_id="o2"), Rejected)
     assert host.say("SELECT count(*) FROM ratesync_outbox WHERE op_id IS NOT NULL") == [(0,)]
     fixed = await host.records.apply(None, {"name": "right"}, if_version=None, op_id="o1")
     assert isinstance(fixed, Applied), "nothing is remembered of what was rejected"
@@ -249,10 +247,10 @@ async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> No
     assert (await everything(host.records, end))[0] == {}
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "[]", "[1]", '["a", 1]', "7", "[9223372036854775000, 9]"])
-async def test_a_cursor_that_is_not_of_this_outbox_is_expired(host: Host, cursor: str) -> None:
-    with pytest.raises(CursorExpired):
-        await host.records.changes(cursor, limit=3)
+async def test_a_cursor_that_is_not_of_this_outbox_is_expired(host: Host) -> None:
+    for cursor in ["", "x", "[]", "[1]", '["a", 1]', "7", "[9223372036854775000, 9]"]:
+        with pytest.raises(CursorExpired):
+            await host.records.changes(cursor, limit=3)
 
 
 async def test_tables_and_triggers_may_be_made_again_and_by_many_at_once(host: Host) -> None:

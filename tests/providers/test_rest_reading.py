@@ -331,15 +331,18 @@ async def test_a_feed_that_would_leave_changes_out_is_an_error(
 @given(
     share=st.integers(1, 9),
     cap=st.integers(1, 4),
+    tells_time=st.booleans(),
     course=st.lists(st.tuples(st.sampled_from("pdc"), st.integers(0, 5)), max_size=30),
 )
-def test_no_change_is_left_out_of_a_feed_by_instant(share: int, cap: int, course: list[tuple[str, int]]) -> None:
+def test_no_change_is_left_out_of_a_feed_by_instant(
+    share: int, cap: int, tells_time: bool, course: list[tuple[str, int]]
+) -> None:
     """Up to nine writes share a second, pages have one to four rows, and records change and go between the pages."""
-    anyio.run(follow, share, cap, course)
+    anyio.run(follow, share, cap, tells_time, course)
 
 
-async def follow(share: int, cap: int, course: list[tuple[str, int]]) -> None:
-    api = RestApi(second_of=lambda writes: writes // share, cap=cap)
+async def follow(share: int, cap: int, tells_time: bool, course: list[tuple[str, int]]) -> None:
+    api = RestApi(second_of=lambda writes: writes // share, cap=cap, tells_time=tells_time)
     async with rest(api.transport, batch=None) as provider:
         known: dict[str, dict[str, Any] | None] = {}
         cursor: str | None = None

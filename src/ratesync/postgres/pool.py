@@ -51,7 +51,7 @@ class Pool:
         self._source = source
         self._greet = greet
         self._size = size
-        self._patience = patience
+        self.patience = patience
         self._clock = clock
         self._random = random
         self._idle = deque["Connection"]()
@@ -94,7 +94,7 @@ class Pool:
         :raises ServerError: it was refused, or there was no success in time.
         """
         await checkpoint_if_cancelled()
-        until = self._clock.now() + self._patience
+        until = self._clock.now() + self.patience
         pause = FIRST_PAUSE
         while True:
             try:

@@ -135,10 +135,11 @@ class PostgresStateStore:
 
         :raises ServerError: the server refused, or did not answer in time.
         """
-        if not keys:
+        possible = [key for key in set(keys) if "\0" not in key]
+        if not possible:
             await anyio.lowlevel.checkpoint()
-            return []
-        found = await self._pool.run(Simple("load", partial(_rows, self._statements.load, [list(set(keys))])))
+            return [None] * len(keys)
+        found = await self._pool.run(Simple("load", partial(_rows, self._statements.load, [possible])))
         by_key = {stored.key: stored for stored in found}
         return [by_key.get(key) for key in keys]
 

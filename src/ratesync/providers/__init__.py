@@ -12,6 +12,7 @@ from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import CREATE_ONCE, Resource, Route
 from ratesync.providers.rest import RestProvider
 from ratesync.providers.row import dig, record_in, text_at
+from ratesync.providers.row_batch import RowBatch
 
 __all__ = [
     "CREATE_ONCE",
@@ -27,6 +28,7 @@ __all__ = [
     "Resource",
     "RestProvider",
     "Route",
+    "RowBatch",
     "dig",
     "equal_to",
     "read_json_schema",

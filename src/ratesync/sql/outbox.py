@@ -68,17 +68,25 @@ class Outbox:
         )
 
     def create(self, engine: Engine) -> None:
-        """Make the tables that are not there yet.
+        """Make the tables that are not there yet. Any number of processes may do so at once.
 
         :raises ConfigurationError: the database is neither PostgreSQL nor SQLite.
         """
+        from sqlalchemy.schema import CreateIndex, CreateTable
+
         check_engine(engine)
-        self.rows.metadata.create_all(engine, tables=[self.rows, self.made, self.floor])
+        with engine.begin() as connection:
+            self._one_at_a_time(connection)
+            for table in (self.rows, self.made, self.floor):
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
 
     def watch(self, engine: Engine, table: Any, *, resource: str | None = None) -> None:
         """Have every change of a table noted by triggers, whoever makes it. Done again, it changes nothing.
 
-        What no trigger sees is not noted: TRUNCATE, rows that SQLite's REPLACE removes, partitions that are detached.
+        In PostgreSQL, whoever writes to the table needs the right to write to the outbox. What no trigger sees is not
+        noted: TRUNCATE, rows that SQLite's REPLACE removes, partitions that are detached.
 
         :param table: a ``Table`` or a mapped class with one column as its primary key.
         :param resource: what the rows are called. Default: the table's name.
@@ -89,8 +97,16 @@ class Outbox:
         check_engine(engine)
         table = table_of(table)
         with engine.begin() as connection:
-            for statement in statements(engine.dialect, self.rows, table, resource or table.name):
+            self._one_at_a_time(connection)
+            for statement in statements(connection, self.rows, table, resource or table.name):
                 connection.execute(sa.text(statement.replace(":", "\\:")))
+
+    def _one_at_a_time(self, connection: Connection) -> None:
+        """In PostgreSQL, IF NOT EXISTS alone fails where two make the same at once."""
+        import sqlalchemy as sa
+
+        if is_postgres(connection.dialect):
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(self.rows.name))))
 
     def note(
         self, connection: Connection | Session, resource: str, record_id: object, *, op_id: str | None = None

@@ -51,7 +51,7 @@ IMPORTERS = {
     "cryptography": {"http"},
     "email_validator": {"mapping"},
     "httpcore": {"http"},
-    "httpx": {"http", "providers"},
+    "httpx": {"http", "providers", "testing"},
     "httpx_aiohttp": {"http"},
     "hypothesis": {"testing"},
     "jwt": {"http"},

@@ -10,7 +10,7 @@ import pytest
 
 from ratesync.errors import StateConflict
 from ratesync.model.stored import Stored, Write
-from ratesync.postgres import ServerAway, ServerReadsOnly
+from ratesync.postgres import ServerAway, ServerError, ServerReadsOnly
 from ratesync.postgres.commit import stripe_of
 from tests.postgres.stores import happens, impatient, opened
 from tests.servers.postgres_server import Postgres, within
@@ -54,6 +54,34 @@ async def test_a_deadlock_is_tried_again(shared_postgres: Postgres, schema: str)
                 await anyio.to_thread.run_sync(partial(other.execute, lock, [stripe_of(first)]))
                 other.commit()
         assert [stored.revision for stored in await store.scan("")] == [1, 1]
+
+
+async def test_who_gets_no_connection_is_told(shared_postgres: Postgres, schema: str) -> None:
+    async with opened(shared_postgres.url, schema=schema, connections=1, timeout=3.0) as store:
+        with psycopg.connect(shared_postgres.url) as other:
+            other.execute(within(schema, "SELECT FROM {schema}.stripe FOR UPDATE").encode())
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.commit, [Write("a", b"1")])
+                waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                await happens(lambda: shared_postgres.ask(waiting))
+                with impatient(store), pytest.raises(ServerAway, match="all connections are in use"):
+                    await store.load(["a"])
+                other.rollback()
+        assert list(await store.load(["a"])) == [Stored("a", b"1", 1)]
+
+
+async def test_what_the_server_refuses_was_certainly_not_done(shared_postgres: Postgres, schema: str) -> None:
+    """Here by a trigger of somebody's; so might a policy or a full tablespace."""
+    async with opened(shared_postgres.url, schema=schema) as store:
+        refusal = "BEGIN RAISE EXCEPTION 'no'; END"
+        shared_postgres.ask(f"CREATE FUNCTION {schema}.no() RETURNS trigger LANGUAGE plpgsql AS $${refusal}$$")
+        when = f"BEFORE INSERT ON {schema}.state FOR EACH ROW EXECUTE FUNCTION {schema}.no()"
+        shared_postgres.ask(f"CREATE TRIGGER no {when}")
+        with pytest.raises(ServerError, match="P0001") as error:
+            await store.commit([Write("a", b"1")])
+        assert not error.value.is_unknown
+        shared_postgres.ask(f"DROP TRIGGER no ON {schema}.state")
+        assert list(await store.commit([Write("a", b"1")])) == [1]
 
 
 async def test_who_waits_for_a_lock_too_long_is_told(shared_postgres: Postgres, schema: str) -> None:

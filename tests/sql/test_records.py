@@ -227,7 +227,7 @@ async def test_what_is_rejected_after_it_was_inserted_is_taken_back(on_sqlite: s
     assert host.say("SELECT count(*) FROM contact") == host.say("SELECT count(*) FROM ratesync_outbox") == [(0,)]
 
 
-async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> None:
+async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.add("old")
     _, before = await everything(host.records)
     host.add("new")
@@ -236,6 +236,7 @@ async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> No
     assert host.outbox.trim(host.engine) == 0
     assert (await everything(host.records, before))[0] == known
     host.say("UPDATE ratesync_outbox SET at = '2020-01-01 00:00:00'")
+    monkeypatch.setattr("ratesync.sql.outbox.AT_ONCE", 1)
     assert host.outbox.trim(host.engine) == 2
     assert (await everything(host.records, after))[0] == {}
     with pytest.raises(CursorExpired, match="trimmed"):
@@ -270,6 +271,27 @@ async def test_tables_and_triggers_may_be_made_again_and_by_many_at_once(host: H
         record_id = host.add("ada")
         assert list((await everything(records, cursor))[0]) == [record_id]
     assert host.say("SELECT count(*) FROM other") == [(2,)], "each change is noted once"
+
+
+async def test_a_migration_of_the_hosts_makes_them_in_its_own_transaction(on_postgres: sa.Engine) -> None:
+    table = sa.Table("late", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("x", sa.Text))
+    outbox = Outbox()
+    for is_kept in (False, True):
+        with on_postgres.connect() as connection:
+            table.create(connection)
+            outbox.create(connection)
+            outbox.watch(connection, table)
+            assert outbox.trim(connection) == 0
+            if is_kept:
+                connection.commit()
+        assert sorted(sa.inspect(on_postgres).get_table_names()) == (
+            ["late", "ratesync_outbox", "ratesync_outbox_floor", "ratesync_outbox_made"] if is_kept else []
+        )
+    records = SqlRecords(on_postgres, table, outbox=outbox)
+    _, cursor = await everything(records)
+    with on_postgres.begin() as connection:
+        connection.execute(sa.insert(table).values(x="1"))
+    assert (await everything(records, cursor))[0] == {"1": {"x": "1"}}
 
 
 async def test_long_names_and_odd_ones_do_as_well(engine: sa.Engine) -> None:

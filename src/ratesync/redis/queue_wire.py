@@ -13,7 +13,7 @@ from ratesync.model.operation import OperationState
 from ratesync.model.work import Entry, Item, Lease, LeasedItem, Settlement
 from ratesync.redis.resp import Argument, Words
 
-HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<dII"), Struct("<I")
+HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<hHH"), Struct("<I")
 HAS_PAST, HAS_RESULT = 8, 16
 STATES = (
     OperationState.SCHEDULED,

@@ -5,12 +5,12 @@
 
 repeat
   local provider, connection, id, tail = ARGV[10], ARGV[11], ARGV[15], ARGV[16]
-  if #ARGV ~= 16 or ARGV[7] ~= '' or ARGV[9] ~= '' or ARGV[12] ~= '' or #tail < 16 then
+  if #ARGV ~= 16 or ARGV[7] ~= '' or ARGV[9] ~= '' or ARGV[12] ~= '' or #tail < 6 then
     break -- several items, or one that waits for room or for an instant
   end
   local call, pcall, pack, unpack_from, sub = redis.call, redis.pcall, struct.pack, struct.unpack, string.sub
   local prefix = sub(KEYS[1], 1, -5)
-  local priority, key_length, dedupe_length, at = unpack_from('<dI4I4', tail)
+  local priority, key_length, dedupe_length, at = unpack_from('<hHH', tail)
   local root = pcall('HMGET', KEYS[1], 'layout', 'number', 'bell', 'pending', 'asleep', 'rings')
   if root[1] ~= '1' or dedupe_length > 0 then
     break

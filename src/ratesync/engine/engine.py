@@ -12,9 +12,11 @@ from anyio import AsyncContextManagerMixin
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.engine.dead_letters import DeadLetterBox
+from ratesync.engine.execution import Executor
 from ratesync.engine.intake import Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
+from ratesync.engine.preview import Previewer
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
@@ -22,6 +24,7 @@ from ratesync.engine.worker import Worker
 from ratesync.errors import ConfigurationError, EngineClosed, UnknownProvider
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation
+from ratesync.model.preview import Preview
 from ratesync.model.quota import Quota, QuotaState
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
@@ -193,6 +196,21 @@ class SyncEngine(AsyncContextManagerMixin):
         self._check_accepts()
         received = await self._intake.submit(list(operations), wait=wait)
         return [self._tickets.issue(answer) for answer in received]
+
+    async def preview(self, operations: Operation | Iterable[Operation]) -> list[Preview]:
+        """Show what operations would be sent as, secrets masked. Nothing is sent, queued or counted.
+
+        They are checked, folded, translated and sorted into calls as a worker would if they were all that is there. It
+        works in every role, and before the engine is entered.
+
+        :return: one for each call; and before them one for each operation that something is wrong with.
+        :raises ConfigurationError: an adapter makes calls by other means than :class:`ratesync.http.HttpCaller`, and
+            has no :class:`~ratesync.protocols.PreviewsRequests`.
+        """
+        given = [operations] if isinstance(operations, Operation) else list(operations)
+        executor = Executor(self._providers, self._transformers, self._settings, self._clock, self._notify)
+        previewer = Previewer(executor, self._capabilities, self._settings.limits, self._clock, self._random)
+        return await previewer.preview(given)
 
     async def status(self, operation_id: str) -> OperationStatus:
         """Where an operation stands.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ratesync.clock import Clock
+from ratesync.clock import Clock, timeout_at
 from ratesync.engine.admission import Admission
 from ratesync.engine.call import Desk
 from ratesync.engine.dispatcher import Dispatcher
@@ -100,9 +100,11 @@ class Worker:
         Cancel the task group after it, then call :meth:`give_back`.
         """
         self._claiming.cancel()
-        self._settler.closes_at = self._clock.now() + grace + _CLOSING_TIME
+        ends_at = self._clock.now() + grace
+        self._settler.closes_at = ends_at + _CLOSING_TIME
+        await self._dispatcher.give_back_waiting()
         if grace > 0:
-            with anyio.move_on_after(grace):
+            with timeout_at(self._clock, ends_at):
                 await self._dispatcher.idle()
 
     async def give_back(self) -> None:

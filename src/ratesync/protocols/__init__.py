@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ratesync.protocols.limiter import Limiter
 from ratesync.protocols.observer import Observer
+from ratesync.protocols.preview import PreviewsRequests, RecordsRequests
 from ratesync.protocols.provider import (
     Charges,
     DescribesResources,
@@ -29,9 +30,11 @@ __all__ = [
     "ListsRecords",
     "LooksUp",
     "Observer",
+    "PreviewsRequests",
     "ProviderClient",
     "PullsChanges",
     "QueueBackend",
+    "RecordsRequests",
     "StateStore",
     "Transformer",
 ]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.errors import ConfigurationError, InvalidResponse, PagingBroken, UnsupportedOperation
+from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken, UnsupportedOperation
 from ratesync.http import Account, ApiKey, Bearer, Cursor
 from ratesync.model.batch import Batch, ConditionalWrite, DeleteFeed
 from ratesync.model.operation import Kind, Operation
@@ -277,6 +277,17 @@ async def test_one_operation_that_is_no_json_does_not_spoil_the_batch() -> None:
         reply = await provider.execute(Batch(operations[0].lane, "things", Kind.CREATE, operations))
     assert [isinstance(reply[str(number)], Applied) for number in range(3)] == [True, False, True]
     assert api.records.keys() == {"0", "2"}
+
+
+async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:
+    api, gone = RestApi(), httpx.MockTransport(lambda _: httpx.Response(410, json={"message": "too old"}))
+    async with rest(api.transport) as provider:
+        cursor = (await provider.pull_changes("default", "things", None, limit=1)).cursor
+    async with rest(gone) as provider:
+        with pytest.raises(CursorExpired, match="too old: list all records anew"):
+            await provider.pull_changes("default", "things", cursor, limit=1)
+        with pytest.raises(InvalidResponse):  # there is no such feed
+            await provider.pull_changes("default", "things", None, limit=1)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, 
 from ratesync.http import Account, ApiKey, Bearer, Cursor
 from ratesync.model.batch import Batch, ConditionalWrite, DeleteFeed
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Cause, RetryLater
+from ratesync.model.outcome import Applied, Cause, Rejected, RetryLater
 from ratesync.providers import (
     CREATE_ONCE,
     Feed,
@@ -244,6 +244,17 @@ async def test_credentials_go_with_reading_too() -> None:
         with pytest.raises(InvalidResponse) as caught:
             await provider.list_records("default", "things", None, limit=3)
     assert "not for Bearer ***" in str(caught.value)
+
+
+async def test_credentials_that_a_row_of_a_batch_repeats_are_masked() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = {"message": f"not for {request.headers['authorization']}"}
+        return httpx.Response(200, json={"responses": [{"id": "o1", "status": 400, "body": body}]})
+
+    delete = Operation.delete("acme", "things", "1", id="o1")
+    async with rest(httpx.MockTransport(answer)) as provider:
+        reply = await provider.execute(Batch(delete.lane, "things", Kind.DELETE, (delete,)))
+    assert reply["o1"] == Rejected("HTTP 400 Bad Request: not for Bearer ***", "400")
 
 
 async def test_more_than_a_page_of_findings_is_an_error() -> None:

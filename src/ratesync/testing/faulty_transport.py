@@ -188,8 +188,17 @@ class _CutOff(httpx.AsyncByteStream):
 
 
 class _Endless(httpx.AsyncByteStream):
+    """Until it is closed."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
+        while not self._is_closed:
             await anyio.lowlevel.checkpoint()
             yield _BLOCK
+
+    @override
+    async def aclose(self) -> None:
+        self._is_closed = True

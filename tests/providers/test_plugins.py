@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import invalidate_caches
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,15 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         folder = tmp_path / distribution
         lay_out(folder, distribution, "0.1.0", points)
         (folder / f"{module}.py").write_text(code, encoding="utf-8")
-        monkeypatch.syspath_prepend(str(folder))
+        put_on_path(monkeypatch, folder)
         monkeypatch.delitem(sys.modules, module, raising=False)
 
     return installed
+
+
+def put_on_path(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    invalidate_caches()
 
 
 def lay_out(folder: Path, distribution: str, version: str, points: dict[str, str]) -> None:
@@ -147,8 +153,8 @@ def run(folder: Path, environment: dict[str, str], *arguments: str) -> str:
 def test_what_is_loaded_makes_an_adapter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lay_out(tmp_path, project["name"], project["version"], project["entry-points"][GROUP])
-    monkeypatch.syspath_prepend(str(TEMPLATE / "src"))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    put_on_path(monkeypatch, TEMPLATE / "src")
+    put_on_path(monkeypatch, tmp_path)
     made = load_provider("tickets")(Account())
     assert isinstance(made, ProviderClient)
     assert made.name == "tickets"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -34,7 +35,7 @@ class Tickets:
             return self._list(request, "updated_at", lambda row: row["updated_at"] >= since)
         return self._one(request, rest[0])
 
-    def _list(self, request: httpx.Request, key: str, is_wanted: Any) -> httpx.Response:
+    def _list(self, request: httpx.Request, key: str, is_wanted: Callable[[Json], bool]) -> httpx.Response:
         asked = dict(request.url.params)
         start, size = asked.pop("cursor", ""), int(asked.pop("limit", "50"))
         asked.pop("updated_since", None)

@@ -8,6 +8,7 @@ from ratesync.providers.feed import Feed, InstantForm
 from ratesync.providers.http_provider import HttpOptions, HttpProvider
 from ratesync.providers.json_schema import read_json_schema
 from ratesync.providers.listing import Listing, Query, equal_to
+from ratesync.providers.path import Path
 from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import CREATE_ONCE, Resource, Route
 from ratesync.providers.rest import RestProvider
@@ -23,6 +24,7 @@ __all__ = [
     "HttpProvider",
     "InstantForm",
     "Listing",
+    "Path",
     "Query",
     "RequestBatch",
     "Resource",

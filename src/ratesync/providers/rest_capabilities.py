@@ -51,7 +51,7 @@ def _batch_max(resources: Sequence[Resource], batch: RequestBatch | None) -> int
     sizes = [rows.size for resource in resources for rows in resource.bulk.values()]
     if batch is not None:
         return min([batch.size, *sizes])
-    if sizes and any(resource.bulk.keys() != resource.kinds for resource in resources):
+    if sizes and any(frozenset(resource.bulk) != resource.kinds for resource in resources):
         raise ConfigurationError("where a kind has a bulk call all must have one, or be None: a batch is one call")
     return min(sizes, default=1)
 

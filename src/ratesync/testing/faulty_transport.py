@@ -148,7 +148,7 @@ def _edited(trouble: Trouble, value: Any) -> Any:
         return {name: _edited(trouble, member) for name, member in members.items()}
     if not isinstance(value, list):
         return value
-    rows: list[Any] = value
+    rows = _list(value)
     match trouble:
         case Trouble.ROWS_REVERSED:
             return rows[::-1]
@@ -165,12 +165,12 @@ def _strange(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _strange(member) for name, member in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return _strange_all(value)
+        return [_strange(member) for member in _list(value)]
     return f"{value}-strange" if isinstance(value, str) else value
 
 
-def _strange_all(values: list[Any]) -> list[Any]:
-    return [_strange(value) for value in values]
+def _list(value: Any) -> list[Any]:
+    return value
 
 
 def _answer(status: int, stream: httpx.AsyncByteStream) -> httpx.Response:

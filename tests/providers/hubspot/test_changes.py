@@ -135,6 +135,21 @@ async def test_archived_records_are_tombstones() -> None:
         assert set(ids_of(changes, deleted=True)) <= set(ids[100:230])
 
 
+async def test_a_cursor_of_more_than_ninety_days_ago_may_miss_deletions() -> None:
+    hubspot = HubSpot()
+    async with (
+        provider_of(hubspot) as provider,
+        provider_of(hubspot, tombstones=False) as careless,
+    ):
+        _, cursor = await one_pass(provider)
+        hubspot.account.now += 89 * 24 * HOUR
+        await one_pass(provider, cursor)
+        hubspot.account.now += 2 * 24 * HOUR
+        with pytest.raises(CursorExpired):
+            await one_pass(provider, cursor)
+        await one_pass(careless, cursor)
+
+
 async def test_without_tombstones_the_archive_is_not_read() -> None:
     hubspot = HubSpot()
     async with provider_of(hubspot, tombstones=False) as provider:
@@ -171,8 +186,9 @@ async def test_searches_have_a_limit_of_their_own() -> None:
     async with provider_of(hubspot) as provider:
         for _ in range(2):
             await provider.pull_changes("default", "deals", None, limit=200)
-        with pytest.raises(Throttled):
+        with pytest.raises(Throttled) as refused:
             await provider.pull_changes("default", "deals", None, limit=200)
+        assert refused.value.retry_after == 1.0
         await provider.list_records("default", "deals", None, limit=100)
     assert hubspot.refused == ["SECONDLY"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -41,6 +42,8 @@ from ratesync.redis.server import RedisServer
 from ratesync.redis.shard import Shard, by_shard, shard_of
 from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
+
+_log = logging.getLogger("ratesync")
 
 MEBIBYTE = 1_048_576
 MOST_CLAIMANTS = 1000
@@ -135,6 +138,12 @@ class RedisQueue:
         if self._users == 1:
             for watches, entry in zip(self._watches, newest, strict=True):
                 watches.start(entry)
+            if self.server.address is None:
+                _log.warning(
+                    "the client of the Redis queue does not tell where its server is: a worker whose event loop is "
+                    "blocked for %g s loses what it works on. Give the server a URL.",
+                    self._limits.lease_seconds,
+                )
 
     async def _open(self, shard: Shard) -> str:
         shards, newest = await shard.run("open", len(self._shards))
@@ -247,7 +256,8 @@ class RedisQueue:
     def keep_alive(self, worker: str) -> None:
         """A sign of life, callable from any thread while the event loop is blocked.
 
-        :raises QueueError: Redis did not answer, or the server was given as a client of the host's.
+        :raises QueueError: Redis did not answer, or the server was given as a client of the host's that does not tell
+            where it is: one of a cluster, behind sentinels, or with a provider of credentials.
         """
         now = repr(self._clock.now()) if self._clock.is_virtual else ""
         text = queue_script("extend").text.encode()

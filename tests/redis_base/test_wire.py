@@ -70,6 +70,8 @@ async def test_many_tasks_get_each_its_own_answer(shared_valkey: Valkey) -> None
 
 async def test_an_error_is_raised_where_it_was_asked(shared_valkey: Valkey) -> None:
     async with opener(shared_valkey.url)() as wire:
+        with pytest.raises(UnicodeEncodeError):
+            await wire.ask(["ECHO", "\ud800"], SECONDS)
         with pytest.raises(ReplyError, match="ERR"):
             await wire.ask(["NONSENSE"], SECONDS)
         assert await wire.ask(["PING"], SECONDS) == b"PONG"

@@ -45,6 +45,7 @@ from ratesync.rules.priority import PRIORITY_STEP
 
 _log = logging.getLogger("ratesync")
 
+_YES = ord("1")
 MEBIBYTE = 1_048_576
 MOST_CLAIMANTS = 1000
 
@@ -235,7 +236,7 @@ class RedisQueue:
             args = settled([settlements[place] for place in own], shard.server_instant)
             found = await shard.run("settle", worker, self._limits.result_capacity, self._name(), *args)
             for place, answer in zip(own, found, strict=True):
-                answers[place] = answer == 1
+                answers[place] = answer == _YES
         return answers
 
     async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from typing import Any
 
@@ -100,6 +101,21 @@ def test_nothing_shows_the_password(shared_postgres: Postgres, caplog: pytest.Lo
     behind_this_function = traceback.TracebackException(ServerAway, error.value, trace.tb_next, capture_locals=True)
     shown = "".join(behind_this_function.format())
     assert "s3cret" not in f"{shown}{store!r}{[vars(part) for part in vars(store).values()]!r}{caplog.text}"
+
+
+def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"ratesync\[postgres\]"):
+        PostgresStateStore("postgresql://localhost")
+
+
+async def test_keys_that_cannot_be_are_not_there(shared_postgres: Postgres, schema: str) -> None:
+    store = PostgresStateStore(shared_postgres.url, schema=schema)
+    await store.open()
+    await store.commit([Write("a", b"1")])
+    assert list(await store.load(["\0", "a", ""])) == [None, Stored("a", b"1", 1), None]
+    assert list(await store.load(["\0"])) == [None]
+    await store.close()
 
 
 @pytest.mark.parametrize("wrong", [{"connections": 0}, {"timeout": 0}, {"patience": -1}])

@@ -21,6 +21,13 @@ from tests.servers.postgres_server import PASSWORD, Postgres, within
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Migrations run in a thread, on either loop."""
+    return "asyncio"
+
+
 LATER = ("ALTER TABLE {schema}.state ADD COLUMN note text",)
 """What a later version might do."""
 

@@ -121,10 +121,14 @@ class Executor:
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  the host's code may raise anything
-            return Rejected(f"the transformer raised {_describe(error)} on the record read", code="transform")
-        if not isinstance(fields, Mapping):
-            return Rejected(f"the transformer gave a {type(fields).__name__} for the record read", code="transform")
-        return evolve(outcome, record=evolve(outcome.record, fields=fields))
+            problem = f"raised {_describe(error)} on the record read"
+        else:
+            if isinstance(fields, Mapping):
+                return evolve(outcome, record=evolve(outcome.record, fields=fields))
+            problem = f"gave a {type(fields).__name__} for the record read"
+        if operation.kind is not Kind.READ:
+            return evolve(outcome, record=None)  # it was applied, whatever its answer cannot be turned into
+        return Rejected(f"the transformer {problem}", code="transform")
 
 
 def _transform(transformer: Transformer, operation: Operation) -> Operation | Rejected:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import anyio
 
+from ratesync.clock import SystemClock, delay_until
 from ratesync.redis.address import Address, Kind
 from ratesync.redis.resp import Answers, Argument, Garbled, ReplyError, packed
 from ratesync.redis.wire import WireDown
@@ -22,11 +23,13 @@ class AsyncioWire(asyncio.Protocol):
     def __init__(self) -> None:
         self.usable = False
         self._loop = asyncio.get_running_loop()
+        self._clock = SystemClock()
         self._transport: asyncio.Transport | None = None
         self._answers = Answers()
         self._replies: deque[tuple[float, asyncio.Future[Any]]] = deque()
         """In the order of what was asked: until when it is waited for, and where the answer is put."""
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """There is a connection."""
@@ -65,10 +68,10 @@ class AsyncioWire(asyncio.Protocol):
         if not self.usable or self._transport is None:
             raise WireDown("the connection is broken", is_sent=False)
         future = self._loop.create_future()
-        until = self._loop.time() + seconds
+        until = self._clock.now() + seconds
         self._replies.append((until, future))
         self._transport.write(packed(words))
-        if self._timer is None or until < self._timer.when():
+        if self._timer is None or until < self._timer_at:
             self._watch(until)
         value = await future
         if isinstance(value, (ReplyError, WireDown, TimeoutError)):
@@ -78,12 +81,12 @@ class AsyncioWire(asyncio.Protocol):
     def _watch(self, until: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(until, self._look)
+        self._timer, self._timer_at = self._loop.call_later(delay_until(self._clock, until), self._look), until
 
     def _look(self) -> None:
         """Tell those who have waited for too long."""
         self._timer = None
-        now = self._loop.time()
+        now = self._clock.now()
         for until, future in self._replies:
             if until <= now and not future.done():
                 future.set_result(TimeoutError("no answer in time"))

@@ -16,14 +16,16 @@ from ratesync.errors import (
     PagingBroken,
     UnsafeRedirect,
 )
-from ratesync.http import Account, AddressGuard, ApiKey, Cursor, NextLink, PageNumber, embedded_response
+from ratesync.http import Account, AddressGuard, ApiKey, Cursor, Headers, NextLink, PageNumber, embedded_response
 from ratesync.http.embedded import embedded_responses
+from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.http.told_time import told_time
 from ratesync.model.batch import Batch, Capabilities, Reply
 from ratesync.model.operation import Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.schema import RemoteField
+from ratesync.model.secret import Secret
 from ratesync.providers import Bulk, HttpOptions, HttpProvider, read_json_schema, record_in, text_at
 from ratesync.rules.paging import Pager
 
@@ -40,6 +42,15 @@ def test_a_row_is_a_response_of_its_own() -> None:
     assert (response.status, response.json()) == (201, [1])
     assert embedded_response({"status": 204, "headers": None}).body == b""
     assert embedded_response({"status": 204, "body": ""}).body == b""
+
+
+def test_a_row_keeps_the_secrets_of_the_answer_that_it_came_in() -> None:
+    date = b"Thu, 26 Nov 2026 12:00:00 GMT"
+    whole = Response(200, Headers([(b"date", date)]), secrets=(Secret("s3cr3t-canary"),))
+    row = {"status": 400, "headers": {"date": "soon"}, "body": {"message": "s3cr3t-canary is no token"}}
+    response = embedded_response(row, whole)
+    assert reason_of(response) == "HTTP 400 Bad Request: *** is no token"
+    assert response.headers["date"] == date.decode()
 
 
 @pytest.mark.parametrize("row", [None, 7, [], {}, {"status": True}, {"status": 99}, {"status": "9" * 99}], ids=repr)
@@ -110,7 +121,7 @@ def build(operation: Operation) -> Mapping[str, Any]:
     return {"id": operation.record_id, **operation.fields}
 
 
-def read(operation: Operation, row: Any) -> Outcome:
+def read(operation: Operation, row: Any, whole: Response) -> Outcome:
     if row.get("odd"):
         raise InvalidResponse("what is this")
     return Applied(version=row["version"].upper())

@@ -102,7 +102,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._capabilities = {name: provider.capabilities for name, provider in self._providers.items()}
         charges = {name: provider for name, provider in self._providers.items() if isinstance(provider, Charges)}
         self._quotas = QuotaTable(declared, self._capabilities, charges)
-        self._tickets = TicketDesk(self._parts.queue, self._clock)
+        self._tickets = TicketDesk(self._parts.queue, self._clock, works=self._role is not Role.SUBMIT)
         checks = {key: each for key, each in self._transformers.items() if isinstance(each, ChecksFields)}
         self._intake = Intake(
             self._parts.queue,

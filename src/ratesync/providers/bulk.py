@@ -47,8 +47,8 @@ class Bulk:
     """What is expected back of an operation, such as its record id; it may look at what was built."""
     key_of_row: Callable[[Any], str | None]
     """The same of a row of the answer; None where it has none."""
-    read: Callable[[Operation, Any], Outcome]
-    """The outcome that a row tells."""
+    read: Callable[[Operation, Any, Response], Outcome]
+    """The outcome that a row tells. The third is the whole answer: what is secret in it is not for reasons."""
     doubt: Callable[[Sequence[Any]], str | None] | None = None
     """Looking at all rows, why no row's success can be believed, or None where it can. Default: it always can."""
     rows_path: str | None = None
@@ -81,7 +81,7 @@ class Bulk:
         """
         if isinstance(whole, Applied):
             try:
-                return dict(sent.refused) | self._matched(sent, items_at(response.json(), self.rows_path))
+                return dict(sent.refused) | self._matched(sent, response)
             except ProviderError as error:
                 whole = outcome_for_error(error)
         return dict(sent.refused) | dict.fromkeys((operation.id or "" for operation in sent.operations), whole)
@@ -89,13 +89,14 @@ class Bulk:
     def _encode(self, built: Sequence[tuple[Operation, Any]]) -> bytes:
         return encode_json(self.wrap([row for _, row in built]))
 
-    def _matched(self, sent: Sent, rows: Sequence[Any]) -> dict[str, Outcome]:
+    def _matched(self, sent: Sent, response: Response) -> dict[str, Outcome]:
+        rows = items_at(response.json(), self.rows_path)
         outcomes = match_rows(
             sent.operations,
             rows,
             key_of_operation=lambda operation: sent.keys[operation.id or ""],
             key_of_row=self._key_of_row,
-            read=self._read,
+            read=lambda operation, row: self._read(operation, row, response),
         )
         doubt = None if self.doubt is None else self.doubt(rows)
         if doubt is None:
@@ -111,9 +112,9 @@ class Bulk:
         except Exception:  # noqa: BLE001  a row of any form may come; one without a key is nobody's
             return None
 
-    def _read(self, operation: Operation, row: Any) -> Outcome:
+    def _read(self, operation: Operation, row: Any, response: Response) -> Outcome:
         try:
-            return self.read(operation, row)
+            return self.read(operation, row, response)
         except ProviderError as error:
             return outcome_for_error(error)
         except Exception as error:  # noqa: BLE001  a row of any form may come, and its text may be private

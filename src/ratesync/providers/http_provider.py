@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, PagingBroken
+from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken
 from ratesync.http.accounts import AccountCallers, Accounts
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
 from ratesync.http.client_callers import ClientCallers
@@ -18,6 +19,7 @@ from ratesync.http.guard import AddressGuard
 from ratesync.http.headers import checked_headers
 from ratesync.http.outcome import read_answer
 from ratesync.http.pages import Page
+from ratesync.http.reason import reason_of
 from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
 from ratesync.model.batch import Batch, Reply
@@ -138,10 +140,13 @@ class HttpProvider:
         *,
         params: Mapping[str, str] | None = None,
         link_header: str = "link",
+        can_expire: bool = False,
     ) -> Page:
         """Read the one page of a listing at a position; None: the first. It may be the position of another process.
 
         :param link_header: as for :class:`~ratesync.providers.Listing`.
+        :param can_expire: a cursor is asked with, so that 410 means that it is no longer known.
+        :raises CursorExpired: that is so.
         :raises ProviderError: as :meth:`ask` does.
         :raises PagingBroken: the page leads back to itself, or the position is none of this listing.
         """
@@ -153,7 +158,10 @@ class HttpProvider:
         if asked.target is not None:
             origin = self._callers.caller(connection).origin
             target, query = str(origin.link(target, asked.target)), dict(asked.params)
-        response = await self.ask(connection, target, query)
+        response = await self.send(connection, "GET", target, params=query)
+        if can_expire and response.status == HTTPStatus.GONE:
+            raise CursorExpired(f"{reason_of(response, self._secrets)}: list all records anew")
+        self.checked(response)
         body, link = response.json(), response.headers.get(link_header, "")
         if link and link_header.lower() != "link":
             link = f'<{link}>; rel="next"'

@@ -145,7 +145,8 @@ class RestProvider(HttpProvider):
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
         place = feed.read(cursor)
-        found = await self._page(connection, resource, feed, place.after_id, feed.asking(limit, feed.since(place)))
+        query = feed.asking(limit, feed.since(place))
+        found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
         # Once more, so that a pass that begins now begins by the provider's own clock.
         place = feed.read(cursor, told_time(found.response))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
@@ -227,11 +228,24 @@ class RestProvider(HttpProvider):
         return completed(outcome, response, operation, self.resource(operation.resource))
 
     async def _page(
-        self, connection: str, resource: str, listing: Listing, position: str | None, query: Mapping[str, str]
+        self,
+        connection: str,
+        resource: str,
+        listing: Listing,
+        position: str | None,
+        query: Mapping[str, str],
+        *,
+        can_expire: bool = False,
     ) -> Page:
         target = self.resource(resource).target(listing, connection, resource)
         return await self.page(
-            connection, target, listing.pager, position, params=query, link_header=listing.link_header
+            connection,
+            target,
+            listing.pager,
+            position,
+            params=query,
+            link_header=listing.link_header,
+            can_expire=can_expire,
         )
 
     def _records(self, shape: Resource, found: Page) -> RecordPage:

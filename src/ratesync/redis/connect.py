@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ratesync.redis.address import Address, Kind
 
 if TYPE_CHECKING:
     import coredis
-    from coredis.connection import BaseConnection
 
 Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
-Wire: TypeAlias = "BaseConnection"
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
 CONNECTIONS = 16
@@ -47,14 +45,6 @@ def connector(
         return _MAKERS[address.kind](address, {**settings, "retry_policy": NoRetryPolicy()})
 
     return connect
-
-
-def wire_of(client: Client) -> AbstractAsyncContextManager[Wire | None]:
-    """A connection of the client to be used past it, many requests at a time; None if it has several servers."""
-    import coredis
-
-    pool = client.connection_pool
-    return pool.acquire() if type(pool) is coredis.ConnectionPool else nullcontext()
 
 
 def lent(client: Client) -> Connect:

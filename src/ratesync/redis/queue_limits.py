@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
+
+from ratesync.redis.resp import Words
 
 
 @frozen
@@ -17,6 +19,13 @@ class QueueLimits:
     mailbox_max: int
     claim_bytes: int
     priority_step: float
+    for_enqueue: Words = field(init=False, eq=False, repr=False)
+    """As an enqueue is told."""
+
+    @for_enqueue.default
+    def _tell(self) -> Words:
+        of_results = self.result_seconds, self.result_capacity
+        return Words(self.capacity, self.dead_letter_capacity, *of_results, self.priority_step)
 
     def of_shard(self, shards: int) -> QueueLimits:
         """The part of one shard."""

@@ -170,7 +170,7 @@ def _strange(value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    return value
+    return cast("list[Any]", value)
 
 
 def _answer(status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
@@ -188,8 +188,17 @@ class _CutOff(httpx.AsyncByteStream):
 
 
 class _Endless(httpx.AsyncByteStream):
+    """Until it is closed."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
+        while not self._is_closed:
             await anyio.lowlevel.checkpoint()
             yield _BLOCK
+
+    @override
+    async def aclose(self) -> None:
+        self._is_closed = True

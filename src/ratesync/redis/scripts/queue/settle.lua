@@ -132,8 +132,8 @@ end
 
 local function end_single(lane, key, id, raw, state, result)
   vanish(lane, key)
-  local key_length, dedupe_length = unpack_from('<I4I4', raw, 36)
-  local body = 44 + key_length + (dedupe_length > 0 and dedupe_length - 1 or 0)
+  local key_length, dedupe_length = unpack_from('<HH', raw, 30)
+  local body = 34 + key_length + (dedupe_length > 0 and dedupe_length - 1 or 0)
   lane.leased, root.pending = lane.leased - 1, root.pending - 1
   note_end(lane, id, state, ENDED[state] .. sub(raw, 2, 27) .. past .. sub(raw, 28, body - 1) .. result)
 end

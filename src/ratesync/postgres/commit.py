@@ -17,7 +17,6 @@ from ratesync.model.stored import Write
 from ratesync.postgres.connect import client
 from ratesync.postgres.layout import STRIPES, check_version
 from ratesync.postgres.statements import BEGIN, BOUND, COMMIT, ROLLBACK, Statements, ask
-from ratesync.postgres.work import Work
 
 if TYPE_CHECKING:
     from ratesync.postgres.connect import Connection
@@ -55,7 +54,7 @@ class Writers:
         self._free.append(name)
 
 
-class Commit(Work[Sequence[int]]):
+class Commit:
     """Makes all writes or none; the new revision of each.
 
     Whoever writes a key holds its stripe locked until the end of the transaction. So a try that has the lock knows that

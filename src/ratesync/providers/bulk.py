@@ -29,6 +29,10 @@ class Sent:
     refused: Mapping[str, Outcome]
     """The outcomes of those that are not sent, by operation id."""
 
+    def all_as(self, outcome: Outcome) -> dict[str, Outcome]:
+        """The outcomes of all operations, if what was sent came to one and the same."""
+        return {**self.refused, **dict.fromkeys((operation.id or "" for operation in self.operations), outcome)}
+
 
 @frozen(kw_only=True)
 class Bulk:
@@ -84,7 +88,7 @@ class Bulk:
                 return dict(sent.refused) | self._matched(sent, response)
             except ProviderError as error:
                 whole = outcome_for_error(error)
-        return dict(sent.refused) | dict.fromkeys((operation.id or "" for operation in sent.operations), whole)
+        return sent.all_as(whole)
 
     def _encode(self, built: Sequence[tuple[Operation, Any]]) -> bytes:
         return encode_json(self.wrap([row for _, row in built]))
@@ -108,9 +112,10 @@ class Bulk:
 
     def _key_of_row(self, row: Any) -> str | None:
         try:
-            return self.key_of_row(row)
+            key = self.key_of_row(row)
         except Exception:  # noqa: BLE001  a row of any form may come; one without a key is nobody's
             return None
+        return key if isinstance(key, str) else None
 
     def _read(self, operation: Operation, row: Any, response: Response) -> Outcome:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken
+from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
 from ratesync.http.accounts import AccountCallers, Accounts
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
 from ratesync.http.client_callers import ClientCallers
@@ -28,6 +28,7 @@ from ratesync.model.operation import Kind
 from ratesync.model.outcome import Cause, Outcome, RetryLater
 from ratesync.providers.bulk import Bulk
 from ratesync.rules.paging import Content, Pager, Trail, items_at, step
+from ratesync.rules.provider_errors import outcome_for_error
 
 if TYPE_CHECKING:
     import httpx
@@ -172,7 +173,7 @@ class HttpProvider:
         return Page(1, tuple(content.items), response, position, following)
 
     async def send_bulk(self, batch: Batch, bulk: Bulk) -> Reply:
-        """Carry a batch out in one call."""
+        """Carry a batch out in one call. Raises nothing for a call that fails: each operation has its outcome."""
         sent = bulk.prepare(batch.operations)
         if not sent.operations:
             return Reply(sent.refused)
@@ -181,10 +182,11 @@ class HttpProvider:
             response = await self.send(
                 batch.connection, bulk.method, bulk.target, content=sent.content, headers=headers
             )
+        except ProviderError as error:
+            return Reply(sent.all_as(outcome_for_error(error)))
         except ConfigurationError as error:
             # Nothing is wrong with the operations: they wait until the host has put its settings right.
-            later = RetryLater(str(error), Cause.NOT_SENT)
-            return Reply(dict(sent.refused) | dict.fromkeys((o.id or "" for o in sent.operations), later))
+            return Reply(sent.all_as(RetryLater(str(error), Cause.NOT_SENT)))
         # Whatever the kind: a 404 for a path of many records does not tell that one of them is gone.
         whole, feedback = self.judge(response, Kind.UPSERT)
         return Reply(bulk.outcomes(sent, response, whole), feedback)

@@ -113,7 +113,11 @@ class RestProvider(HttpProvider):
 
         Without a batch endpoint it raises nothing for a call that fails.
         """
-        bulk = self._bulk_for(batch)
+        try:
+            bulk = self._bulk_for(batch)
+        except InvalidOperation as error:
+            refused = Rejected(str(error), code=type(error).__name__)
+            return Reply(dict.fromkeys((operation.id or "" for operation in batch.operations), refused))
         if bulk is not None:
             return await self.send_bulk(batch, bulk)
         outcomes: dict[str, Outcome] = {}
@@ -189,10 +193,7 @@ class RestProvider(HttpProvider):
 
     def _bulk_for(self, batch: Batch) -> Bulk | None:
         """The call that takes the whole batch, if there is one."""
-        try:
-            rows = self.resource(batch.resource).bulk.get(batch.kind)
-        except UnsupportedOperation:
-            rows = None  # each operation is rejected by itself
+        rows = self.resource(batch.resource).bulk.get(batch.kind)
         if rows is None:
             return self._bulk
         return rows.bulk(batch.connection, batch.resource, self._fields, self._outcome)

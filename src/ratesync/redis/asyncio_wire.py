@@ -11,25 +11,21 @@ from typing import Any, cast
 
 import anyio
 
-from ratesync.clock import SystemClock, delay_until
 from ratesync.redis.address import Address, Kind
 from ratesync.redis.resp import Answers, Argument, Garbled, ReplyError, packed
 from ratesync.redis.wire import WireDown
 
 
 class AsyncioWire(asyncio.Protocol):
-    """For asyncio: on its transports, with one timer for all, a call takes half of what it takes on anyio's streams."""
+    """On a transport of asyncio's: a call takes half of what it takes on a stream of anyio's."""
 
     def __init__(self) -> None:
         self.usable = False
         self._loop = asyncio.get_running_loop()
-        self._clock = SystemClock()
         self._transport: asyncio.Transport | None = None
         self._answers = Answers()
-        self._replies: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        """In the order of what was asked: until when it is waited for, and where the answer is put."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._replies: deque[asyncio.Future[Any]] = deque()
+        """Where answers are put, in the order of what was asked."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """There is a connection."""
@@ -41,7 +37,7 @@ class AsyncioWire(asyncio.Protocol):
         self._answers.feed(data)
         try:
             for value in self._answers:
-                _, future = self._replies.popleft()
+                future = self._replies.popleft()
                 if not future.done():
                     future.set_result(value)
         except (Garbled, IndexError):
@@ -54,11 +50,9 @@ class AsyncioWire(asyncio.Protocol):
     def close(self, problem: str = "the connection was closed") -> None:
         """End the connection; nobody will be answered any more."""
         self.usable = False
-        if self._timer is not None:
-            self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
-        for _, future in self._replies:
+        for future in self._replies:
             if not future.done():
                 future.set_result(WireDown(problem))
         self._replies.clear()
@@ -67,32 +61,23 @@ class AsyncioWire(asyncio.Protocol):
         """See :meth:`Wire.ask`."""
         if not self.usable or self._transport is None:
             raise WireDown("the connection is broken", is_sent=False)
+        data = packed(words)
         future = self._loop.create_future()
-        until = self._clock.now() + seconds
-        self._replies.append((until, future))
-        self._transport.write(packed(words))
-        if self._timer is None or until < self._timer_at:
-            self._watch(until)
-        value = await future
+        self._replies.append(future)
+        self._transport.write(data)
+        timer = self._loop.call_later(seconds, _give_up, future)
+        try:
+            value = await future
+        finally:
+            timer.cancel()
         if isinstance(value, (ReplyError, WireDown, TimeoutError)):
             raise value
         return value
 
-    def _watch(self, until: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._timer_at = self._loop.call_later(delay_until(self._clock, until), self._look), until
 
-    def _look(self) -> None:
-        """Tell those who have waited for too long."""
-        self._timer = None
-        now = self._clock.now()
-        for until, future in self._replies:
-            if until <= now and not future.done():
-                future.set_result(TimeoutError("no answer in time"))
-        later = [until for until, future in self._replies if not future.done()]
-        if later:
-            self._watch(min(later))
+def _give_up(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(TimeoutError("no answer in time"))
 
 
 @asynccontextmanager

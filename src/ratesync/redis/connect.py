@@ -84,6 +84,30 @@ def _cluster(address: Address, settings: dict[str, Any]) -> AbstractAsyncContext
     )
 
 
+def place_of(client: Client) -> tuple[Address, ssl.SSLContext | None] | None:
+    """Where the server of a host's client is, and how it is spoken to with TLS.
+
+    None where several servers stand behind it, or it fetches its password from somewhere.
+    """
+    import coredis
+    from coredis.connection import TCPLocation, UnixDomainSocketLocation
+
+    pool = client.connection_pool
+    settings: dict[str, Any] = dict(pool.connection_kwargs)
+    if type(pool) is not coredis.ConnectionPool or settings.get("credential_provider") is not None:
+        return None
+    context = settings.get("ssl_context")
+    login: dict[str, Any] = {name: settings.get(name) for name in ("username", "password")}
+    match pool.location:
+        case TCPLocation(host=host, port=port):
+            kind: dict[str, Any] = {"kind": Kind.SINGLE, "hosts": ((host, port),)}
+        case UnixDomainSocketLocation(path=path):
+            kind = {"kind": Kind.SOCKET, "path": path}
+        case _:
+            return None
+    return Address(**kind, **login, db=settings.get("db") or 0, is_tls=context is not None), context
+
+
 @asynccontextmanager
 async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncGenerator[Client]:
     from coredis import Sentinel

@@ -14,6 +14,8 @@ from ratesync.model.work import Entry, Item, Lease, LeasedItem, Settlement
 from ratesync.redis.resp import Argument, Words
 
 HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<hHH"), Struct("<I")
+WHOLE_HEAD = Struct("<BI6xddhHH")
+"""Head and tail of a record without a past, up to its key."""
 HAS_PAST, HAS_RESULT = 8, 16
 STATES = (
     OperationState.SCHEDULED,
@@ -100,25 +102,28 @@ def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:
     token = int(float(batch[2]))
     at = 4
     found: list[Lease] = []
+    items: tuple[LeasedItem, ...]
     for count in map(int, batch[3].split(b",")):
         key, first = _leased(batch[at], batch[at + 1])
-        others = (_leased(batch[place], batch[place + 1])[1] for place in range(at + 2, at + 2 * count, 2))
-        found.append(Lease(lane, key, token, (first, *others)))
+        items = (first,)
+        if count > 1:
+            items += tuple(_leased(batch[place], batch[place + 1])[1] for place in range(at + 2, at + 2 * count, 2))
+        found.append(Lease(lane, key, token, items))
         at += 2 * count
         token += 1
     return tuple(found)
 
 
 def _leased(name: bytes, record: bytes) -> tuple[str, LeasedItem]:
-    flags, _, _, accepted = HEAD.unpack_from(record)
-    at = HEAD.size
+    flags, _, _, accepted, _, key_length, dedupe_length = WHOLE_HEAD.unpack_from(record)
+    at = WHOLE_HEAD.size
     attempts = lapses = 0
     sent_as = 0.0
     if flags & HAS_PAST:
-        attempts, lapses, sent_as, _ = PAST.unpack_from(record, at)
-        at += PAST.size
-    _, key_length, dedupe_length = TAIL.unpack_from(record, at)
-    at += TAIL.size
+        attempts, lapses, sent_as, _ = PAST.unpack_from(record, HEAD.size)
+        at = HEAD.size + PAST.size
+        _, key_length, dedupe_length = TAIL.unpack_from(record, at)
+        at += TAIL.size
     body = at + key_length + (dedupe_length - 1 if dedupe_length else 0)
     return record[at : at + key_length].decode(), LeasedItem(
         unpacked_id(name), record[body:], attempts, int(sent_as), lapses, accepted

@@ -24,19 +24,12 @@ class Words:
 
     def __init__(self, *words: Word) -> None:
         self.words = words
-        parts: list[bytes] = []
-        for word in words:
-            told = _told(word)
-            parts += (b"$%d\r\n" % len(told), told, END)
-        self.data = b"".join(parts)
+        whole = packed(words)
+        self.data = whole[whole.index(END) + len(END) :]
 
 
 Word: TypeAlias = str | bytes | int | float
 Argument: TypeAlias = Word | Words
-
-
-def _told(word: Word) -> bytes:
-    return word if isinstance(word, bytes) else word.encode() if isinstance(word, str) else repr(word).encode()
 
 
 def packed(arguments: Sequence[Argument]) -> bytes:
@@ -44,12 +37,18 @@ def packed(arguments: Sequence[Argument]) -> bytes:
     parts = [b""]
     count = len(arguments)
     for word in arguments:
-        if type(word) is Words:
+        if isinstance(word, bytes):
+            told = word
+        elif isinstance(word, str):
+            told = word.encode()
+        elif isinstance(word, Words):
             parts.append(word.data)
             count += len(word.words) - 1
             continue
-        told = word if type(word) is bytes else _told(word)  # type: ignore[arg-type]  # no Words any more
-        parts += (b"$%d\r\n" % len(told), told, END)
+        else:
+            told = repr(word).encode()
+        size = len(told)
+        parts += (_HEADS[size] if size < _MANY else b"$%d\r\n" % size, told, END)
     parts[0] = b"*%d\r\n" % count
     return b"".join(parts)
 
@@ -148,7 +147,9 @@ class Answers:
         self._at = at
 
 
-_SIZES = {b"$%d" % size: size for size in range(4096)}
+_MANY = 4096
+_HEADS = [b"$%d\r\n" % size for size in range(_MANY)]
+_SIZES = {b"$%d" % size: size for size in range(_MANY)}
 """How texts begin that are not long."""
 
 

@@ -21,7 +21,7 @@ from ratesync.model.work import Durability
 from ratesync.randomness import system_random
 from ratesync.redis.address import Address
 from ratesync.redis.call import Call
-from ratesync.redis.connect import Client, Connect, connector, lent
+from ratesync.redis.connect import Client, Connect, connector, lent, place_of
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
@@ -99,8 +99,10 @@ class RedisServer:
             raise ConfigurationError(f"the prefix {prefix!r} must have a character, and no braces, which choose a slot")
         self.prefix = prefix
         self.address: Address | None = None
-        """Where it is, for those who need a connection of their own; None if the client is the host's."""
+        """Where it is, for those who need a connection of their own; None if a client of the host's does not tell."""
         self.ssl_context: ssl.SSLContext | None = None
+        if client is not None and (place := place_of(client)) is not None:
+            self.address, self.ssl_context = place
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
         self.patience = patience

@@ -122,6 +122,8 @@ def _instead(trouble: Trouble, request: httpx.Request) -> httpx.Response:
             return httpx.Response(500, json={"error": "something went wrong"})
         case Trouble.INTRUDED:
             return httpx.Response(200, headers={"content-type": "text/html"}, content=_PAGE)
+        case Trouble.HIDDEN:
+            return httpx.Response(404, headers={"content-type": "text/html"}, content=_PAGE)
         case Trouble.REDIRECTED:
             return httpx.Response(307, headers={"location": _ELSEWHERE})
         case _:

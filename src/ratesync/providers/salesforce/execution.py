@@ -115,7 +115,6 @@ class Execution:
         whole = self._whole(response, Kind.CREATE)
         if not isinstance(whole, Applied):
             return dict.fromkeys((operation.id or "" for operation in operations), whole)
-        wanted = [f"r{place}" for place in range(len(operations))]
         rows = [json_object(row) or {} for row in json_array(read_object(response).get("compositeResponse"))]
         outcomes: dict[str, Outcome] = {}
         for place, operation in enumerate(operations):

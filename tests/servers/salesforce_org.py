@@ -116,7 +116,7 @@ class Row:
             "SystemModstamp": stamp(self.changed_at),
             **({} if self.type == "User" else {"IsDeleted": self.is_deleted}),
         }
-        held = {**{name: None for name in schema(self.type)}, **self.fields, **system}
+        held: Json = {**dict.fromkeys(schema(self.type)), **self.fields, **system}
         picked = held if names is None else {name: held[name] for name in names}
         url = f"/services/data/v65.0/sobjects/{self.type}/{self.id}"
         return {"attributes": {"type": self.type, "url": url}, **picked}

@@ -85,8 +85,6 @@ class Salesforce:
         self.requests.append(asked)
         content: Any
         try:
-            if len(target) > LONGEST_URL:
-                raise Refused("URI_TOO_LONG", "URI too long", status=414)
             status, content = self._decide(asked, str(headers.get("authorization", "")))
         except Refused as error:
             status, content = error.status, error.whole
@@ -99,6 +97,8 @@ class Salesforce:
     def _decide(self, asked: Asked, authorization: str) -> Answer:
         if asked.path == "/services/oauth2/token":
             return self._issue(dict(parse_qsl(asked.body.decode())))
+        if len(asked.path) + sum(map(len, asked.params.values())) > LONGEST_URL:
+            raise Refused("URI_TOO_LONG", "URI too long", status=414)
         trouble = self.trouble.popleft() if self.trouble else ""
         if trouble == "503":
             raise Refused("SERVER_UNAVAILABLE", "Server Too Busy", status=503)
@@ -134,7 +134,7 @@ class Salesforce:
         answer = {"access_token": self.token, "instance_url": "https://acme.my.salesforce.com", "token_type": "Bearer"}
         return 200, answer | {"scope": "api refresh_token", "issued_at": str(self.org.now), "signature": "x"}
 
-    def _route(self, asked: Asked) -> Answer:
+    def _route(self, asked: Asked) -> Answer:  # noqa: PLR0911  one for each resource
         parts = [unquote(part) for part in asked.path.strip("/").split("/")]
         if parts[:2] != ["services", "data"] or parts[2] != "v65.0":
             raise Refused("NOT_FOUND", "The requested resource does not exist", status=404)

@@ -35,8 +35,13 @@ def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     if response.status == HTTPStatus.MULTIPLE_CHOICES:
         return Rejected("several records have that value of the external id", SEVERAL)
     problem = Problem.read(_body(response))
-    if not problem.code or (response.status // 100 == _SERVER_ERROR and not problem.is_locked):
-        return Unknown(f"HTTP {response.status}") if isinstance(outcome, Applied) else outcome
+    if isinstance(outcome, Applied):
+        return Unknown(f"HTTP {response.status}")
+    if not problem.code:
+        return outcome
+    if response.status // 100 == _SERVER_ERROR and not problem.is_locked:
+        # The status says whether something may have been done; the words of the error may repeat values.
+        return evolve(outcome, reason=f"HTTP {response.status}: {problem.reason}")
     told = problem.outcome(kind)
     if isinstance(told, RetryLater) and told.cause is Cause.UNAVAILABLE:
         asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))

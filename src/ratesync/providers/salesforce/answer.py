@@ -28,17 +28,18 @@ _PAUSE = 5.0
 def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     """What the answer says of all operations of its call. A success comes as plain ``Applied``."""
     outcome, _ = read_answer(response, kind, now=now, throttle=salesforce_throttle)
-    if isinstance(outcome, Applied) and response.is_success:
-        return evolve(outcome, version=None)
+    if isinstance(outcome, Applied):
+        return evolve(outcome, version=None) if response.is_success else Unknown(f"HTTP {response.status}")
     if isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
         return outcome
     if response.status == HTTPStatus.MULTIPLE_CHOICES:
         return Rejected("several records have that value of the external id", SEVERAL)
     problem = Problem.read(_body(response))
-    if isinstance(outcome, Applied):
-        return Unknown(f"HTTP {response.status}")
-    if not problem.code:
-        return outcome
+    return _explained(response, outcome, problem, kind, now) if problem.code else outcome
+
+
+def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kind, now: float) -> Outcome:
+    """The outcome that the errors in the answer tell, which know more than its status."""
     if response.status // 100 == _SERVER_ERROR and not problem.is_locked:
         # The status says whether something may have been done; the words of the error may repeat values.
         return evolve(outcome, reason=f"HTTP {response.status}: {problem.reason}")

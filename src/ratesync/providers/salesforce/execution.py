@@ -24,7 +24,6 @@ from ratesync.providers.salesforce.record import read_record, read_rows
 from ratesync.providers.salesforce.record_id import is_id, plain_id, plain_value
 from ratesync.providers.salesforce.requests import BATCH_MAX, COMPOSITE_MAX, many, one, read_by_values
 from ratesync.providers.salesforce.sobject import SObject
-from ratesync.rules.matching import halves, is_refused_whole
 from ratesync.rules.provider_errors import outcome_for_error
 
 MOST_CALLS = 20
@@ -71,15 +70,16 @@ class Execution:
     async def _carry_out(self, part: Batch) -> dict[str, Outcome]:
         """Make the call of a part. Where Salesforce refuses all for some, those are found by halves."""
         try:
-            told = await self._send(part)
+            first = await self._send(part)
         except ProviderError as error:
             return dict.fromkeys((operation.id or "" for operation in part.operations), outcome_for_error(error))
-        if not is_refused_whole(part, told) or any(_code(outcome) in _OF_ALL for outcome in told.values()):
-            return dict(told)
-        outcomes: dict[str, Outcome] = {}
-        for half in halves(part):
-            outcomes |= await bisect_refused(half, self._send, max_calls=MOST_CALLS // 2)
-        return outcomes
+        if any(_code(outcome) in _OF_ALL for outcome in first.values()):
+            return dict(first)
+
+        async def send(batch: Batch) -> Mapping[str, Outcome]:
+            return first if batch is part else await self._send(batch)
+
+        return await bisect_refused(part, send, max_calls=MOST_CALLS)
 
     async def _send(self, batch: Batch) -> Mapping[str, Outcome]:
         """Make one call. Raises for what holds for it as a whole and may pass, so that no other is made after it."""

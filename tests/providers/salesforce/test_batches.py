@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesync.http import Account, Bearer
+from ratesync.model.batch import Batch
+from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Conflict, Rejected, RetryLater, Unknown
 from ratesync.model.quota import CALLS
-from ratesync.model.batch import Batch
-from ratesync.model.lane import Lane
 from ratesync.providers.salesforce import SalesforceProvider
 from ratesync.providers.salesforce.collection import read_saved
 from ratesync.providers.salesforce.record_id import plain_id
@@ -38,7 +38,9 @@ async def test_two_hundred_records_go_in_one_call_and_each_has_its_own_outcome()
     salesforce.org.locked.add(ids[5])
     async with provider_of(salesforce) as provider:
         names = ["Forbidden" if place == 7 else f"New {place}" for place in range(200)]
-        updates = [operation(Kind.UPDATE, "contacts", each, LastName=name) for each, name in zip(ids, names, strict=True)]
+        updates = [
+            operation(Kind.UPDATE, "contacts", each, LastName=name) for each, name in zip(ids, names, strict=True)
+        ]
         told = await outcomes(provider, *updates)
     assert len(salesforce.requests) == 1
     assert [place for place, outcome in enumerate(told) if not isinstance(outcome, Applied)] == [3, 5, 7]
@@ -245,9 +247,7 @@ def test_records_whose_ids_were_not_known_are_in_doubt_if_rows_are_missing(kind:
 )
 async def test_a_record_counts_as_gone_only_if_the_answer_is_clear(rows: list[Any]) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=rows))
-    async with SalesforceProvider(
-        Account(Bearer("t"), base_url=URL), objects=OBJECTS, transport=transport
-    ) as provider:
+    async with SalesforceProvider(Account(Bearer("t"), base_url=URL), objects=OBJECTS, transport=transport) as provider:
         reads = [operation(Kind.READ, "contacts", identity(number)) for number in range(2)]
         assert {type(outcome) for outcome in await outcomes(provider, *reads)} == {Unknown}
 

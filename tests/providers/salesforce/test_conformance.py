@@ -104,7 +104,11 @@ class TestSalesforceProvider(ProviderSuite):
 
 
 class InMemory:
-    """An org of its own for each test, without a socket."""
+    """An org of its own for each test, without a socket. One event loop will do: the other suite has both."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
 
     @pytest.fixture
     def salesforce(self) -> Salesforce:

@@ -34,7 +34,7 @@ def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
         return outcome
     if response.status == HTTPStatus.MULTIPLE_CHOICES:
         return Rejected("several records have that value of the external id", SEVERAL)
-    problem = Problem.read(_body(response))
+    problem = read_problem(response)
     return _explained(response, outcome, problem, kind, now) if problem.code else outcome
 
 
@@ -93,10 +93,10 @@ def read_object(response: Response) -> dict[str, Any]:
     return body
 
 
-def _body(response: Response) -> Any:
-    """The errors, which are a list; some answers have one alone."""
+def read_problem(response: Response) -> Problem:
+    """The errors in an answer: a list, in some answers one alone. An empty one if it holds none."""
     try:
         body = response.json()
     except InvalidResponse:
-        return None
-    return json_array(body) or [body]
+        return Problem.read(None)
+    return Problem.read(json_array(body) or [body])

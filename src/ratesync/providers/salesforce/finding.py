@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from ratesync.errors import InvalidResponse, PagingBroken, UnsupportedOperation
-from ratesync.http.payload import json_object
 from ratesync.model.change import RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
-from ratesync.providers.salesforce.answer import error_for, read_object, read_whole
+from ratesync.providers.salesforce.answer import error_for, read_object, read_problem, read_whole
 from ratesync.providers.salesforce.client import Client
-from ratesync.providers.salesforce.problem import GONE
 from ratesync.providers.salesforce.record import has_more, instant, read_records
 from ratesync.providers.salesforce.record_id import external_value, is_id, plain_value
 from ratesync.providers.salesforce.requests import query, read_by_value
@@ -80,8 +77,8 @@ async def look_up(client: Client, name: str, described: SObject, operation: Oper
     match outcome:
         case RetryLater():
             raise error_for(outcome)
-        case Rejected(code=code) if code == GONE and response.status == HTTPStatus.NOT_FOUND:
-            return None if _is_from_salesforce(response.json()) else Unknown(outcome.reason)
+        case Rejected() if read_problem(response).is_missing:
+            return None
         case Applied():
             return _found(read_object(response), operation.fields)
         case _:
@@ -135,9 +132,3 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_from_salesforce(body: Any) -> bool:
-    """Tell whether a 404 is Salesforce's own."""
-    errors = body if isinstance(body, list) else [body]
-    return any(bool((json_object(error) or {}).get("errorCode")) for error in errors)

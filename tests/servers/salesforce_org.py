@@ -275,17 +275,19 @@ class Org:
 
 
 def _duplicates(kind: str, rows: list[Row]) -> Refused:
-    records = [
+    records: list[Json] = [
         {
-            "additionalInformation": [],
-            "fieldDiffs": [],
             "matchConfidence": 100.0,
             "record": {"attributes": {"type": kind}, "Id": row.id},
         }
         for row in rows
     ]
-    match = {"entityType": kind, "errors": [], "matchEngine": "ExactMatchEngine", "matchRecords": records}
-    result = {"allowSave": False, "duplicateRule": "Contacts", "matchResults": [match | {"size": 1, "success": True}]}
+    match: Json = {"entityType": kind, "matchEngine": "ExactMatchEngine", "matchRecords": records}
+    result: Json = {
+        "allowSave": False,
+        "duplicateRule": "Contacts",
+        "matchResults": [match | {"size": 1, "success": True}],
+    }
     return Refused("DUPLICATES_DETECTED", "Use one of these records?", duplicateResut=result)
 
 

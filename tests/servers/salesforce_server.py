@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -207,7 +208,7 @@ class Salesforce:
             raise Refused("INVALID_INPUT", "limit of composite requests exceeded")
         answers: list[Json] = []
         for each in inner:
-            parts = urlsplit(each["url"])
+            parts = urlsplit(str(each["url"]))
             asked = Asked(each["method"], parts.path, dict(parse_qsl(parts.query)), b"")
             try:
                 status, content = self._route(asked)
@@ -221,7 +222,7 @@ class Salesforce:
     def _collection(self, method: str, rest: list[str], asked: Asked) -> list[Any]:
         if method == "DELETE":
             ids = _few(asked.params["ids"].split(","))
-            return [_row(lambda identity=identity: self.org.delete(identity)) for identity in ids]
+            return [_row(partial(self.org.delete, identity)) for identity in ids]
         if method == "POST" and rest:
             return self._fetch(rest[0], asked.json)
         records: list[Json] = _few(asked.json["records"])
@@ -237,11 +238,11 @@ class Salesforce:
             return [self._upserted(kind, name, record) for record in records]
         if method == "POST":
             return [
-                _row(lambda kind=kind, record=record: self.org.create(kind, _object(record)))
+                _row(partial(self.org.create, kind, _object(record)))
                 for kind, record in zip(kinds, records, strict=True)
             ]
         return [
-            _row(lambda kind=kind, record=record: self.org.update(kind, record["id"], _object(record)))
+            _row(partial(self.org.update, kind, record["id"], _object(record)))
             for kind, record in zip(kinds, records, strict=True)
         ]
 

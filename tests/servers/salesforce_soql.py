@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -67,7 +68,7 @@ class Query:
             if row.type == self.kind and row.shown_at <= org.now and (deleted or not row.is_deleted) and self.test(row)
         ]
         for name in reversed(self.order):
-            rows.sort(key=lambda row, name=name: id_order(row.id) if name == "Id" else str(value_of(row, name)))
+            rows.sort(key=partial(_place, name))
         return rows[: self.limit]
 
     def _select(self) -> None:
@@ -197,6 +198,10 @@ def value_of(row: Row, name: str) -> Any:
     """The value to compare: instants as such."""
     value = row.shown()[name]
     return datetime.fromisoformat(value) if schema(row.type)[name]["type"] == "datetime" else value
+
+
+def _place(name: str, row: Row) -> str:
+    return id_order(row.id) if name == "Id" else str(value_of(row, name))
 
 
 def _same(held: Any, value: Any) -> bool:

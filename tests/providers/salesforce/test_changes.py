@@ -82,7 +82,7 @@ class Copy:
                 page = await self.provider.pull_changes("default", "contacts", self.cursor, limit=value)
                 self.take(page.changes, page.cursor)
             case "fail":
-                self.salesforce.trouble.append(value)
+                self.salesforce.trouble.append(str(value))
                 await self.pull()
             case _:
                 pass

@@ -28,11 +28,11 @@ ROOT = FACTS["root"].replace("{version}", API_VERSION)
 def described(method: str, path: str) -> dict[str, Any]:
     """What Salesforce says of a method and path: the most literal of the paths that fit."""
     assert path.startswith(ROOT)
-    fitting = [
+    fitting: list[dict[str, Any]] = [
         operation
         for operation in FACTS["operations"]
         if operation["method"] == method
-        and re.fullmatch(re.sub(r"\{\w+\}", "[A-Za-z0-9_%.~-]+", operation["path"]), path.removeprefix(ROOT))
+        and re.fullmatch(re.sub(r"\{\w+\}", "[A-Za-z0-9_%.~-]+", str(operation["path"])), path.removeprefix(ROOT))
     ]
     assert fitting, f"Salesforce has no {method} {path}"
     return min(fitting, key=lambda operation: operation["path"].count("{"))
@@ -191,7 +191,7 @@ async def test_an_account_without_an_address_waits_for_one() -> None:
 )
 def test_settings_that_cannot_be_used_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
-        SalesforceProvider(Account(Bearer("a")), **{"base_url": URL, **settings})
+        SalesforceProvider(Account(Bearer("a")), **(dict[str, Any](base_url=URL) | settings))
 
 
 @pytest.mark.parametrize(

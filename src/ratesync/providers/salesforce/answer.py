@@ -42,7 +42,8 @@ def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kin
     """The outcome that the errors in the answer tell, which know more than its status."""
     if response.status // 100 == _SERVER_ERROR and not problem.is_locked:
         # The status says whether something may have been done; the words of the error may repeat values.
-        return evolve(outcome, reason=f"HTTP {response.status}: {problem.reason}")
+        reason = f"HTTP {response.status}: {problem.reason}"
+        return evolve(outcome, reason=reason) if isinstance(outcome, RetryLater) else Unknown(reason)
     told = problem.outcome(kind)
     if isinstance(told, RetryLater) and told.cause is Cause.UNAVAILABLE:
         asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from ratesync.errors import InvalidResponse
-from ratesync.http.payload import json_object
+from ratesync.http.payload import json_array, json_object
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
 from ratesync.providers.salesforce.problem import GONE, Problem
@@ -53,7 +53,7 @@ def read_saved(kind: Kind, operations: Sequence[Operation], body: Any) -> dict[s
     """
     if not isinstance(body, list):
         raise InvalidResponse("Salesforce's answer to a collection is no list")
-    rows = [Row.read(value, kind) for value in body]
+    rows = [Row.read(value, kind) for value in json_array(body)]
     if _is_in_order(kind, operations, rows):
         return {operation.id or "": row.outcome for operation, row in zip(operations, rows, strict=True)}
     is_named = kind not in _ASSIGNED

@@ -285,6 +285,29 @@ async def test_rows_of_composite_reads_are_matched_by_their_reference(trouble: s
         assert outcome.record.record_id == identity(number)
 
 
+@pytest.mark.parametrize("body", [{}, "[", [5]])
+async def test_an_answer_to_many_that_is_none_leaves_all_in_doubt(body: Any) -> None:
+    def respond(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=body) if isinstance(body, str) else httpx.Response(200, json=body)
+
+    account = Account(Bearer("t"), base_url=URL)
+    async with SalesforceProvider(account, objects=OBJECTS, transport=httpx.MockTransport(respond)) as provider:
+        for kind in (Kind.READ, Kind.UPDATE, Kind.DELETE):
+            told = await outcomes(provider, *(operation(kind, "contacts", identity(number)) for number in range(2)))
+            assert {type(outcome) for outcome in told} == {Unknown}
+        named = [operation(Kind.READ, "contacts", f"Customer_No__c/{number}") for number in range(2)]
+        assert {type(outcome) for outcome in await outcomes(provider, *named)} == {Unknown}
+
+
+async def test_a_refused_composite_is_refused_for_all_within() -> None:
+    salesforce = Salesforce()
+    salesforce.trouble.extend(["503", "503"])
+    async with provider_of(salesforce) as provider:
+        named = [operation(Kind.READ, "contacts", f"Customer_No__c/{number}") for number in range(30)]
+        told = await outcomes(provider, *named)
+    assert {type(outcome) for outcome in told} == {RetryLater}
+
+
 async def test_a_duplicate_in_a_batch_names_the_record_that_exists() -> None:
     salesforce = Salesforce()
     (old,) = salesforce.org.seed("Contact", 1, LastName="Old", Customer_No__c="1")

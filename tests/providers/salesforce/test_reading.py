@@ -171,6 +171,13 @@ async def test_fields_are_described() -> None:
     assert [drift.choices for drift in unknown_choices(contact, {"Level__c": "Third"})] == [("Third",)]
 
 
+async def test_entries_that_describe_no_field_are_left_out() -> None:
+    fields = [{"name": "A", "type": "string"}, {"type": "string"}, 5, {"name": "B"}, {"name": "C", "type": ""}]
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"fields": fields}))
+    async with SalesforceProvider(Account(Bearer("t"), base_url=URL), transport=transport) as provider:
+        assert (await provider.describe("default", "contacts")).fields == {"A": RemoteField("string")}
+
+
 @pytest.mark.parametrize("body", [{}, {"fields": 5}, []])
 async def test_a_description_that_is_none(body: Any) -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json=body))

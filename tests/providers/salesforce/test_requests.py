@@ -11,12 +11,13 @@ import httpx
 import pytest
 
 from ratesync.errors import ConfigurationError, NotSent
-from ratesync.http import Account, Bearer
+from ratesync.http import Account, Bearer, JwtBearer, LocalVault, OAuth2, TokenEndpoint, TokenKeeper
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, RetryLater
+from ratesync.model.secret import Secret
 from ratesync.providers.salesforce import API_VERSION, SalesforceProvider, SObject
 from tests.providers.salesforce.world import OBJECTS, URL, operation, outcomes, provider_of
-from tests.servers.salesforce_server import Asked, Salesforce
+from tests.servers.salesforce_server import Asked, Salesforce, transport
 
 pytestmark = pytest.mark.anyio
 
@@ -25,21 +26,21 @@ LIMITS = FACTS["limits"]
 ROOT = FACTS["root"].replace("{version}", API_VERSION)
 
 
+def fits(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[A-Za-z0-9_%.~-]+", template), path) is not None
+
+
 def described(method: str, path: str) -> dict[str, Any]:
     """What Salesforce says of a method and path: the most literal of the paths that fit."""
     assert path.startswith(ROOT)
-    fitting: list[dict[str, Any]] = [
-        operation
-        for operation in FACTS["operations"]
-        if operation["method"] == method
-        and re.fullmatch(re.sub(r"\{\w+\}", "[A-Za-z0-9_%.~-]+", str(operation["path"])), path.removeprefix(ROOT))
-    ]
+    below = path.removeprefix(ROOT)
+    operations: list[dict[str, Any]] = FACTS["operations"]
+    fitting = [each for each in operations if each["method"] == method and fits(each["path"], below)]
     assert fitting, f"Salesforce has no {method} {path}"
     return min(fitting, key=lambda operation: operation["path"].count("{"))
 
 
-def check_record(record: Any, *, typed: bool) -> None:
-    assert isinstance(record, dict)
+def check_record(record: dict[str, Any], *, typed: bool) -> None:
     assert ("attributes" in record) is typed
     if typed:
         assert re.fullmatch(r"[A-Za-z]\w*", record["attributes"]["type"])
@@ -167,6 +168,35 @@ async def test_each_connection_calls_its_own_org() -> None:
         ("https://acme.my.salesforce.com/services/data/v62.0/sobjects/Opportunity/describe", "Bearer a"),
         ("https://acme--lab.sandbox.my.salesforce.com/services/data/v62.0/sobjects/Opportunity/describe", "Bearer b"),
     ]
+
+
+async def test_an_account_is_asked_for_anew_when_it_is_forgotten() -> None:
+    salesforce = Salesforce()
+    asked: list[str] = []
+
+    def account_of(connection: str) -> Account:
+        asked.append(connection)
+        return Account(Bearer(salesforce.token), base_url=URL)
+
+    async with SalesforceProvider(account_of, transport=transport(salesforce)) as provider:
+        for _ in range(2):
+            await provider.describe("acme", "contacts")
+        provider.forget("acme")
+        await provider.describe("acme", "contacts")
+    assert asked == ["acme", "acme"]
+
+
+async def test_a_key_that_cannot_sign_keeps_operations_waiting() -> None:
+    endpoint = TokenEndpoint("https://login.salesforce.com/services/oauth2/token")
+    grant = JwtBearer(key=Secret("no key"), issuer="app", audience="https://login.salesforce.com", subject="u")
+    auth = OAuth2(TokenKeeper(grant=grant, endpoint=endpoint, vault=LocalVault()))
+    salesforce = Salesforce()
+    async with SalesforceProvider(Account(auth, base_url=URL), transport=transport(salesforce)) as provider:
+        (outcome,) = await outcomes(provider, operation(Kind.CREATE, "contacts", LastName="A"))
+    assert isinstance(outcome, RetryLater)
+    assert outcome.cause is Cause.NOT_SENT
+    assert "no key" not in outcome.reason
+    assert salesforce.requests == []
 
 
 async def test_an_account_without_an_address_waits_for_one() -> None:

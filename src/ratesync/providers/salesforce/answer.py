@@ -53,16 +53,14 @@ def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kin
 
 def refusal(response: Response, now: float) -> ProviderError | None:
     """The error that an answer to a reading call stands for; None for a success."""
-    if response.is_success:
-        return None
     outcome = read_whole(response, Kind.READ, now)
     match outcome:
         case RetryLater():
             return error_for(outcome)
         case Unknown() if response.status // 100 == _SERVER_ERROR:
             return Unavailable(outcome.reason, retry_after=_PAUSE)
-        case Applied():
-            return InvalidResponse(f"HTTP {response.status}")
+        case Applied():  # only a success is
+            return None
         case _:
             return InvalidResponse(outcome.reason)
 

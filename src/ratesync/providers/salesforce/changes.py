@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ratesync.errors import InvalidResponse, PagingBroken
 from ratesync.model.change import Change
-from ratesync.providers.salesforce.record import has_more, instant, read_record, read_rows
+from ratesync.providers.salesforce.record import has_more, instant, read_rows, record_of
 from ratesync.providers.salesforce.requests import Request, query
 from ratesync.providers.salesforce.sobject import DELETED, ID, SObject
 from ratesync.providers.salesforce.soql import changed_behind, page_max, select
@@ -62,9 +62,7 @@ def _check_order(places: Sequence[tuple[datetime, str]], cursor: TimeCursor) -> 
 
 
 def _change(row: dict[str, Any], described: SObject) -> Change:
-    record = read_record(row, described)
-    if record is None:
-        raise InvalidResponse("Salesforce's answer has a record without an id")
+    record = record_of(row, described)
     if described.tombstones and row.get(DELETED) is True:
         return Change(record.record_id, record.version, is_deleted=True)
     return Change(record.record_id, record.version, record.fields)

@@ -16,18 +16,18 @@ _ATTRIBUTES = "attributes"
 
 
 def read_record(row: Any, described: SObject) -> Record | None:
-    """The record that a row is, with the fields that are to be read; None if it is none.
-
-    Its version is the instant of its last change.
-    """
+    """The record that a row is; None if it is none."""
     told = json_object(row)
-    if told is None or not isinstance(told.get(ID), str) or not is_id(told[ID]):
-        return None
-    fields = {name: value for name, value in told.items() if name != _ATTRIBUTES}
+    return record_of(told, described) if told is not None and _has_id(told) else None
+
+
+def record_of(row: dict[str, Any], described: SObject) -> Record:
+    """The record of a row with an id, with the fields that are to be read. Its version is the instant of its change."""
+    fields = {name: value for name, value in row.items() if name != _ATTRIBUTES}
     if described.asked:
         fields = {name: fields[name] for name in described.asked if name in fields}
-    version = told.get(described.changed_field)
-    return Record(told[ID], fields, version if isinstance(version, str) else None)
+    version = row.get(described.changed_field)
+    return Record(row[ID], fields, version if isinstance(version, str) else None)
 
 
 def read_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def read_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(body.get("records"), list) or not isinstance(body.get("done"), bool):
         raise InvalidResponse("Salesforce's answer to a query has no list of records")
     rows = [json_object(row) or {} for row in json_array(body["records"])]
-    if not all(isinstance(row.get(ID), str) and is_id(row[ID]) for row in rows):
+    if not all(map(_has_id, rows)):
         raise InvalidResponse("Salesforce's answer has a record without an id")
     return rows
 
@@ -48,8 +48,7 @@ def read_records(body: dict[str, Any], described: SObject) -> list[Record]:
 
     :raises InvalidResponse: as for :func:`read_rows`.
     """
-    records = [read_record(row, described) for row in read_rows(body)]
-    return [record for record in records if record is not None]
+    return [record_of(row, described) for row in read_rows(body)]
 
 
 def has_more(body: dict[str, Any], rows: Sequence[Any], limit: int) -> bool:
@@ -71,3 +70,7 @@ def instant(value: Any) -> datetime | None:
     except ValueError:
         return None
     return None if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _has_id(row: dict[str, Any]) -> bool:
+    return isinstance(row.get(ID), str) and is_id(row[ID])

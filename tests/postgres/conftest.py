@@ -26,9 +26,9 @@ def schema() -> str:
     return f"schema{next(_names)}"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A real PostgreSQL that a test may break."""
+    """A real PostgreSQL that tests may break, and start again."""
     with running_postgres() as server:
         yield server
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_nothing_shows_the_password(shared_postgres: Postgres, caplog: pytest.Lo
     assert "s3cret" not in f"{shown}{store!r}{[vars(part) for part in vars(store).values()]!r}{caplog.text}"
 
 
+def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"ratesync\[postgres\]"):
+        PostgresStateStore("postgresql://localhost")
+
+
+async def test_keys_that_cannot_be_are_not_there(shared_postgres: Postgres, schema: str) -> None:
+    store = PostgresStateStore(shared_postgres.url, schema=schema)
+    await store.open()
+    await store.commit([Write("a", b"1")])
+    assert list(await store.load(["\0", "a", ""])) == [None, Stored("a", b"1", 1), None]
+    assert list(await store.load(["\0"])) == [None]
+    await store.close()
+
+
 @pytest.mark.parametrize("wrong", [{"connections": 0}, {"timeout": 0}, {"patience": -1}])
 def test_numbers_that_cannot_be_used_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
@@ -132,11 +148,15 @@ def in_a_child(store: PostgresStateStore) -> int:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_of_a_fork_is_refused_and_harms_nothing(shared_postgres: Postgres) -> None:
-    store = PostgresStateStore(shared_postgres.url, schema="forked")
-
+    url = shared_postgres.new_database()
+    asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s", url.rpartition("/")[2]
+    store = PostgresStateStore(url)
     anyio.run(store.open)
+    before = shared_postgres.ask(*asked)
     assert in_a_child(store) == 7
-    assert list(shared_postgres.ask("SELECT 1 FROM pg_stat_activity WHERE application_name = 'ratesync'")) == [(1,)]
+    assert list(anyio.run(store.load, ["a"])) == [None]
+    assert shared_postgres.ask(*asked) == before, "the connection is another one"
+    assert len(before) == 1
     anyio.run(store.close)
 
 

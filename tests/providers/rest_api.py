@@ -34,6 +34,8 @@ class RestApi:
     second_of: Callable[[int], int] = one_second_each_third
     cap: int = 100
     """Most rows on a page."""
+    tells_time: bool = True
+    """Whether answers have a Date."""
     records: dict[str, Json] = field(factory=dict[str, Json], init=False)
     calls: list[str] = field(factory=list[str], init=False)
     _writes: count[int] = field(factory=lambda: count(1), init=False)
@@ -60,7 +62,8 @@ class RestApi:
         return self._sent(*self._single(request.method, request.url.raw_path.decode(), headers, body))
 
     def _sent(self, status: int, body: Json | None, headers: Json) -> httpx.Response:
-        headers["date"] = format_datetime(self.now, usegmt=True)
+        if self.tells_time:
+            headers["date"] = format_datetime(self.now, usegmt=True)
         return httpx.Response(status, headers=headers, json=body) if body is not None else httpx.Response(status)
 
     def _row(self, row: Json) -> Json:

@@ -7,7 +7,7 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ def endpoint() -> BatchEndpoint:
 
 
 @asynccontextmanager
-async def running(server: FaultServer, timeout: float = 10.0) -> AsyncIterator[SyncEngine]:
+async def running(server: FaultServer, timeout: float = 10.0) -> AsyncGenerator[SyncEngine]:
     async with (
         KintoProvider(
             f"{server.url}/v1", Account(Bearer("token")), bucket="crm", timeout=timeout, max_response_bytes=CAP

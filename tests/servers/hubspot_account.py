@@ -204,11 +204,13 @@ class Account:
 
     def searchable(self, kind: str) -> list[tuple[Row, dict[str, str | None]]]:
         """The records that a search sees now, with the properties that it sees."""
-        found = list[tuple[Row, dict[str, str | None]]]()
+        found, rows = list[tuple[Row, dict[str, str | None]]](), self.rows[kind]
         for identity, history in self.index[kind].items():
-            seen = next((shown for shown in reversed(history) if shown.visible_at <= self.now), None)
-            if seen is not None and seen.properties is not None:
-                found.append((self.rows[kind][identity], seen.properties))
+            for shown in reversed(history):
+                if shown.visible_at <= self.now:
+                    if shown.properties is not None:
+                        found.append((rows[identity], shown.properties))
+                    break
         return found
 
     def _store(self, kind: str, row: Row) -> None:

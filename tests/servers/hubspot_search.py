@@ -30,14 +30,16 @@ def search(account: Account, kind: str, raw: bytes) -> Json:
     body: Json = json.loads(raw)
     _check(raw, body, account.search_rows)
     groups, limit, after = body.get("filterGroups", []), int(body.get("limit", 10)), int(body.get("after") or 0)
-    schema = account.schema(kind) if kind in account.rows else account.rows_of(kind)
+    account.rows_of(kind)
+    schema = account.schema(kind)
     for each in (one for group in groups for one in group["filters"]):
         if each["propertyName"] not in schema:
             raise Refused(400, "VALIDATION_ERROR", f"There was a problem with the request: {each['propertyName']}")
+    wanted = [[_condition(one, schema) for one in group["filters"]] for group in groups]
     found = [
         (row, seen)
         for row, seen in account.searchable(kind)
-        if not groups or any(all(_holds(seen, one, schema) for one in group["filters"]) for group in groups)
+        if not wanted or any(all(holds(seen) for holds in group) for group in wanted)
     ]
     sorts = body.get("sorts", [])
     if sorts:
@@ -77,17 +79,16 @@ def _entry(account: Account, kind: str, row: Row, seen: Seen, body: Json) -> Jso
     return entry
 
 
-def _holds(seen: Seen, condition: Json, schema: Any) -> bool:
-    name, how = condition["propertyName"], condition["operator"]
-    held = seen.get(name)
+def _condition(one: Json, schema: Json) -> Callable[[Seen], bool]:
+    """A filter as a function."""
+    name, how = one["propertyName"], one["operator"]
     if how in {"HAS_PROPERTY", "NOT_HAS_PROPERTY"}:
-        return (held is not None) is (how == "HAS_PROPERTY")
-    if held is None:
-        return False
+        return lambda seen: (seen.get(name) is not None) is (how == "HAS_PROPERTY")
     if how == "IN":
-        is_text = schema[name]["type"] == "string"
-        return (held.lower() if is_text else held) in condition["values"]
-    return COMPARISONS[how](_ordered(held), _ordered(condition["value"]))
+        values, is_text = set(one["values"]), schema[name]["type"] == "string"
+        return lambda seen: ((seen.get(name) or "").lower() if is_text else seen.get(name)) in values - {""}
+    compare, asked = COMPARISONS[how], _ordered(one["value"])
+    return lambda seen: (held := seen.get(name)) is not None and compare(_ordered(held), asked)
 
 
 @lru_cache(maxsize=100_000)

@@ -20,6 +20,7 @@ from email.utils import formatdate
 from typing import Any, Self
 from urllib.parse import parse_qs, parse_qsl
 
+import anyio.lowlevel
 import httpx
 import uvicorn
 from attrs import define, field
@@ -345,9 +346,10 @@ class HubSpotServer:
 def transport(hubspot: HubSpot) -> httpx.MockTransport:
     """A HubSpot without a socket."""
 
-    def respond(request: httpx.Request) -> httpx.Response:
+    async def respond(request: httpx.Request) -> httpx.Response:
+        await anyio.lowlevel.checkpoint()
         status, content, headers = hubspot.answer(
-            request.method, request.url.path, request.url.query.decode(), request.headers, request.read()
+            request.method, request.url.path, request.url.query.decode(), request.headers, await request.aread()
         )
         return httpx.Response(status, content=content, headers=headers)
 

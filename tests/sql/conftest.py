@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from sqlalchemy import event
 
 from tests.servers.postgres_server import Postgres, running_postgres
 
+_numbers = count()
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A real PostgreSQL, one for all tests: give each test a database of its own."""
+    """A real PostgreSQL, one for all tests: give each test a schema of its own."""
     with running_postgres() as server:
         yield server
 
@@ -26,8 +29,10 @@ def postgres_engine(url: str) -> sa.Engine:
 
 @pytest.fixture
 def on_postgres(postgres: Postgres) -> Iterator[sa.Engine]:
-    """A new database in PostgreSQL."""
-    engine = postgres_engine(postgres.new_database())
+    """A new schema in PostgreSQL."""
+    schema = f"host{next(_numbers)}"
+    postgres.ask(f"CREATE SCHEMA {schema}")
+    engine = postgres_engine(f"{postgres.url}?options=-csearch_path%3D{schema}")
     yield engine
     engine.dispose()
 

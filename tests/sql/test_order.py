@@ -17,6 +17,13 @@ from tests.sql.host import Contact, Host, everything
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """What is tested is the database."""
+    return "asyncio"
+
+
 NO_HORIZON = "9223372036854775807::bigint"
 """What a reader would use that takes whatever it sees."""
 

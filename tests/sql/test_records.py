@@ -14,7 +14,7 @@ from ratesync.errors import ConfigurationError, CursorExpired
 from ratesync.model.difference import ABSENT
 from ratesync.model.outcome import Applied, Conflict, Rejected
 from ratesync.sql import Outbox, SqlRecords
-from tests.sql.host import Contact, Host, everything
+from tests.sql.host import OURS, Contact, Host, everything
 
 pytestmark = pytest.mark.anyio
 
@@ -92,6 +92,14 @@ async def test_only_changes_of_the_key_touch_two_records(host: Host) -> None:
     assert (await everything(host.records, cursor))[0] == {record_id: None, str(int(record_id) + 1000): fields("ada")}
 
 
+async def test_a_table_that_is_emptied_at_once_is_told_record_by_record(on_postgres: sa.Engine) -> None:
+    host = Host(on_postgres)
+    ids = [host.add("ada"), host.add("bob")]
+    _, cursor = await everything(host.records)
+    host.say("TRUNCATE contact")
+    assert (await everything(host.records, cursor))[0] == dict.fromkeys(ids)
+
+
 async def test_a_record_is_made_changed_and_deleted(host: Host) -> None:
     made = await host.records.apply(None, {"name": "ada", "age": 36, "email": ABSENT}, if_version=None, op_id="o1")
     assert isinstance(made, Applied)
@@ -103,7 +111,9 @@ async def test_a_record_is_made_changed_and_deleted(host: Host) -> None:
     assert changed.record is not None
     assert changed.record.fields == fields("ada")
     assert changed.version == changed.record.version != made.version
-    assert await host.records.read([made.record_id, "999", "x", ""]) == {made.record_id: changed.record}
+    assert await host.records.read([made.record_id, "999", "x", "", "\0", str(2**63), "9" * 40]) == {
+        made.record_id: changed.record
+    }
     back = await host.records.apply(made.record_id, {"age": 36}, if_version=changed.version, op_id="o3")
     assert isinstance(back, Applied)
     assert back.version == made.version, "a version is what the fields are"
@@ -171,26 +181,25 @@ async def test_another_version_is_a_conflict(host: Host) -> None:
     assert host.say("SELECT name, age FROM contact") == [("ada", None)]
 
 
-@pytest.mark.parametrize(
-    ("patch", "told"),
-    [
-        ({"name": "s3cret", "age": "s3cret"}, "age"),
-        ({"name": "s3cret", "unknown": 1}, "unknown"),
-        ({"name": "s3cret", "tenant": 2}, "tenant"),
-        ({"name": None, "email": "s3cret"}, "IntegrityError|NotNullViolation"),
-        ({"name": "s3cret", "email": "taken"}, "IntegrityError|UniqueViolation"),
-    ],
-)
-async def test_what_the_table_cannot_hold_is_rejected_and_not_shown(
-    host: Host, patch: dict[str, object], told: str
-) -> None:
+WRONG: dict[str, dict[str, object]] = {
+    "age: ": {"name": "s3cret", "age": "s3cret"},
+    "name: ": {"name": "s3cret\ud800"},
+    "unknown: ": {"name": "s3cret", "unknown": 1},
+    "tenant: ": {"name": "s3cret", "tenant": 2},
+    "NotNullViolation|IntegrityError": {"name": None, "email": "s3cret"},
+    "UniqueViolation|IntegrityError": {"name": "s3cret", "email": "taken"},
+}
+
+
+async def test_what_the_table_cannot_hold_is_rejected_and_not_shown(host: Host) -> None:
     host.add("other", email="taken")
-    outcome = await host.records.apply(None, patch, if_version=None, op_id="o1")
-    assert isinstance(outcome, Rejected)
-    assert any(word in outcome.reason for word in told.split("|"))
-    assert "s3cret" not in outcome.reason
     record_id = host.add("ada")
-    assert isinstance(await host.records.apply(record_id, patch, if_version=None, op_id="o2"), Rejected)
+    for told, patch in WRONG.items():
+        outcome = await host.records.apply(None, patch, if_version=None, op_id="o1")
+        assert isinstance(outcome, Rejected)
+        assert any(word in outcome.reason for word in told.split("|"))
+        assert "s3cret" not in outcome.reason
+        assert isinstance(await host.records.apply(record_id, patch, if_version=None, op_id="o2"), Rejected)
     assert host.say("SELECT count(*) FROM ratesync_outbox WHERE op_id IS NOT NULL") == [(0,)]
     fixed = await host.records.apply(None, {"name": "right"}, if_version=None, op_id="o1")
     assert isinstance(fixed, Applied), "nothing is remembered of what was rejected"
@@ -226,7 +235,7 @@ async def test_what_is_rejected_after_it_was_inserted_is_taken_back(on_sqlite: s
     assert host.say("SELECT count(*) FROM contact") == host.say("SELECT count(*) FROM ratesync_outbox") == [(0,)]
 
 
-async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> None:
+async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.add("old")
     _, before = await everything(host.records)
     host.add("new")
@@ -235,6 +244,7 @@ async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> No
     assert host.outbox.trim(host.engine) == 0
     assert (await everything(host.records, before))[0] == known
     host.say("UPDATE ratesync_outbox SET at = '2020-01-01 00:00:00'")
+    monkeypatch.setattr("ratesync.sql.outbox.AT_ONCE", 1)
     assert host.outbox.trim(host.engine) == 2
     assert (await everything(host.records, after))[0] == {}
     with pytest.raises(CursorExpired, match="trimmed"):
@@ -246,17 +256,70 @@ async def test_a_trimmed_outbox_sends_readers_to_the_beginning(host: Host) -> No
     assert (await everything(host.records, end))[0] == {}
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "[]", "[1]", '["a", 1]', "7", "[9223372036854775000, 9]"])
-async def test_a_cursor_that_is_not_of_this_outbox_is_expired(host: Host, cursor: str) -> None:
-    with pytest.raises(CursorExpired):
-        await host.records.changes(cursor, limit=3)
+async def test_a_cursor_that_is_not_of_this_outbox_is_expired(host: Host) -> None:
+    for cursor in ["", "x", "[]", "[1]", '["a", 1]', "7", "[9223372036854775000, 9]"]:
+        with pytest.raises(CursorExpired):
+            await host.records.changes(cursor, limit=3)
 
 
-async def test_tables_and_triggers_may_be_made_again(host: Host) -> None:
-    again = Host(host.engine)
-    _, cursor = await everything(host.records)
-    record_id = again.add("ada")
-    assert list((await everything(host.records, cursor))[0]) == [record_id]
+async def test_tables_and_triggers_may_be_made_again_and_by_many_at_once(host: Host) -> None:
+    outboxes = [Outbox(name="other") for _ in range(6)]
+
+    def make(outbox: Outbox) -> None:
+        for _ in range(3):
+            outbox.create(host.engine)
+            outbox.watch(host.engine, Contact)
+
+    async with anyio.create_task_group() as tasks:
+        for outbox in outboxes:
+            tasks.start_soon(anyio.to_thread.run_sync, make, outbox)
+    other = SqlRecords(host.engine, Contact, outbox=outboxes[0], scope=OURS)
+    for records in (host.records, other):
+        _, cursor = await everything(records)
+        record_id = host.add("ada")
+        assert list((await everything(records, cursor))[0]) == [record_id]
+    assert host.say("SELECT count(*) FROM other") == [(2,)], "each change is noted once"
+
+
+async def test_a_migration_of_the_hosts_makes_them_in_its_own_transaction(on_postgres: sa.Engine) -> None:
+    table = sa.Table("late", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("x", sa.Text))
+    outbox = Outbox()
+    for is_kept in (False, True):
+        with on_postgres.connect() as connection:
+            table.create(connection)
+            outbox.create(connection)
+            outbox.watch(connection, table)
+            assert outbox.trim(connection) == 0
+            if is_kept:
+                connection.commit()
+        assert sorted(sa.inspect(on_postgres).get_table_names()) == (
+            ["late", "ratesync_outbox", "ratesync_outbox_floor", "ratesync_outbox_made"] if is_kept else []
+        )
+    records = SqlRecords(on_postgres, table, outbox=outbox)
+    _, cursor = await everything(records)
+    with on_postgres.begin() as connection:
+        connection.execute(sa.insert(table).values(x="1"))
+    assert (await everything(records, cursor))[0] == {"1": {"x": "1"}}
+
+
+async def test_long_names_and_odd_ones_do_as_well(engine: sa.Engine) -> None:
+    table = sa.Table(
+        'we"ird: 100%', sa.MetaData(), sa.Column("the key", sa.Integer, primary_key=True), sa.Column("x", sa.Text)
+    )
+    table.metadata.create_all(engine)
+    outbox = Outbox(name='out"box')
+    outbox.create(engine)
+    outbox.watch(engine, table, resource="it's a " + "very " * 20 + "long name: 100%")
+    records = SqlRecords(engine, table, outbox=outbox, resource="it's a " + "very " * 20 + "long name: 100%")
+    _, cursor = await everything(records)
+    made = await records.apply(None, {"x": "1"}, if_version=None, op_id="o1")
+    assert isinstance(made, Applied)
+    with engine.begin() as connection:
+        connection.execute(sa.update(table).values(x="2"))
+    assert (await everything(records, cursor))[0] == {made.record_id: {"x": "2"}}
+    with engine.begin() as connection:
+        (notes,) = connection.execute(sa.select(sa.func.count()).select_from(outbox.rows)).one()
+    assert notes == 3, "two by the triggers, one by the sync itself"
 
 
 def test_what_cannot_be_synced_is_refused(host: Host) -> None:

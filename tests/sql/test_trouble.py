@@ -18,6 +18,12 @@ from tests.sql.host import Host
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """What is tested is the database."""
+    return "asyncio"
+
+
 @pytest.fixture
 def proxy(postgres: Postgres) -> Iterator[CuttingProxy]:
     with CuttingProxy(postgres.port) as proxy:

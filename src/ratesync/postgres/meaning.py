@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ratesync.postgres.connect import client
 from ratesync.postgres.errors import (
     AccessRefused,
     SchemaClash,
@@ -83,7 +84,9 @@ def meaning(error: psycopg.Error) -> Meaning:
     """What an error of psycopg means. Nothing of its text is passed on but what the server said, or known words."""
     code = error.sqlstate
     if code is None:
-        return _of_connection(str(error))
+        if isinstance(error, client().OperationalError | client().InterfaceError):
+            return _of_connection(str(error))
+        return Meaning(After.GIVE_UP, ServerError, type(error).__name__)
     for length in (5, 2):
         if known := _BY_CODE.get(code[:length]):
             return Meaning(*known, f"{code} {error.diag.message_primary or type(error).__name__}")

@@ -30,6 +30,7 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 """Seconds before another try, doubled each time."""
 
+NO_SEAT = Meaning(After.GIVE_UP, ServerAway, "all connections are in use")
 SILENCE = Meaning(After.RETRY, ServerAway, "no answer within the timeout")
 
 
@@ -51,7 +52,7 @@ class Pool:
         self._source = source
         self._greet = greet
         self._size = size
-        self._patience = patience
+        self.patience = patience
         self._clock = clock
         self._random = random
         self._idle = deque["Connection"]()
@@ -94,7 +95,7 @@ class Pool:
         :raises ServerError: it was refused, or there was no success in time.
         """
         await checkpoint_if_cancelled()
-        until = self._clock.now() + self._patience
+        until = self._clock.now() + self.patience
         pause = FIRST_PAUSE
         while True:
             try:
@@ -112,7 +113,7 @@ class Pool:
         with timeout_at(self._clock, until) as waiting:
             await seats.acquire_on_behalf_of(waiting)
         if waiting.cancelled_caught:
-            raise self._gave_up(work, Meaning(After.GIVE_UP, ServerAway, f"all {self._size} connections are in use"))
+            raise self._gave_up(work, NO_SEAT)
         link = Link()
         try:
             # Who is cancelled waits for the answer, at most for the timeout, and so knows that nothing comes later.

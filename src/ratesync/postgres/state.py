@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError
+from ratesync.errors import ConfigurationError, StateConflict
 from ratesync.model.stored import Stored, Write
 from ratesync.postgres.commit import Commit, Writers
 from ratesync.postgres.connect import Lender, Source
@@ -135,10 +135,11 @@ class PostgresStateStore:
 
         :raises ServerError: the server refused, or did not answer in time.
         """
-        if not keys:
+        possible = [key for key in set(keys) if "\0" not in key]
+        if not possible:
             await anyio.lowlevel.checkpoint()
-            return []
-        found = await self._pool.run(Simple("load", partial(_rows, self._statements.load, [list(set(keys))])))
+            return [None] * len(keys)
+        found = await self._pool.run(Simple("load", partial(_rows, self._statements.load, [possible])))
         by_key = {stored.key: stored for stored in found}
         return [by_key.get(key) for key in keys]
 
@@ -156,9 +157,12 @@ class PostgresStateStore:
             return []
         commit = Commit(self._statements, writes, self._writers, self._pool.timeout)
         try:
-            return await self._pool.run(commit)
-        finally:
+            revisions = await self._pool.run(commit)
+        except StateConflict:
             commit.over()
+            raise
+        commit.over()
+        return revisions
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 100) -> Sequence[Stored]:
         """Values whose keys start with ``prefix``, by key, from behind the key ``after``, at most ``limit``.

@@ -50,13 +50,22 @@ class Feed(Listing):
     deleted_path: str | None = None
     """Where a record says that it is deleted; None: deleted records do not come."""
     lag: float = field(default=60.0, validator=ge(0.0))
-    """Seconds after which every change is surely shown. Each pass begins that much before the one before began."""
+    """Seconds after which every change is surely shown, however clocks differ within the provider. Each pass begins
+    that much before the one before began, by the provider's own Date. Default 60."""
 
     def since(self, cursor: TimeCursor) -> dict[str, str]:
         """The parameter that asks for what lies behind a cursor."""
         if cursor.since <= _BEGINNING:
             return {}
         return {self.since_param: _written(cursor.since, self.since_form)}
+
+    def read(self, cursor: str | None, told_at: datetime | None = None) -> TimeCursor:
+        """The position that a cursor stands for.
+
+        :param told_at: the provider's time. A pass that begins now begins then; None: as if at the very beginning.
+        :raises CursorExpired: it is no cursor of such a feed.
+        """
+        return TimeCursor.read(cursor, told_at or _BEGINNING)
 
     def cursor_behind(self, cursor: TimeCursor, rows: Sequence[Any], following: str | None) -> str:
         """The cursor behind a page.
@@ -70,11 +79,21 @@ class Feed(Listing):
             raise PagingBroken("the changes are not in the order of their instants: ask for it", fault="key", page=1)
         newest = max([cursor.since, *instants])
         if following is None:
-            # From a lag before this pass began, however new what it met: changes from before that may show later.
-            return TimeCursor(_BEGINNING, None, cursor.began_at).next_pass(self.lag)
+            return self._next_pass(cursor, instants)
         if newest > cursor.since:
             return TimeCursor(newest, None, cursor.began_at).written()
         return TimeCursor(cursor.since, following, cursor.began_at).written()
+
+    def _next_pass(self, cursor: TimeCursor, instants: Sequence[datetime]) -> str:
+        """From a lag before this pass began, however new what it met: changes from before that may show later.
+
+        Where the provider does not tell its time, a lag before the newest change that was met: our own clock may be
+        ahead of its.
+        """
+        end, lag = cursor.began_at, self.lag
+        if end <= _BEGINNING:
+            end, lag = (instants[-1], self.lag) if instants else (cursor.since, 0.0)
+        return TimeCursor(_BEGINNING, None, end).next_pass(lag)
 
     def change(self, row: Any, record: Record) -> Change:
         """The change that a row tells of, which is of ``record``."""

@@ -87,5 +87,5 @@ class RequestBuilder:
 def _body(operation: Operation, resource: Resource) -> Mapping[str, Any] | None:
     if operation.kind not in _BODIES:
         return None
-    fields = {name: value for name, value in operation.fields.items() if name not in resource.read_only}
+    fields = resource.sent(operation)
     return fields if resource.envelope is None else {resource.envelope: fields}

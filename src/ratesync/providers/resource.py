@@ -17,6 +17,7 @@ from ratesync.providers.feed import Feed
 from ratesync.providers.listing import Listing
 from ratesync.providers.path import Path, path_of
 from ratesync.providers.row import record_in, text_at
+from ratesync.providers.row_batch import RowBatch
 
 
 def _names(names: Iterable[str]) -> frozenset[str]:
@@ -80,6 +81,8 @@ class Resource:
     """How all records are listed."""
     changes: Feed | None = None
     """How changed records are asked for."""
+    bulk: Mapping[Kind, RowBatch] = field(factory=dict[Kind, RowBatch])
+    """The bulk calls, by the kind of operation that they carry out."""
     search: Listing | None = None
     """How records are searched for, where this is another call than the listing with its ``query``."""
 
@@ -96,14 +99,14 @@ class Resource:
     @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds of operation that there are calls for."""
-        kinds = frozenset(kind for kind in Kind if self._route(kind) is not None)
+        kinds = frozenset(kind for kind in Kind if self._route(kind) is not None) | self.bulk.keys()
         return kinds if self.create_with_id is None else kinds | {Kind.CREATE}
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """The paths of all calls that there are."""
         routes = (self.create_with_id, *(self._route(kind) for kind in Kind))
-        calls = (*routes, self.listing, self.changes, self.search)
+        calls = (*routes, *self.bulk.values(), self.listing, self.changes, self.search)
         return tuple(call.path or Path(self.path) for call in calls if call is not None)
 
     def below(self, method: str) -> Route:
@@ -131,15 +134,26 @@ class Resource:
 
         :raises UnsupportedOperation: there is none. :raises InvalidPayload: the record's id is none of the API's.
         """
-        record_id = operation.record_id
-        if self.id_form is not None and record_id is not None and not re.fullmatch(self.id_form, record_id):
-            raise InvalidPayload("is none that this provider takes", path="record_id")
+        self.check_id(operation)
         named = operation.kind is Kind.CREATE and operation.record_id is not None
         route = self.create_with_id if named else self._route(operation.kind)
         if route is None:
             what = f"{operation.kind} with a record_id of the client's choice" if named else operation.kind
             raise UnsupportedOperation(f"{operation.resource!r} has no route for {what}", path="kind")
         return route
+
+    def check_id(self, operation: Operation) -> None:
+        """Make sure that an operation's record id is of the API's form, if it has one.
+
+        :raises InvalidPayload: it is not.
+        """
+        record_id = operation.record_id
+        if self.id_form is not None and record_id is not None and not re.fullmatch(self.id_form, record_id):
+            raise InvalidPayload("is none that this provider takes", path="record_id")
+
+    def sent(self, operation: Operation) -> dict[str, Any]:
+        """What is sent of the operation's fields."""
+        return {name: value for name, value in operation.fields.items() if name not in self.read_only}
 
     def _route(self, kind: Kind) -> Route | None:
         routes = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar, Unpack
 
 from attrs import evolve
@@ -12,28 +11,27 @@ from typing_extensions import override
 from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import Account, Accounts
 from ratesync.http.embedded import embedded_responses
-from ratesync.http.feedback import server_time
 from ratesync.http.headers import checked_headers
-from ratesync.http.origin import Origin
 from ratesync.http.pages import Page
 from ratesync.http.response import Response
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed, Reply
+from ratesync.http.told_time import told_time
+from ratesync.model.batch import Batch, ConditionalWrite, CreateIdentity, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
-from ratesync.model.operation import Operation
+from ratesync.model.operation import Fields, Operation
 from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
 from ratesync.model.secret import Secret
 from ratesync.providers.answer import completed
+from ratesync.providers.bulk import Bulk
 from ratesync.providers.credentials import Credentials, credential_headers
 from ratesync.providers.http_provider import HttpOptions, HttpProvider, RequestOptions
 from ratesync.providers.listing import Listing
-from ratesync.providers.path import PLACES
 from ratesync.providers.request import Request, RequestBuilder
 from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import Resource
+from ratesync.providers.rest_capabilities import capabilities_of, check_paths
 from ratesync.rules.feedback import join_feedback
 from ratesync.rules.provider_errors import outcome_for_error
-from ratesync.rules.time_cursor import TimeCursor
 
 ListingT = TypeVar("ListingT", bound=Listing)
 
@@ -51,9 +49,10 @@ class RestProvider(HttpProvider):
     the provider after the engine that uses it: it then closes its connections.
 
     Its capabilities follow from the configuration: the kinds that some resource has a route for; as many operations in
-    a call as its batch endpoint takes, or one; creates are safe to repeat if the provider honours idempotency keys
-    (``idempotency_header`` given), or where the client may choose the id (a resource has ``create_with_id``); deletions
-    are told by a feed of changes with ``deleted_path``, or else by a listing.
+    a call as its batch endpoint and bulk calls take, or one; creates are safe to repeat if the provider honours
+    idempotency keys (``idempotency_header`` given), or where the client may choose the id (a resource has
+    ``create_with_id``), but not in rows of a bulk call; deletions are told by a feed of changes with ``deleted_path``,
+    or else by a listing.
 
     :param name: the provider's name, as operations give it.
     :param base_url: where paths begin. Default: that of the account or of ``client``.
@@ -93,14 +92,14 @@ class RestProvider(HttpProvider):
         resources = Resource() if resources is None else resources
         checked_headers({} if idempotency_header is None else {idempotency_header: "key"})
         every = [resources] if isinstance(resources, Resource) else list(resources.values())
-        _check_paths(every)
-        self.capabilities = Capabilities(
-            kinds=frozenset(kind for resource in every for kind in resource.kinds),
-            batch_max=1 if batch is None else batch.size,
+        check_paths(every)
+        self.capabilities = capabilities_of(
+            every,
+            batch=batch,
             conditional_write=conditional_write,
-            create_identity=create_identity or _create_identity(every, idempotency_header),
+            create_identity=create_identity,
+            idempotency_header=idempotency_header,
             concurrency=concurrency,
-            deletes=_deletes(every),
         )
         self._builder = RequestBuilder(
             resources=resources, idempotency_header=idempotency_header, conditional_write=conditional_write
@@ -114,8 +113,13 @@ class RestProvider(HttpProvider):
 
         Without a batch endpoint it raises nothing for a call that fails.
         """
-        if self._bulk is not None:
-            return await self.send_bulk(batch, self._bulk)
+        try:
+            bulk = self._bulk_for(batch)
+        except InvalidOperation as error:
+            refused = Rejected(str(error), code=type(error).__name__)
+            return Reply(dict.fromkeys((operation.id or "" for operation in batch.operations), refused))
+        if bulk is not None:
+            return await self.send_bulk(batch, bulk)
         outcomes: dict[str, Outcome] = {}
         feedback = NO_FEEDBACK
         for operation in batch.operations:
@@ -144,12 +148,11 @@ class RestProvider(HttpProvider):
         """The next page of the resource's ``changes``."""
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
-        now = self._clock.now()
-        place = TimeCursor.read(cursor, datetime.fromtimestamp(now, UTC))
+        place = feed.read(cursor)
         query = feed.asking(limit, feed.since(place))
-        found = await self._page(connection, resource, feed, place.after_id, query)
+        found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
         # Once more, so that a pass that begins now begins by the provider's own clock.
-        place = TimeCursor.read(cursor, datetime.fromtimestamp(server_time(found.response, now), UTC))
+        place = feed.read(cursor, told_time(found.response))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
         return ChangePage(
             changes,
@@ -188,6 +191,18 @@ class RestProvider(HttpProvider):
         response = await super().send(connection, method, target, **request)
         return evolve(response, secrets=(*response.secrets, *map(Secret, own.values())))
 
+    def _bulk_for(self, batch: Batch) -> Bulk | None:
+        """The call that takes the whole batch, if there is one."""
+        rows = self.resource(batch.resource).bulk.get(batch.kind)
+        if rows is None:
+            return self._bulk
+        return rows.bulk(batch.connection, batch.resource, self._fields, self._outcome)
+
+    def _fields(self, operation: Operation) -> Fields:
+        shape = self.resource(operation.resource)
+        shape.check_id(operation)
+        return shape.sent(operation)
+
     async def _carry_out(self, operation: Operation) -> tuple[Outcome, Feedback]:
         try:
             request = self._builder.build(operation)
@@ -214,11 +229,24 @@ class RestProvider(HttpProvider):
         return completed(outcome, response, operation, self.resource(operation.resource))
 
     async def _page(
-        self, connection: str, resource: str, listing: Listing, position: str | None, query: Mapping[str, str]
+        self,
+        connection: str,
+        resource: str,
+        listing: Listing,
+        position: str | None,
+        query: Mapping[str, str],
+        *,
+        can_expire: bool = False,
     ) -> Page:
         target = self.resource(resource).target(listing, connection, resource)
         return await self.page(
-            connection, target, listing.pager, position, params=query, link_header=listing.link_header
+            connection,
+            target,
+            listing.pager,
+            position,
+            params=query,
+            link_header=listing.link_header,
+            can_expire=can_expire,
         )
 
     def _records(self, shape: Resource, found: Page) -> RecordPage:
@@ -230,25 +258,3 @@ def _needed(call: ListingT | None, resource: str, name: str) -> ListingT:
     if call is None:
         raise UnsupportedOperation(f"{resource!r} has no {name} here: say it in its Resource", path="resource")
     return call
-
-
-def _create_identity(resources: Sequence[Resource], idempotency_header: str | None) -> CreateIdentity:
-    if idempotency_header is not None:
-        return CreateIdentity.IDEMPOTENCY_KEY
-    chosen = any(resource.create_with_id is not None for resource in resources)
-    return CreateIdentity.CLIENT_ID if chosen else CreateIdentity.NONE
-
-
-def _deletes(resources: Sequence[Resource]) -> DeleteFeed:
-    """What holds for every resource."""
-    if all(resource.changes is not None and resource.changes.deleted_path is not None for resource in resources):
-        return DeleteFeed.TOMBSTONES
-    return DeleteFeed.LISTING if all(resource.listing is not None for resource in resources) else DeleteFeed.NONE
-
-
-def _check_paths(resources: Sequence[Resource]) -> None:
-    """Fail now rather than at the first operation."""
-    somewhere, sample = Origin.of("https://api.example"), dict.fromkeys(PLACES, "x")
-    for resource in resources:
-        for path in resource.paths:
-            somewhere.url(path.fill(sample))

@@ -40,10 +40,10 @@ def is_postgres(dialect: Dialect) -> bool:
     return dialect.name == POSTGRES
 
 
-def quoted(dialect: Dialect, name: str, schema: str | None = None) -> str:
+def quoted(name: str, schema: str | None = None) -> str:
     """A name, in its schema, as it stands in a statement."""
-    quote = dialect.identifier_preparer.quote_identifier
-    return quote(name) if schema is None else f"{quote(schema)}.{quote(name)}"
+    own = '"' + name.replace('"', '""') + '"'
+    return own if schema is None else f"{quoted(schema)}.{own}"
 
 
 def literal(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ratesync.errors import ConfigurationError
@@ -11,6 +13,9 @@ from ratesync.sql.triggers import statements
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect, Engine, MetaData, Table
     from sqlalchemy.orm import Session
+
+AT_ONCE = 5_000
+"""Rows that are deleted in one transaction."""
 
 KEPT = 7 * 86_400.0
 """Seconds for which rows are kept by default."""
@@ -67,30 +72,48 @@ class Outbox:
             schema=schema,
         )
 
-    def create(self, engine: Engine) -> None:
-        """Make the tables that are not there yet.
+    def create(self, bind: Engine | Connection) -> None:
+        """Make the tables that are not there yet. Any number of processes may do so at once.
 
+        :param bind: the database; a connection if it is to happen in a transaction of yours, such as a migration's.
         :raises ConfigurationError: the database is neither PostgreSQL nor SQLite.
         """
-        check_engine(engine)
-        self.rows.metadata.create_all(engine, tables=[self.rows, self.made, self.floor])
+        from sqlalchemy.schema import CreateIndex, CreateTable
 
-    def watch(self, engine: Engine, table: Any, *, resource: str | None = None) -> None:
+        check_engine(bind.engine)
+        with _transaction(bind) as connection:
+            self._one_at_a_time(connection)
+            for table in (self.rows, self.made, self.floor):
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
+
+    def watch(self, bind: Engine | Connection, table: Any, *, resource: str | None = None) -> None:
         """Have every change of a table noted by triggers, whoever makes it. Done again, it changes nothing.
 
-        What no trigger sees is not noted: TRUNCATE, rows that SQLite's REPLACE removes, partitions that are detached.
+        In PostgreSQL, whoever writes to the table needs the right to write to the outbox. What no trigger sees is not
+        noted: partitions that are detached, rows that SQLite's REPLACE removes (unless ``recursive_triggers`` is on).
 
+        :param bind: as for :meth:`create`.
         :param table: a ``Table`` or a mapped class with one column as its primary key.
         :param resource: what the rows are called. Default: the table's name.
         :raises ConfigurationError: the database or the table cannot be watched.
         """
         import sqlalchemy as sa
 
-        check_engine(engine)
+        check_engine(bind.engine)
         table = table_of(table)
-        with engine.begin() as connection:
-            for statement in statements(engine.dialect, self.rows, table, resource or table.name):
+        with _transaction(bind) as connection:
+            self._one_at_a_time(connection)
+            for statement in statements(connection, self.rows, table, resource or table.name):
                 connection.execute(sa.text(statement.replace(":", "\\:")))
+
+    def _one_at_a_time(self, connection: Connection) -> None:
+        """In PostgreSQL, IF NOT EXISTS alone fails where two make the same at once."""
+        import sqlalchemy as sa
+
+        if is_postgres(connection.dialect):
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(self.rows.name))))
 
     def note(
         self, connection: Connection | Session, resource: str, record_id: object, *, op_id: str | None = None
@@ -107,7 +130,7 @@ class Outbox:
         row = {"resource": resource, "record_id": str(record_id), "op_id": op_id}
         connection.execute(sa.insert(self.rows).values(transaction_id=number, **row))
 
-    def trim(self, engine: Engine, *, keep: float = KEPT) -> int:
+    def trim(self, bind: Engine | Connection, *, keep: float = KEPT) -> int:
         """Delete rows that are older than ``keep`` seconds; how many. Call it now and then.
 
         A reader that has not come that far begins anew with a listing of all records. Notes of which records the sync
@@ -115,23 +138,49 @@ class Outbox:
         """
         import sqlalchemy as sa
 
+        count = 0
+        while True:
+            with _transaction(bind) as connection:
+                gone = self._trim_some(connection, keep)
+                count += gone
+                if gone < AT_ONCE:
+                    connection.execute(sa.delete(self.made).where(self.made.c.at < _ago(connection.dialect, 4 * keep)))
+                    return count
+
+    def _trim_some(self, connection: Connection, keep: float) -> int:
+        import sqlalchemy as sa
+
+        self._one_at_a_time(connection)
         rows, floor = self.rows.c, self.floor
-        with engine.begin() as connection:
-            old = rows.at < _ago(connection.dialect, keep)
-            if is_postgres(connection.dialect):
-                old &= rows.transaction_id < sa.literal_column(HORIZON)
-            gone = connection.execute(
-                sa.delete(self.rows).where(old).returning(rows.resource, rows.transaction_id, rows.number)
-            ).all()
-            highest: dict[str, tuple[int, int]] = {}
-            for resource, transaction, number in gone:
-                highest[resource] = max(highest.get(resource, (0, 0)), (transaction, number))
-            for resource, (transaction, number) in highest.items():
-                connection.execute(sa.delete(floor).where(floor.c.resource == resource))
-                values = {"resource": resource, "transaction_id": transaction, "number": number}
-                connection.execute(sa.insert(floor).values(values))
-            connection.execute(sa.delete(self.made).where(self.made.c.at < _ago(connection.dialect, 4 * keep)))
+        old = rows.at < _ago(connection.dialect, keep)
+        if is_postgres(connection.dialect):
+            old &= rows.transaction_id < sa.literal_column(HORIZON)
+        some = sa.select(rows.number).where(old).order_by(rows.number).limit(AT_ONCE)
+        chosen = sa.delete(self.rows).where(rows.number.in_(some))
+        gone = connection.execute(chosen.returning(rows.resource, rows.transaction_id, rows.number)).all()
+        highest: dict[str, tuple[int, int]] = {}
+        for resource, transaction, number in gone:
+            highest[resource] = max(highest.get(resource, (0, 0)), (transaction, number))
+        for resource, place in highest.items():
+            before = connection.execute(
+                sa.delete(floor).where(floor.c.resource == resource).returning(floor.c.transaction_id, floor.c.number)
+            ).one_or_none()
+            transaction, number = max(place, (0, 0) if before is None else tuple(before))
+            values = {"resource": resource, "transaction_id": transaction, "number": number}
+            connection.execute(sa.insert(floor).values(values))
         return len(gone)
+
+
+@contextmanager
+def _transaction(bind: Engine | Connection) -> Generator[Connection]:
+    """A transaction of its own, or the one that the connection is in."""
+    from sqlalchemy import Engine
+
+    if isinstance(bind, Engine):
+        with bind.begin() as connection:
+            yield connection
+    else:
+        yield bind
 
 
 def table_of(table: Any) -> Table:

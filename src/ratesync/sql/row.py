@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select, Table
 
 
+BEYOND = 2**63
+"""No column of whole numbers holds this."""
+
+
 class BadField(ValueError):
     """A field that the table cannot hold; the message names it, not its value."""
 
@@ -85,9 +89,11 @@ class Rows:
         import sqlalchemy as sa
 
         try:
-            return self._key_codec.from_json(int(record_id) if isinstance(self.key.type, sa.Integer) else record_id)
+            key = self._key_codec.from_json(int(record_id) if isinstance(self.key.type, sa.Integer) else record_id)
         except (ValueError, TypeError):
             return None
+        is_beyond = abs(key) >= BEYOND if isinstance(key, int) else "\0" in str(key)
+        return None if is_beyond else key
 
     def id_of(self, key: Any) -> str:
         """The id of a key, always spelt alike."""
@@ -115,7 +121,7 @@ class Rows:
             try:
                 is_empty = value is None or value is ABSENT
                 found[self.columns[name].key] = None if is_empty else codec.from_json(value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:  # the last of instants near the years 1 and 9999
                 raise BadField(f"{name}: {_why(error)}") from None
         return found
 

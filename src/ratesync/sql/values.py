@@ -72,7 +72,7 @@ def _by_type() -> dict[type[Any], ColumnCodec]:
         sa.Uuid: ColumnCodec(str, partial(_of_type, str)),
         sa.LargeBinary: ColumnCodec(lambda value: b64encode(value).decode(), partial(b64decode, validate=True)),
         sa.JSON: ColumnCodec(_as_it_is, _as_it_is),
-        sa.String: ColumnCodec(str, partial(_of_type, str)),
+        sa.String: ColumnCodec(str, _text),
     }
 
 
@@ -84,6 +84,12 @@ def _of_type(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise TypeError(f"must be {kind.__name__}, not {type(value).__name__}")
     return value
+
+
+def _text(value: Any) -> str:
+    text: str = _of_type(str, value)
+    text.encode()  # a lone surrogate is a ValueError
+    return text
 
 
 def _whole(value: Any) -> int:

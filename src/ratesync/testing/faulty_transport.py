@@ -122,6 +122,8 @@ def _instead(trouble: Trouble, request: httpx.Request) -> httpx.Response:
             return httpx.Response(500, json={"error": "something went wrong"})
         case Trouble.INTRUDED:
             return httpx.Response(200, headers={"content-type": "text/html"}, content=_PAGE)
+        case Trouble.HIDDEN:
+            return httpx.Response(404, headers={"content-type": "text/html"}, content=_PAGE)
         case Trouble.REDIRECTED:
             return httpx.Response(307, headers={"location": _ELSEWHERE})
         case _:
@@ -148,7 +150,7 @@ def _edited(trouble: Trouble, value: Any) -> Any:
         return {name: _edited(trouble, member) for name, member in members.items()}
     if not isinstance(value, list):
         return value
-    rows: list[Any] = value
+    rows = _list(value)
     match trouble:
         case Trouble.ROWS_REVERSED:
             return rows[::-1]
@@ -165,12 +167,12 @@ def _strange(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _strange(member) for name, member in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return _strange_all(value)
+        return [_strange(member) for member in _list(value)]
     return f"{value}-strange" if isinstance(value, str) else value
 
 
-def _strange_all(values: list[Any]) -> list[Any]:
-    return [_strange(value) for value in values]
+def _list(value: Any) -> list[Any]:
+    return cast("list[Any]", value)
 
 
 def _answer(status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
@@ -188,8 +190,17 @@ class _CutOff(httpx.AsyncByteStream):
 
 
 class _Endless(httpx.AsyncByteStream):
+    """Until it is closed."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
+        while not self._is_closed:
             await anyio.lowlevel.checkpoint()
             yield _BLOCK
+
+    @override
+    async def aclose(self) -> None:
+        self._is_closed = True

@@ -238,6 +238,37 @@ async def test_what_cannot_be_asked_is_not_sent(wrong: Operation) -> None:
     assert "ada@example.org" not in outcome.reason
 
 
+@pytest.mark.parametrize("kind", [Kind.DELETE, Kind.UPDATE, Kind.READ])
+@pytest.mark.parametrize("size", [1, 2])
+async def test_a_page_that_is_not_there_is_no_record_that_is_gone(kind: Kind, size: int) -> None:
+    """Else a wrong address would look like a world without records."""
+
+    def at_a_wrong_address(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, html="<h1>Not found</h1>")
+
+    async with provider_of(HubSpot(), transport=httpx.MockTransport(at_a_wrong_address)) as provider:
+        found = await outcomes(provider, *(operation(kind, "deals", str(number)) for number in range(size)))
+    assert found == [Rejected("HTTP 404 Not Found", "no_such_page")] * size
+
+
+async def test_a_record_of_which_hubspot_says_little_is_gone() -> None:
+    def say_little(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"status": "error", "message": "resource not found", "correlationId": "c0ffee"})
+
+    async with provider_of(HubSpot(), transport=httpx.MockTransport(say_little)) as provider:
+        (read,) = await outcomes(provider, operation(Kind.READ, "deals", "1"))
+        (delete,) = await outcomes(provider, operation(Kind.DELETE, "deals", "1"))
+    assert isinstance(read, Rejected)
+    assert read.code == "404"
+    assert delete == Applied()
+
+
+async def test_hubspots_words_are_kept_where_they_name_no_value() -> None:
+    async with provider_of(HubSpot()) as provider:
+        (outcome,) = await outcomes(provider, operation(Kind.READ, "unheard_of", "1"))
+    assert outcome == Rejected("HTTP 400 Bad Request: Unable to infer object type from: unheard_of", "VALIDATION_ERROR")
+
+
 async def test_the_rest_of_a_batch_is_sent() -> None:
     hubspot = HubSpot()
     (identity,) = hubspot.account.seed("contacts", 1)
@@ -258,6 +289,9 @@ TROUBLES: dict[str, Outcome] = {
     "504": Unknown("HTTP 504 Gateway Timeout"),
     "521": RetryLater("HTTP 521", Cause.UNAVAILABLE, 5.0),
     "522": Unknown("HTTP 522"),
+    "523": RetryLater("HTTP 523", Cause.UNAVAILABLE, 5.0),
+    "525": RetryLater("HTTP 525", Cause.UNAVAILABLE, 5.0),
+    "526": RetryLater("HTTP 526", Cause.UNAVAILABLE, 5.0),
     "524": Unknown("HTTP 524"),
     "lose": Unknown("HTTP 504 Gateway Timeout"),
 }

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from itertools import count
 
 import httpx
 import pytest
 
 from ratesync.http import Account as Credentials
 from ratesync.http import Bearer
-from ratesync.model.operation import Kind, Operation
 from ratesync.providers.hubspot import HubSpotProvider
 from ratesync.testing.provider_calls import Sample
 from ratesync.testing.provider_suite import ProviderSuite
+from tests.providers.hubspot.sampling import sampler
 from tests.providers.hubspot.world import OBJECTS
 from tests.servers.hubspot_server import HubSpotServer
-
-NUMBERS = count(1)
-
-
-class Part(dict[str, str]):
-    """Properties as they are written: equal to all that holds them, as HubSpot shows properties of its own as well."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, dict) and self.items() <= other.items()
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None
 
 
 def refuse(request: httpx.Request) -> httpx.Response:
@@ -79,23 +64,7 @@ class TestHubSpotProvider(ProviderSuite):
 
     @pytest.fixture
     def sample(self, server: HubSpotServer) -> Sample:
-        async def make(kind: Kind) -> Operation:
-            number = next(NUMBERS)
-            record_id = None
-            if kind in {Kind.READ, Kind.UPDATE, Kind.DELETE}:
-                (record_id,) = server.hubspot.account.seed("cars", 1, plate=f"s {number}", maker="Fiat")
-            written = Part(maker="Audi") if kind is Kind.UPDATE else Part(plate=f"zh {number}", maker="Audi")
-            return Operation(
-                provider="hubspot",
-                resource="cars",
-                kind=kind,
-                record_id=f"zh {number}" if kind is Kind.UPSERT else record_id,
-                fields={} if kind in {Kind.READ, Kind.DELETE} else {"properties": written},
-                id=f"o{number}",
-                idempotency_key=f"o{number}",
-            )
-
-        return make
+        return sampler(server.hubspot)
 
     @pytest.fixture(params=[refuse, lose, fail, intrude, say_nothing, be_locked, confuse, answer_nothing])
     def provider_in_trouble(self, request: pytest.FixtureRequest) -> HubSpotProvider:

@@ -14,12 +14,13 @@ from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthori
 from ratesync.http.feedback import read_feedback, server_time
 from ratesync.http.outcome import read_answer
 from ratesync.http.payload import json_object
+from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import hubspot_throttle
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
-from ratesync.providers.hubspot.problem import GONE, LOCKED_FOR, Problem
+from ratesync.providers.hubspot.problem import LOCKED_FOR, Problem
 from ratesync.rules.retry_after import parse_retry_after
 
 _MIGRATING = 477
@@ -39,6 +40,10 @@ _WAITS = {
 }
 """Statuses that say that nothing was carried out and that it will pass, and how long to wait."""
 _SERVER_ERROR = 5
+_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_NO_SUCH_PAGE = "no_such_page"
+_POLICY_WAITS = {"SECONDLY": 1.0}
+"""Of searches, whose answers have no header that tells."""
 
 
 def read_whole(response: Response, kind: Kind, now: float) -> tuple[Outcome, Feedback]:
@@ -48,24 +53,47 @@ def read_whole(response: Response, kind: Kind, now: float) -> tuple[Outcome, Fee
     if wait is not None:
         reason = outcome.reason if not isinstance(outcome, Applied) else f"HTTP {response.status}"
         asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))
-        return RetryLater(reason, Cause.UNAVAILABLE, wait if asked is None else asked), feedback
+        outcome = RetryLater(reason, Cause.UNAVAILABLE, wait if asked is None else asked)
+    elif response.status in _MISSING:
+        outcome = _missing(response, kind)
+    else:
+        outcome = _in_hubspots_words(response, kind, outcome)
+    return outcome, feedback
+
+
+def _in_hubspots_words(response: Response, kind: Kind, outcome: Outcome) -> Outcome:
+    """The outcome with what only HubSpot's error tells."""
     match outcome:
         case Rejected():
-            return _rejected(response, outcome), feedback
+            return _rejected(response, outcome)
         case Conflict():
-            return Problem.read(_body(response)).conflict(outcome.reason, kind), feedback
+            return Problem.read(_body(response)).conflict(outcome.reason, kind)
         case Applied():
-            return evolve(outcome, version=None), feedback
+            return evolve(outcome, version=None)
+        case RetryLater(cause=Cause.THROTTLED, retry_after=None):
+            return evolve(outcome, retry_after=_POLICY_WAITS.get(_policy(response)))
         case _:
-            return outcome, feedback
+            return outcome
 
 
 def _rejected(response: Response, outcome: Rejected) -> Rejected:
-    """The rejection with HubSpot's names of what is wrong, in place of a message that may repeat values."""
+    """The rejection with HubSpot's names of what is wrong, in place of a message that then repeats values."""
     problem = Problem.read(_body(response))
-    code = GONE if response.status == HTTPStatus.NOT_FOUND else problem.code or problem.category or outcome.code
-    reason = f"HTTP {response.status}: {problem.reason}" if problem.category else outcome.reason
-    return Rejected(reason, code)
+    reason = f"HTTP {response.status}: {problem.reason}" if problem.details else outcome.reason
+    return Rejected(reason, problem.code or problem.category or outcome.code)
+
+
+def _missing(response: Response, kind: Kind) -> Outcome:
+    """What a 404 says: the record is gone, if HubSpot's words are in it; else something stands at a wrong address."""
+    problem = Problem.read(_body(response))
+    if problem.is_not_found:
+        return problem.outcome(kind)
+    return Rejected(reason_of(response), code=_NO_SUCH_PAGE)
+
+
+def _policy(response: Response) -> str:
+    """The policy that a call was refused for, as HubSpot names it."""
+    return str((json_object(_body(response)) or {}).get("policyName", ""))
 
 
 def refusal(response: Response, now: float) -> ProviderError | None:

@@ -61,6 +61,11 @@ class Position:
         """The position in a pass that has begun, at the latest now."""
         return self if self.began_at is not None else evolve(self, began_at=at)
 
+    def is_older_than(self, seconds: float) -> bool:
+        """Tell whether the pass looks further back than that from when it began; never if it is the first one."""
+        began = self.from_at if self.began_at is None else self.began_at
+        return self.from_at > BEGINNING and began - self.from_at > timedelta(seconds=seconds)
+
     def at(self, since: datetime) -> Position:
         """Behind all that changed before an instant."""
         return evolve(self, since=since, after_id=None)

@@ -25,6 +25,8 @@ _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _EXISTING = re.compile(r"Existing ID: (\d{1,20})")
 _MOST_DETAILS = 5
 
+_NOT_FOUND_MESSAGE = "resource not found"
+"""All that HubSpot says of some records that are not there."""
 _NOT_FOUND = frozenset({"OBJECT_NOT_FOUND", "NOT_FOUND"})
 _CONFLICTS = frozenset({"CONFLICT", "OBJECT_ALREADY_EXISTS"})
 _LATER = {
@@ -65,8 +67,11 @@ class Problem:
         pairs = list(_details(error))
         message = error.get("message")
         existing = _EXISTING.search(message) if isinstance(message, str) else None
+        category = _word(error.get("category")) or ""
+        if not category and message == _NOT_FOUND_MESSAGE:
+            category = "OBJECT_NOT_FOUND"
         return cls(
-            _word(error.get("category")) or "",
+            category,
             tuple(dict.fromkeys(" ".join(part for part in pair if part) for pair in pairs))[:_MOST_DETAILS],
             next((code for _, code in pairs if code), None),
             frozenset(_texts(context.get("ids"))) | frozenset(_texts(context.get("id"))),

@@ -10,7 +10,7 @@ from attrs import evolve
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, NotSent, ProviderError, UnsupportedOperation
+from ratesync.errors import ConfigurationError, CursorExpired, NotSent, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import AccountCallers, Accounts
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
 from ratesync.http.guard import AddressGuard
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import httpx
 
 API_URL = "https://api.hubapi.com"
+ARCHIVE_KEPT = 90 * 86_400.0
+"""Seconds for which HubSpot lists an archived record."""
 LAG = 60.0
 """Seconds until a search surely shows a change. HubSpot says "a few moments"; users saw up to half a minute."""
 
@@ -160,13 +162,16 @@ class HubSpotProvider:
         Where there are more properties to read than a search takes, the changes do not tell the fields.
 
         :param limit: most changes on the page; at most 200, of deletions 100.
-        :raises CursorExpired: it is none of ours. :raises PagingBroken: HubSpot did not keep the order.
+        :raises CursorExpired: it is none of ours, or so old that deletions may be missed.
+        :raises PagingBroken: HubSpot did not keep the order.
         """
         described, position = self._known(resource), Position.read(cursor)
         client = self._client(connection)
         request, is_whole = ask(resource, described, position, limit=limit)
         body = await client.read(request)
         position = position.begun(datetime.fromtimestamp(client.answered_at, UTC))
+        if self._tombstones and position.is_older_than(ARCHIVE_KEPT):
+            raise CursorExpired("HubSpot has forgotten some deletions since that pass: list all records anew")
         changes, following = read_page(body, described, position, is_whole=is_whole)
         if following is not None:
             return ChangePage(tuple(changes), following.written(), has_more=True, feedback=client.feedback)

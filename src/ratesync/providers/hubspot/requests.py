@@ -79,7 +79,10 @@ def many(
 
     :param by_value: reads name their records by values of the unique property. (Upserts always do.)
     """
-    body: dict[str, Any] = {"inputs": [_input(described, operation) for operation in operations]}
+    inputs = [_input(described, operation) for operation in operations]
+    if kind in {Kind.READ, Kind.DELETE}:
+        inputs = list({each["id"]: each for each in inputs}.values())  # HubSpot takes no id twice
+    body: dict[str, Any] = {"inputs": inputs}
     if kind is Kind.READ:
         body |= {"properties": list(described.asked), "propertiesWithHistory": []}
         if by_value:

@@ -145,3 +145,20 @@ async def test_a_create_whose_answer_was_lost_is_not_made_twice(server: Salesfor
     (row,) = server.salesforce.org.rows.values()
     assert outcome == Applied(record_id=row.id)
     assert [asked.method for asked in server.salesforce.requests] == ["POST", "GET"]
+
+
+async def test_a_dry_run_shows_the_request_and_sends_nothing(server: SalesforceServer) -> None:
+    async with (
+        SalesforceProvider(org_of(server), objects=OBJECTS) as salesforce,
+        SyncEngine(backend=MemoryBackend(), providers=[salesforce], quotas=FAST) as engine,
+    ):
+        (preview,) = await engine.preview(
+            Operation.upsert("salesforce", "contacts", "Customer_No__c/42", {"LastName": "Ada"})
+        )
+    assert preview.problems == ()
+    (request,) = preview.requests
+    path = "/services/data/v65.0/sobjects/Contact/Customer_No__c/42"
+    assert (request.method, request.url) == ("PATCH", f"{server.url}{path}")
+    assert request.body == {"LastName": "Ada"}
+    assert server.salesforce.token not in str(request)
+    assert server.salesforce.requests == []

@@ -269,6 +269,7 @@ async def test_its_capabilities_are_honest() -> None:
     plain = SalesforceProvider(Account(Bearer("t"), base_url=URL))
     assert plain.capabilities.create_identity is CreateIdentity.NONE
     assert Kind.UPSERT not in plain.capabilities.kinds
+    assert SalesforceProvider(Account(Bearer("t"), base_url=URL), batch_max=50).capabilities.batch_max == 50
     protocols = (ProviderClient, Charges, DescribesResources, FindsRecords, ListsRecords, LooksUp, PullsChanges)
     assert all(isinstance(provider, protocol) for protocol in protocols)
 

@@ -70,6 +70,8 @@ class SalesforceProvider:
     :param base_url: of accounts that name none.
     :param lag: seconds until a change surely shows. Default 600, Salesforce's longest transaction. Each pass through
         the changes begins that much before the last one began, and a create whose answer was lost is looked up as late.
+    :param batch_max: most operations in a call. Default 200, which is Salesforce's bound. Give fewer where the org's
+        triggers and flows take long: a call that is not answered in time leaves all of its creates in doubt.
     :param concurrency: calls at once for each connection. Default 10.
     :param transport: in place of a pool of our own; it is closed with the provider.
     :param timeout: seconds for a call. Default 30.
@@ -88,6 +90,7 @@ class SalesforceProvider:
         version: str = API_VERSION,
         base_url: str | None = None,
         lag: float = LAG,
+        batch_max: int = BATCH_MAX,
         concurrency: int | None = 10,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = DEFAULT_TIMEOUT,
@@ -106,12 +109,14 @@ class SalesforceProvider:
             )
         if lag < 0:
             raise ConfigurationError("lag is in seconds, and not negative")
+        if not 1 <= batch_max <= BATCH_MAX:
+            raise ConfigurationError(f"batch_max must be from 1 to {BATCH_MAX}")
         self.name = name
         has_external = any(described.external_id is not None for described in self._objects.values())
         has_tombstones = all(described.tombstones for described in self._objects.values())
         self.capabilities = Capabilities(
             kinds=frozenset(Kind) if has_external else frozenset(Kind) - {Kind.UPSERT},
-            batch_max=BATCH_MAX,
+            batch_max=batch_max,
             create_identity=CreateIdentity.LOOKUP if has_external else CreateIdentity.NONE,
             concurrency=concurrency,
             lookup_after=lag,

@@ -117,7 +117,7 @@ async def test_reads_by_value_go_by_twenty_five_and_those_by_id_apart() -> None:
     for number in range(60):
         salesforce.org.seed("Contact", 1, LastName=f"L{number}", Customer_No__c=f"N{number}")
     ids = salesforce.org.seed("Contact", 40, LastName="Id")
-    names = [*by_value, "Customer_No__c/nobody", *ids, ids[0], identity(77)]
+    names = [*by_value, "Customer_No__c/nobody", *ids, ids[0][:15], identity(77)]
     async with provider_of(salesforce) as provider:
         reads = tuple(operation(Kind.READ, "contacts", name) for name in names)
         reply = await provider.execute(Batch(Lane("salesforce", "default"), "contacts", Kind.READ, reads))
@@ -127,7 +127,7 @@ async def test_reads_by_value_go_by_twenty_five_and_those_by_id_apart() -> None:
         assert provider.charge("Account", Kind.READ, 200) == {}
     told = [reply[read.id or ""] for read in reads]
     assert [isinstance(outcome, Applied) for outcome in told] == [True] * 60 + [False] + [True] * 41 + [False]
-    assert told[60] == told[-1] or all(isinstance(told[place], Rejected) for place in (60, -1))
+    assert all(isinstance(told[place], Rejected) for place in (60, -1))
     records = [outcome.record for outcome in told if isinstance(outcome, Applied)]
     assert [record.fields["LastName"] for record in records if record][:60] == [f"L{number}" for number in range(60)]
 

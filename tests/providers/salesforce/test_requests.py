@@ -154,6 +154,7 @@ async def test_each_connection_calls_its_own_org() -> None:
     seen: list[tuple[str, str | None]] = []
 
     def respond(request: httpx.Request) -> httpx.Response:
+        assert request.headers["sforce-auto-assign"] == "FALSE"
         seen.append((str(request.url), request.headers.get("authorization")))
         return httpx.Response(200, json={"fields": []})
 
@@ -161,7 +162,9 @@ async def test_each_connection_calls_its_own_org() -> None:
         "acme": Account(Bearer("a"), base_url="https://acme.my.salesforce.com"),
         "lab": Account(Bearer("b"), base_url="https://acme--lab.sandbox.my.salesforce.com"),
     }
-    async with SalesforceProvider(accounts, version="62.0", transport=httpx.MockTransport(respond)) as provider:
+    async with SalesforceProvider(
+        accounts, version="62.0", headers={"Sforce-Auto-Assign": "FALSE"}, transport=httpx.MockTransport(respond)
+    ) as provider:
         for connection in accounts:
             await provider.describe(connection, "deals")
     assert seen == [

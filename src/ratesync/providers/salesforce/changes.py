@@ -1,7 +1,7 @@
 """Reading pages of changes: which query to make, and what its answer says.
 
 Each page is the first one of its own query, behind the last record of the page before. Salesforce's own positions
-(``nextRecordsUrl``) are not used: they hold for 15 minutes at most and only some at a time, and a cursor longer.
+(``nextRecordsUrl``) are not used: they run out, and a cursor must not.
 """
 
 from __future__ import annotations

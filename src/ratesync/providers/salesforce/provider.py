@@ -68,6 +68,7 @@ class SalesforceProvider:
         in :data:`OBJECTS`; other types are read with all their fields, and cannot be upserted.
     :param version: of the API, 51.0 or newer. Default "65.0".
     :param base_url: of accounts that name none.
+    :param headers: sent with every call, such as ``{"Sforce-Duplicate-Rule-Header": "allowSave=true"}``.
     :param lag: seconds until a change surely shows. Default 600, Salesforce's longest transaction. Each pass through
         the changes begins that much before the last one began, and a create whose answer was lost is looked up as late.
     :param batch_max: most operations in a call. Default 200, which is Salesforce's bound. Give fewer where the org's
@@ -89,6 +90,7 @@ class SalesforceProvider:
         objects: Mapping[str, SObject] | None = None,
         version: str = API_VERSION,
         base_url: str | None = None,
+        headers: Mapping[str, str] | None = None,
         lag: float = LAG,
         batch_max: int = BATCH_MAX,
         concurrency: int | None = 10,
@@ -125,6 +127,7 @@ class SalesforceProvider:
         self._callers = AccountCallers(
             accounts,
             base_url,
+            headers=dict(headers or {}),
             transport=transport,
             timeout=timeout,
             max_response_bytes=max_response_bytes,

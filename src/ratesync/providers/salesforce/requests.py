@@ -14,7 +14,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from ratesync.model.operation import Kind, Operation
-from ratesync.providers.salesforce.record_id import external_value
+from ratesync.providers.salesforce.record_id import external_value, plain_id
 from ratesync.providers.salesforce.sobject import ID, SObject
 from ratesync.providers.salesforce.soql import one_of, select
 
@@ -77,7 +77,7 @@ def many(name: str, described: SObject, kind: Kind, operations: Sequence[Operati
 
 def read_by_ids(name: str, described: SObject, ids: Iterable[str]) -> Request:
     """The request for records by Salesforce's ids. Without fields to name it is a query."""
-    named = list(dict.fromkeys(ids))
+    named = list({plain_id(record_id): record_id for record_id in ids}.values())
     if not described.asked:
         return query(select(described, name, one_of(ID, named), limit=BATCH_MAX))
     return Request("POST", f"/composite/sobjects/{name}", json={"ids": named, "fields": list(described.asked)})

@@ -299,13 +299,15 @@ async def test_an_answer_to_many_that_is_none_leaves_all_in_doubt(body: Any) -> 
         assert {type(outcome) for outcome in await outcomes(provider, *named)} == {Unknown}
 
 
-async def test_a_refused_composite_is_refused_for_all_within() -> None:
+async def test_after_a_call_that_failed_no_other_is_made() -> None:
     salesforce = Salesforce()
-    salesforce.trouble.extend(["503", "503"])
+    ids = salesforce.org.seed("Contact", 3, LastName="A")
+    salesforce.trouble.extend(["", "503"])
     async with provider_of(salesforce) as provider:
-        named = [operation(Kind.READ, "contacts", f"Customer_No__c/{number}") for number in range(30)]
-        told = await outcomes(provider, *named)
-    assert {type(outcome) for outcome in told} == {RetryLater}
+        names = [f"Customer_No__c/{number}" for number in range(60)]
+        told = await outcomes(provider, *(operation(Kind.READ, "contacts", name) for name in (*names, *ids)))
+    assert [type(outcome) for outcome in told] == [RetryLater] * 60 + [Applied] * 3
+    assert len(salesforce.requests) == 2
 
 
 async def test_a_duplicate_in_a_batch_names_the_record_that_exists() -> None:

@@ -55,8 +55,14 @@ class Execution:
                 seen |= set() if named is None else {named}
             else:
                 outcomes[operation.id or ""] = refused
-        for operations in self._parts(batch.kind, askable):
-            outcomes |= await self._carry_out(evolve(batch, operations=tuple(operations)))
+        parts = self._parts(batch.kind, askable)
+        for place, operations in enumerate(parts):
+            try:
+                outcomes |= await self._carry_out(evolve(batch, operations=tuple(operations)))
+            except ProviderError as error:
+                # Only reads have several parts. No other call is made after one that failed.
+                left = (operation.id or "" for part in parts[place:] for operation in part)
+                return outcomes | dict.fromkeys(left, outcome_for_error(error))
         return outcomes
 
     def _parts(self, kind: Kind, operations: Sequence[Operation]) -> list[Sequence[Operation]]:
@@ -68,11 +74,11 @@ class Execution:
         return [part[first : first + size] for part, size in sized for first in range(0, len(part), size)]
 
     async def _carry_out(self, part: Batch) -> dict[str, Outcome]:
-        """Make the call of a part. Where Salesforce refuses all for some, those are found by halves."""
-        try:
-            first = await self._send(part)
-        except ProviderError as error:
-            return dict.fromkeys((operation.id or "" for operation in part.operations), outcome_for_error(error))
+        """Make the call of a part. Where Salesforce refuses all for some, those are found by halves.
+
+        :raises ProviderError: the first call failed.
+        """
+        first = await self._send(part)
         if any(_code(outcome) in _OF_ALL for outcome in first.values()):
             return dict(first)
 

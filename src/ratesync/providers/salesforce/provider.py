@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -102,28 +102,9 @@ class SalesforceProvider:
         clock: Clock | None = None,
     ) -> None:
         self._objects = {**OBJECTS, **(objects or {})}
-        for resource, described in self._objects.items():
-            if described.name is None and not is_name(resource):
-                raise ConfigurationError(f"{resource!r} is no name of an object at Salesforce: give SObject(name=...)")
-        if not _VERSION.fullmatch(version) or float(version) < _OLDEST:
-            raise ConfigurationError(
-                f"{version!r} is no version of Salesforce's API that is spoken here: 51.0 or newer"
-            )
-        if lag < 0:
-            raise ConfigurationError("lag is in seconds, and not negative")
-        if not 1 <= batch_max <= BATCH_MAX:
-            raise ConfigurationError(f"batch_max must be from 1 to {BATCH_MAX}")
+        _check(self._objects, version, lag, batch_max)
         self.name = name
-        has_external = any(described.external_id is not None for described in self._objects.values())
-        has_tombstones = all(described.tombstones for described in self._objects.values())
-        self.capabilities = Capabilities(
-            kinds=frozenset(Kind) if has_external else frozenset(Kind) - {Kind.UPSERT},
-            batch_max=batch_max,
-            create_identity=CreateIdentity.LOOKUP if has_external else CreateIdentity.NONE,
-            concurrency=concurrency,
-            lookup_after=lag,
-            deletes=DeleteFeed.TOMBSTONES if has_tombstones else DeleteFeed.LISTING,
-        )
+        self.capabilities = _capabilities(self._objects.values(), lag, batch_max, concurrency)
         self._callers = AccountCallers(
             accounts,
             base_url,
@@ -242,6 +223,32 @@ class SalesforceProvider:
         if not is_name(name):
             raise UnsupportedOperation(f"{resource!r} is no object at Salesforce", path="resource")
         return name, described
+
+
+def _check(objects: Mapping[str, SObject], version: str, lag: float, batch_max: int) -> None:
+    for resource, described in objects.items():
+        if described.name is None and not is_name(resource):
+            raise ConfigurationError(f"{resource!r} is no name of an object at Salesforce: give SObject(name=...)")
+    if not _VERSION.fullmatch(version) or float(version) < _OLDEST:
+        raise ConfigurationError(f"{version!r} is no version of Salesforce's API that is spoken here: 51.0 or newer")
+    if lag < 0:
+        raise ConfigurationError("lag is in seconds, and not negative")
+    if not 1 <= batch_max <= BATCH_MAX:
+        raise ConfigurationError(f"batch_max must be from 1 to {BATCH_MAX}")
+
+
+def _capabilities(objects: Iterable[SObject], lag: float, batch_max: int, concurrency: int | None) -> Capabilities:
+    objects = tuple(objects)
+    has_external = any(described.external_id is not None for described in objects)
+    has_tombstones = all(described.tombstones for described in objects)
+    return Capabilities(
+        kinds=frozenset(Kind) if has_external else frozenset(Kind) - {Kind.UPSERT},
+        batch_max=batch_max,
+        create_identity=CreateIdentity.LOOKUP if has_external else CreateIdentity.NONE,
+        concurrency=concurrency,
+        lookup_after=lag,
+        deletes=DeleteFeed.TOMBSTONES if has_tombstones else DeleteFeed.LISTING,
+    )
 
 
 def _all(batch: Batch, outcome: Outcome) -> Reply:

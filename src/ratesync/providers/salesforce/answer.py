@@ -23,6 +23,7 @@ SEVERAL = "MULTIPLE_CHOICES"
 """Code of the rejection of an operation whose external id several records have."""
 _SERVER_ERROR = 5
 _PAUSE = 5.0
+_NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
 def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
@@ -30,16 +31,21 @@ def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     outcome, _ = read_answer(response, kind, now=now, throttle=salesforce_throttle)
     if isinstance(outcome, Applied):
         return evolve(outcome, version=None) if response.is_success else Unknown(f"HTTP {response.status}")
-    if isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
-        return outcome
     if response.status == HTTPStatus.MULTIPLE_CHOICES:
         return Rejected("several records have that value of the external id", SEVERAL)
     problem = read_problem(response)
-    return _explained(response, outcome, problem, kind, now) if problem.code else outcome
+    if problem.code:
+        return _explained(response, outcome, problem, kind, now)
+    # Without an error of Salesforce's own somebody in between has answered, who knows nothing of records.
+    return Unknown(outcome.reason) if response.status in _NOT_THERE else outcome
 
 
 def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kind, now: float) -> Outcome:
     """The outcome that the errors in the answer tell, which know more than its status."""
+    if isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
+        return outcome
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return RetryLater(problem.reason, Cause.UNAUTHORISED)
     if response.status // 100 == _SERVER_ERROR and not problem.is_locked:
         # The status says whether something may have been done; the words of the error may repeat values.
         reason = f"HTTP {response.status}: {problem.reason}"

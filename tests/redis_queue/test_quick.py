@@ -101,3 +101,12 @@ async def test_it_takes_few_commands(valkey: Valkey) -> None:
         for number in range(20):
             await submit(queue, item(f"i{number}", f"k{number}"))
         assert calls(valkey) - before <= 20 * MOST_COMMANDS
+
+
+async def test_what_is_due_by_then_comes_first(shared_valkey: Valkey) -> None:
+    clock = ManualClock()
+    async with queue_at(shared_valkey.url, clock=clock) as queue:
+        await submit(queue, item("later", "x", not_before=clock.at + 5))
+        clock.at += 6
+        await submit(queue, item("now", "x"))
+        assert act.names(await act.claim(queue)) == "later now"

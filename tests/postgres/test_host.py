@@ -148,11 +148,15 @@ def in_a_child(store: PostgresStateStore) -> int:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_of_a_fork_is_refused_and_harms_nothing(shared_postgres: Postgres) -> None:
-    store = PostgresStateStore(shared_postgres.url, schema="forked")
-
+    url = shared_postgres.new_database()
+    asked = "SELECT pid FROM pg_stat_activity WHERE datname = %s", url.rpartition("/")[2]
+    store = PostgresStateStore(url)
     anyio.run(store.open)
+    before = shared_postgres.ask(*asked)
     assert in_a_child(store) == 7
-    assert list(shared_postgres.ask("SELECT 1 FROM pg_stat_activity WHERE application_name = 'ratesync'")) == [(1,)]
+    assert list(anyio.run(store.load, ["a"])) == [None]
+    assert shared_postgres.ask(*asked) == before, "the connection is another one"
+    assert len(before) == 1
     anyio.run(store.close)
 
 

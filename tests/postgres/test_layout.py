@@ -13,6 +13,7 @@ from ratesync.postgres import (
     NewerLayout,
     PostgresStateStore,
     SchemaClash,
+    ServerAway,
     ServerError,
     ServerUnfit,
     layout,
@@ -91,6 +92,24 @@ async def test_a_worker_that_is_older_than_the_tables_writes_nothing_more(
     assert not error.value.is_unknown
     assert shared_postgres.ask(within(schema, "SELECT value FROM {schema}.state")) == [(b"1",)]
     await old.close()
+
+
+async def test_a_migration_lets_those_at_work_finish_and_holds_nobody_up(
+    shared_postgres: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = PostgresStateStore.from_url(shared_postgres.url, schema=schema)
+    await old.open()
+    await old.close()
+    monkeypatch.setattr(layout, "MIGRATIONS", (*layout.MIGRATIONS, LATER))
+    monkeypatch.setattr(layout, "LOCK_WAIT", "50ms")
+    new = PostgresStateStore.from_url(shared_postgres.url, schema=schema, patience=0.1)
+    with psycopg.connect(shared_postgres.url) as other:
+        other.execute(within(schema, "SELECT FROM {schema}.state").encode())
+        with pytest.raises(ServerAway, match="55P03"):
+            await new.open()
+    await new.open()
+    await new.close()
+    assert version(shared_postgres, schema) == len(layout.MIGRATIONS)
 
 
 async def test_a_migration_that_fails_changes_nothing(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from random import Random
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 
 from ratesync.model.stored import Stored, Write
 from ratesync.postgres import PostgresStateStore, ServerAway
-from ratesync.postgres.commit import Commit
+from ratesync.postgres.commit import Commit, Writers
+from ratesync.postgres.layout import Schema
+from ratesync.postgres.statements import Statements
 from tests.postgres.stores import happens, impatient, opened
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.postgres_server import Postgres
@@ -76,6 +80,20 @@ async def test_a_commit_whose_answer_is_lost_is_looked_up_and_not_repeated(
         assert list(await store.commit([Write("a", b"1", if_revision=0), Write("gone", None)])) == [1, 0]
         assert proxy.replies_swallowed == 1
         assert list(await store.load(["a", "gone"])) == [Stored("a", b"1", 1), None]
+
+
+async def test_an_answer_that_comes_too_late_for_its_caller_is_not_lost(shared_postgres: Postgres, schema: str) -> None:
+    """The thread has it, but its time was up just before. So the next try must find that all is done already."""
+    store = PostgresStateStore.from_url(shared_postgres.url, schema=schema)
+    await store.open()
+    commit = Commit(Statements(Schema(schema)), [Write("a", b"1", if_revision=0)], Writers(Random(1)), 5.0)
+    with psycopg.connect(shared_postgres.url, autocommit=True) as connection:
+        assert not commit.is_unknown
+        for _ in range(3):
+            assert list(commit.attempt()(connection)) == [1]
+    assert commit.is_unknown
+    assert list(await store.load(["a"])) == [Stored("a", b"1", 1)]
+    await store.close()
 
 
 async def test_a_commit_that_never_arrived_is_made_once(proxy: CuttingProxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Unpack
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratesync.errors import (
     BlockedAddress,
@@ -16,15 +18,29 @@ from ratesync.errors import (
     PagingBroken,
     UnsafeRedirect,
 )
-from ratesync.http import Account, AddressGuard, ApiKey, Cursor, NextLink, PageNumber, embedded_response
+from ratesync.http import Account, AddressGuard, ApiKey, Cursor, Headers, NextLink, PageNumber, embedded_response
 from ratesync.http.embedded import embedded_responses
+from ratesync.http.payload import encode_json
+from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.http.told_time import told_time
 from ratesync.model.batch import Batch, Capabilities, Reply
 from ratesync.model.operation import Operation
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.schema import RemoteField
-from ratesync.providers import Bulk, HttpOptions, HttpProvider, read_json_schema, record_in, text_at
+from ratesync.model.secret import Secret
+from ratesync.providers import (
+    Bulk,
+    HttpOptions,
+    HttpProvider,
+    RequestBatch,
+    Resource,
+    RowBatch,
+    read_json_schema,
+    record_in,
+    text_at,
+)
+from ratesync.providers.request import Request
 from ratesync.rules.paging import Pager
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +56,15 @@ def test_a_row_is_a_response_of_its_own() -> None:
     assert (response.status, response.json()) == (201, [1])
     assert embedded_response({"status": 204, "headers": None}).body == b""
     assert embedded_response({"status": 204, "body": ""}).body == b""
+
+
+def test_a_row_keeps_the_secrets_of_the_answer_that_it_came_in() -> None:
+    date = b"Thu, 26 Nov 2026 12:00:00 GMT"
+    whole = Response(200, Headers([(b"date", date)]), secrets=(Secret("s3cr3t-canary"),))
+    row = {"status": 400, "headers": {"date": "soon"}, "body": {"message": "s3cr3t-canary is no token"}}
+    response = embedded_response(row, whole)
+    assert reason_of(response) == "HTTP 400 Bad Request: *** is no token"
+    assert response.headers["date"] == date.decode()
 
 
 @pytest.mark.parametrize("row", [None, 7, [], {}, {"status": True}, {"status": 99}, {"status": "9" * 99}], ids=repr)
@@ -110,7 +135,7 @@ def build(operation: Operation) -> Mapping[str, Any]:
     return {"id": operation.record_id, **operation.fields}
 
 
-def read(operation: Operation, row: Any) -> Outcome:
+def read(operation: Operation, row: Any, whole: Response) -> Outcome:
     if row.get("odd"):
         raise InvalidResponse("what is this")
     return Applied(version=row["version"].upper())
@@ -191,6 +216,53 @@ async def test_a_refusal_of_the_whole_call_is_that_of_each_operation() -> None:
     assert (later.cause, later.retry_after) == (Cause.THROTTLED, 7.0)
     assert isinstance(reply["o-unsendable"], Rejected)
     assert reply.feedback.readings[0].remaining == 0
+
+
+async def test_a_lost_answer_is_not_that_of_what_was_never_sent() -> None:
+    def lose(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("reset")
+
+    async with Rows([], transport=httpx.MockTransport(lose)) as provider:
+        reply = await carried_out(provider, update("a"), update("unsendable"))
+    assert isinstance(reply["o-a"], Unknown)
+    assert isinstance(reply["o-unsendable"], Rejected)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 700) | st.sampled_from(["a", "b", "201", "/a", "/v1/a", "id", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["id", "status", "path", "body", "headers", "version", "odd"]), inner, max_size=5
+        )
+    ),
+    max_leaves=12,
+)
+OF_REQUESTS = RequestBatch(prefix="/v1", undone_by=frozenset({409}))
+OF_ROWS = RowBatch(path="/rows", status_name="status")
+SHAPE = Resource(path="/things")
+BULKS = {
+    "by hand": ROWS,
+    "requests": OF_REQUESTS.bulk(
+        lambda operation: Request("PATCH", f"/{operation.record_id}", {}, {}), lambda operation, row: Applied()
+    ),
+    "rows": OF_ROWS.bulk("default", "things", SHAPE.sent, lambda operation, row: Applied()),
+}
+
+
+@pytest.mark.parametrize("name", BULKS)
+@given(rows=JSON | st.lists(JSON, max_size=6))
+def test_whatever_is_answered_every_operation_has_an_outcome(name: str, rows: object) -> None:
+    bulk, operations = BULKS[name], [update("a"), update("b")]
+    sent = bulk.prepare(operations)
+    where = bulk.rows_path or ""
+    outcomes = bulk.outcomes(sent, Response(200, body=encode_json({where: rows})), Applied())
+    assert outcomes.keys() == {"o-a", "o-b"}
+    assert all(
+        isinstance(outcome, Applied | Conflict | RetryLater | Rejected | Unknown) for outcome in outcomes.values()
+    )
+    if not isinstance(rows, list) or not rows:
+        assert {type(outcome) for outcome in outcomes.values()} == {Unknown}, "nothing was told"
 
 
 async def test_settings_that_cannot_be_sent_are_not_the_operations_fault() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ratesync.errors import CursorExpired, UnsupportedOperation
+from ratesync.errors import CursorExpired, InvalidResponse, UnsupportedOperation
 from ratesync.http import Account, Basic
 from ratesync.model.batch import Batch, Reply
 from ratesync.model.operation import Kind, Operation
@@ -269,6 +269,24 @@ async def test_a_cursor_of_a_time_to_come_has_expired(provider: KintoProvider, c
     newest, _, version = (await provider.pull_changes("default", contacts, None, limit=9)).cursor.partition(".")
     with pytest.raises(CursorExpired):
         await provider.pull_changes("default", contacts, f"{int(newest) + 9}.{version}", limit=9)
+
+
+@pytest.mark.parametrize(
+    ("state", "rows"), [({}, []), ({"last_modified": None}, []), ({"last_modified": 1}, [{"id": "a"}])]
+)
+async def test_a_page_without_marks_gives_no_cursor(
+    fault_server: FaultServer, state: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    """A cursor made of nothing would be the last one."""
+    collection = "/v1/buckets/crm/collections/c"
+    answers = [
+        {"status": 200, "path": f"{collection}/records", "headers": {"ETag": '"1"'}, "body": {"data": rows}},
+        {"status": 200, "path": collection, "body": {"data": state}},
+    ]
+    fault_server.script("/v1/batch", json_answer({"responses": answers}))
+    async with KintoProvider(f"{fault_server.url}/v1", Account(), bucket="crm") as provider:
+        with pytest.raises(InvalidResponse, match="last_modified"):
+            await provider.pull_changes("default", "c", None, limit=1)
 
 
 async def test_a_search_that_kinto_would_misread_is_refused(provider: KintoProvider, contacts: str) -> None:

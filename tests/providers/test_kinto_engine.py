@@ -24,8 +24,10 @@ HASTY = Settings(
     retry=RetryPolicy(base_delay=0.01, max_delay=0.05, budget_ratio=1.0, max_attempts=50),
     circuit=CircuitPolicy(min_calls=10_000),
 )
-# Those that name a wait are left out, as it would be waited for.
-QUICK = sorted(set(Trouble) - {Trouble.SILENT, Trouble.THROTTLED, Trouble.UNAVAILABLE, Trouble.REDIRECTED})
+# Those that name a wait are left out, as it would be waited for, and those that make dead letters.
+SLOW = {Trouble.SILENT, Trouble.THROTTLED, Trouble.UNAVAILABLE}
+FINAL = {Trouble.HIDDEN, Trouble.REDIRECTED}
+QUICK = sorted(set(Trouble) - SLOW - FINAL)
 
 
 class Hurried(httpx.AsyncHTTPTransport):

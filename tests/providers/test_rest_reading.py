@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.errors import ConfigurationError, InvalidResponse, PagingBroken, UnsupportedOperation
+from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken, UnsupportedOperation
 from ratesync.http import Account, ApiKey, Bearer, Cursor
 from ratesync.model.batch import Batch, ConditionalWrite, DeleteFeed
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Cause, RetryLater
+from ratesync.model.outcome import Applied, Cause, Rejected, RetryLater
 from ratesync.providers import (
     CREATE_ONCE,
     Feed,
@@ -246,6 +246,17 @@ async def test_credentials_go_with_reading_too() -> None:
     assert "not for Bearer ***" in str(caught.value)
 
 
+async def test_credentials_that_a_row_of_a_batch_repeats_are_masked() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        body = {"message": f"not for {request.headers['authorization']}"}
+        return httpx.Response(200, json={"responses": [{"id": "o1", "status": 400, "body": body}]})
+
+    delete = Operation.delete("acme", "things", "1", id="o1")
+    async with rest(httpx.MockTransport(answer)) as provider:
+        reply = await provider.execute(Batch(delete.lane, "things", Kind.DELETE, (delete,)))
+    assert reply["o1"] == Rejected("HTTP 400 Bad Request: not for Bearer ***", "400")
+
+
 async def test_more_than_a_page_of_findings_is_an_error() -> None:
     api = RestApi(cap=2)
     async with rest(api.transport) as provider:
@@ -277,6 +288,17 @@ async def test_one_operation_that_is_no_json_does_not_spoil_the_batch() -> None:
         reply = await provider.execute(Batch(operations[0].lane, "things", Kind.CREATE, operations))
     assert [isinstance(reply[str(number)], Applied) for number in range(3)] == [True, False, True]
     assert api.records.keys() == {"0", "2"}
+
+
+async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:
+    api, gone = RestApi(), httpx.MockTransport(lambda _: httpx.Response(410, json={"message": "too old"}))
+    async with rest(api.transport) as provider:
+        cursor = (await provider.pull_changes("default", "things", None, limit=1)).cursor
+    async with rest(gone) as provider:
+        with pytest.raises(CursorExpired, match="too old: list all records anew"):
+            await provider.pull_changes("default", "things", cursor, limit=1)
+        with pytest.raises(InvalidResponse):  # there is no such feed
+            await provider.pull_changes("default", "things", None, limit=1)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,14 @@ def test_creates_in_rows_are_not_taken_for_safe() -> None:
     assert provider.capabilities.create_identity is CreateIdentity.NONE
 
 
+async def test_a_path_that_leads_astray_is_rejected_for_each_operation() -> None:
+    astray = Operation.update("acme", "contacts", "1", {}, id="o1", connection="..")
+    seen: list[Any] = []
+    found = await carried_out(seen.append, RowBatch(path="/{connection}/batch"), astray)
+    assert isinstance(found["o1"], Rejected)
+    assert seen == []
+
+
 async def test_an_unknown_resource_is_rejected_for_each_operation() -> None:
     async with RestProvider("acme", "https://a.example", resources={"contacts": CONTACTS}) as provider:
         operations = tuple(Operation.upsert("acme", "deals", str(n), {}, id=f"o{n}") for n in range(2))

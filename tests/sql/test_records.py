@@ -92,6 +92,14 @@ async def test_only_changes_of_the_key_touch_two_records(host: Host) -> None:
     assert (await everything(host.records, cursor))[0] == {record_id: None, str(int(record_id) + 1000): fields("ada")}
 
 
+async def test_a_table_that_is_emptied_at_once_is_told_record_by_record(on_postgres: sa.Engine) -> None:
+    host = Host(on_postgres)
+    ids = [host.add("ada"), host.add("bob")]
+    _, cursor = await everything(host.records)
+    host.say("TRUNCATE contact")
+    assert (await everything(host.records, cursor))[0] == dict.fromkeys(ids)
+
+
 async def test_a_record_is_made_changed_and_deleted(host: Host) -> None:
     made = await host.records.apply(None, {"name": "ada", "age": 36, "email": ABSENT}, if_version=None, op_id="o1")
     assert isinstance(made, Applied)

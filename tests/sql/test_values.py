@@ -95,7 +95,7 @@ WRONG: dict[str, list[Any]] = {
     "number": ["1.5", True],
     "text": [7, ["a"]],
     "day": ["2026-02-30", "today", 7],
-    "naive": ["yesterday", 7],
+    "naive": ["yesterday", 7, "0001-01-01T00:00:00+14:00"],
     "token": ["5", 6],
     "raw": ["?", 5],
     "stage": ["w", 1],

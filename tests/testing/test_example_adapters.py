@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import count
+from typing import Any
 
 import httpx
 import pytest
+from typing_extensions import override
 
 from examples.acme import Acme, running_acme
 from examples.custom_adapter_with_batch import AcmeBatches
+from ratesync.errors import ProviderError
 from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Applied, Outcome
+from ratesync.testing.faulty_transport import FaultyTransport
 from ratesync.testing.provider_calls import Sample
 from ratesync.testing.trouble_suite import ProviderOver, TroubleSuite
+from tests.testing.suite_run import fails
 
 numbers = count(1)
 
@@ -21,6 +27,19 @@ numbers = count(1)
 def acme() -> Iterator[Acme]:
     with running_acme(permits=10_000) as acme:
         yield acme
+
+
+async def sample_of(kind: Kind) -> Operation:
+    number = next(numbers)
+    return Operation(
+        provider="acme",
+        resource="contacts",
+        kind=kind,
+        record_id=f"r{number}" if kind is Kind.UPSERT else None,
+        fields={"email": f"{number}@example.org"},
+        id=f"o{number}",
+        idempotency_key=f"o{number}",
+    )
 
 
 class TestAcmeBatches(TroubleSuite):
@@ -38,16 +57,47 @@ class TestAcmeBatches(TroubleSuite):
 
     @pytest.fixture
     def sample(self) -> Sample:
-        async def make(kind: Kind) -> Operation:
-            number = next(numbers)
-            return Operation(
-                provider="acme",
-                resource="contacts",
-                kind=kind,
-                record_id=f"r{number}" if kind is Kind.UPSERT else None,
-                fields={"email": f"{number}@example.org"},
-                id=f"o{number}",
-                idempotency_key=f"o{number}",
-            )
+        return sample_of
 
-        return make
+
+class DeniesWhenItFails(AcmeBatches):
+    @override
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        try:
+            found = await super().lookup(operation)
+        except ProviderError:
+            return None
+        return found if isinstance(found, Applied) else None
+
+
+class FindsNothing(AcmeBatches):
+    @override
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        return None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize(
+    ("mutant", "test"),
+    [
+        (DeniesWhenItFails, "test_a_lookup_that_fails_denies_nothing"),
+        (FindsNothing, "test_a_create_whose_answer_was_lost_can_be_looked_up"),
+    ],
+)
+async def test_the_suite_finds_a_lookup_that_would_create_twice(
+    acme: Acme, mutant: type[AcmeBatches], test: str
+) -> None:
+    transports: list[FaultyTransport] = []
+
+    def over(transport: httpx.AsyncBaseTransport) -> AcmeBatches:
+        return mutant(httpx.AsyncClient(base_url=acme.url, transport=transport))
+
+    def fixtures() -> Mapping[str, Any]:
+        transports.append(FaultyTransport(httpx.AsyncHTTPTransport(trust_env=False)))
+        good = AcmeBatches(httpx.AsyncClient(base_url=acme.url, transport=transports[-1]))
+        return {"provider": good, "provider_over": over, "sample": sample_of, "faulty": transports[-1]}
+
+    assert await fails(TroubleSuite, test, fixtures)
+    for transport in transports:
+        await transport.aclose()

@@ -12,7 +12,7 @@ import pytest
 from attrs import evolve
 from typing_extensions import override
 
-from ratesync.errors import AnswerLost, NotSent, ProviderError
+from ratesync.errors import AnswerLost, NotSent
 from ratesync.http import Account, Response
 from ratesync.http.payload import json_object
 from ratesync.model.batch import Batch, Reply
@@ -61,25 +61,49 @@ def all_as(batch: Batch, outcome: Outcome) -> Reply:
     return Reply({operation.id or "": outcome for operation in batch.operations})
 
 
-class CallsLostAnswersUnsent(Good):
-    @override
-    async def execute(self, batch: Batch) -> Reply:
-        try:
-            return await super().execute(batch)
-        except AnswerLost as error:
-            return all_as(batch, RetryLater(str(error), Cause.NOT_SENT))
+class Changes(Good):
+    """A mutant of one outcome."""
 
+    def changed(self, outcome: Outcome) -> Outcome:
+        return outcome
 
-class GivesUpOnServerErrors(Good):
     @override
     async def execute(self, batch: Batch) -> Reply:
         reply = await super().execute(batch)
-        return Reply(
-            {
-                identity: Rejected(outcome.reason) if isinstance(outcome, Unknown) else outcome
-                for identity, outcome in reply.items()
-            }
-        )
+        return Reply({identity: self.changed(outcome) for identity, outcome in reply.items()})
+
+
+class CallsLostAnswersUnsent(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Unknown) and "was lost" in outcome.reason:
+            return RetryLater(outcome.reason, Cause.NOT_SENT)
+        return outcome
+
+
+class GivesUpOnServerErrors(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        return Rejected(outcome.reason) if isinstance(outcome, Unknown) else outcome
+
+
+class DoubtsEverything(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        return Unknown(outcome.reason) if isinstance(outcome, RetryLater) else outcome
+
+
+class FillsInWhatIsMissing(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        return Applied() if isinstance(outcome, Unknown) and "no row" in outcome.reason else outcome
+
+
+class TriesAgainByItself(Good):
+    @override
+    async def execute(self, batch: Batch) -> Reply:
+        reply = await super().execute(batch)
+        return await super().execute(batch) if any(isinstance(each, Unknown) for each in reply.values()) else reply
 
 
 class BelievesEverySuccess(Good):
@@ -95,24 +119,6 @@ class BelievesEverySuccess(Good):
         response = await super().send(connection, method, target, **request)
         self.was_success = response.is_success
         return response
-
-
-class DoubtsEverything(Good):
-    @override
-    async def execute(self, batch: Batch) -> Reply:
-        try:
-            return await super().execute(batch)
-        except NotSent as error:
-            return all_as(batch, Unknown(str(error)))
-
-
-class TriesAgainByItself(Good):
-    @override
-    async def execute(self, batch: Batch) -> Reply:
-        try:
-            return await super().execute(batch)
-        except ProviderError:
-            return await super().execute(batch)
 
 
 class FollowsRedirects(Good):
@@ -158,18 +164,6 @@ class MatchesByPosition(Good):
             told = [row | {"id": identity} for row, identity in zip(rows.get("responses", []), asked, strict=False)]
             return evolve(response, body=json.dumps({"responses": told}).encode())
         return response
-
-
-class FillsInWhatIsMissing(Good):
-    @override
-    async def execute(self, batch: Batch) -> Reply:
-        reply = await super().execute(batch)
-        return Reply(
-            {
-                identity: Applied() if isinstance(outcome, Unknown) and "no row" in outcome.reason else outcome
-                for identity, outcome in reply.items()
-            }
-        )
 
 
 TOLD = "test_trouble_is_told_as_what_it_is"

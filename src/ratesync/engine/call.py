@@ -29,6 +29,8 @@ from ratesync.rules.verdict import Hold, is_failure, is_throttled, rest_before_r
 
 _GIVE_BACK_WITHIN = 2.0
 """Seconds that giving back may take a call that was broken off; then its leases lapse."""
+_SCHEMA_REST = 60.0
+"""Seconds for which a mailbox rests whose resource waits for its schema to be accepted."""
 _AFTER_FAILURE = 1.0
 """Seconds before work is offered again that the queue or the limiter failed on, so that a failure does not spin."""
 
@@ -203,6 +205,10 @@ class Call:
 
     async def _send(self) -> None:
         operations = [task.operation for task in self._tasks if task.operation is not None]
+        if self._desk.executor.schemas.stops(self.lane, operations[0].resource):
+            resume_at = self._desk.clock.now() + _SCHEMA_REST
+            self._known = [Settlement(task.lease, resume_at=resume_at) for task in self._tasks]
+            return
         entered = await self._enter(operations[0])
         if entered is None:
             return

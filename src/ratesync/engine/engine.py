@@ -18,14 +18,23 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.preview import Previewer
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
+from ratesync.engine.schema_watcher import shelf_of
 from ratesync.engine.ticket import Ticket, TicketDesk
-from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
+from ratesync.engine.wiring import (
+    TransformerKey,
+    check_observers,
+    check_providers,
+    check_quotas,
+    check_transformers,
+)
 from ratesync.engine.worker import Worker
 from ratesync.errors import ConfigurationError, EngineClosed, UnknownProvider
+from ratesync.model.event import SchemaDrifted
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation
 from ratesync.model.preview import Preview
 from ratesync.model.quota import Quota, QuotaState
+from ratesync.model.schema import SchemaWatch
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, QueueStats
@@ -63,6 +72,7 @@ class SyncEngine(AsyncContextManagerMixin):
         state: StateStore | None = None,
         quotas: Quotas | None = None,
         transformers: Mapping[TransformerKey, Transformer] | None = None,
+        schemas: Mapping[TransformerKey, SchemaWatch] | None = None,
         observers: Sequence[Observer] = (),
         role: Role | str = Role.FULL,
         settings: Settings | None = None,
@@ -76,6 +86,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :param quotas: by provider name, or by (provider, connection) for a single connection.
         :param transformers: by (provider, resource); without one, fields go out as they are. One that has
             ``check_at_submit`` (:class:`~ratesync.protocols.ChecksFields`) checks fields at submit too.
+        :param schemas: by (provider, resource), whose schemas to watch: :class:`~ratesync.SchemaWatch`. The provider
+            must describe its resources, and the transformer name the fields that it uses, as a mapping does.
         :param observers: callables that are told every event.
         :param role: ``full`` (default), ``submit`` or ``work``.
         :param settings: everything with a number; see :class:`~ratesync.Settings`.
@@ -90,6 +102,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._transformers = dict(transformers or {})
         check_quotas(declared, self._providers)
         check_transformers(self._transformers, self._providers)
+        self._schemas = shelf_of(schemas or {}, self._transformers, self._providers, self._parts.state)
         check_observers(observers)
         try:
             self._role = Role(role)
@@ -114,8 +127,7 @@ class SyncEngine(AsyncContextManagerMixin):
             checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
-        self._running = False
-        self._entered = False
+        self._running = self._entered = False
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -145,6 +157,7 @@ class SyncEngine(AsyncContextManagerMixin):
             capabilities=self._capabilities,
             quotas=self._quotas,
             transformers=self._transformers,
+            schemas=self._schemas,
             tickets=self._tickets,
             settings=self._settings,
             clock=self._clock,
@@ -152,6 +165,7 @@ class SyncEngine(AsyncContextManagerMixin):
             notify=self._notify,
         )
         raised: BaseException | None = None
+        await worker.prepare()
         try:
             async with anyio.create_task_group() as tasks:
                 worker.start(tasks)
@@ -261,6 +275,35 @@ class SyncEngine(AsyncContextManagerMixin):
         if provider not in self._providers:
             raise UnknownProvider(f"there is no provider {provider!r}", path="provider")
         return await self._parts.limiter.snapshot(self._quotas.listed(Lane(provider, connection), resource))
+
+    async def schema_drift(self) -> list[SchemaDrifted]:
+        """Where watched schemas differ from those accepted, and what that stops or leaves out.
+
+        :raises CorruptItem: what is kept of one cannot be read.
+        """
+        self._check_open()
+        now, found = self._clock.now(), list[SchemaDrifted]()
+        for key, kept in ({} if self._schemas is None else await self._schemas.load()).items():
+            if kept is None or self._schemas is None:
+                continue
+            judged = self._schemas.judge(key, kept[1].accepted, kept[1].current)
+            if judged.drift:
+                found.append(SchemaDrifted(now, *key, judged.drift, judged.decision.stops, judged.decision.left_out))
+        return found
+
+    async def accept_schema(self, provider: str, resource: str, connection: str = "default") -> None:
+        """Take a watched schema as the provider described it last: what it stopped goes on, and nothing is left out.
+
+        Workers learn of it within half a minute, and operations that rest within a minute after that.
+
+        :raises ConfigurationError: it is not watched, or was not described yet.
+        """
+        self._check_open()
+        key = (Lane(provider, connection), resource)
+        if self._schemas is None or key not in self._schemas.keys:
+            raise ConfigurationError(f"the schema of {provider}/{connection} {resource!r} is not watched: see schemas=")
+        if await self._schemas.accept(key) is None:
+            raise ConfigurationError(f"the schema of {provider}/{connection} {resource!r} has not been described yet")
 
     async def set_weight(self, provider: str, connection: str, weight: float) -> None:
         """Give a lane ``weight`` times the share of work of an ordinary lane when there is more than can be done."""

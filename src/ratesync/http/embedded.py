@@ -14,12 +14,15 @@ from ratesync.rules.paging import items_at
 _STATUSES = range(100, 600)
 
 
-def embedded_response(row: Any, *, status: str = "status", headers: str = "headers", body: str = "body") -> Response:
+def embedded_response(
+    row: Any, within: Response | None = None, *, status: str = "status", headers: str = "headers", body: str = "body"
+) -> Response:
     """A row of a batch's answer as the response that it stands for, to be read as any other.
 
     For endpoints that take whole requests and answer with whole responses, such as those of Kinto and Microsoft Graph,
     or with ``status="httpStatusCode", headers="httpHeaders"`` of Salesforce.
 
+    :param within: the answer that the row came in: what is secret in it is so in the row, and its Date is the row's.
     :param status: name of the row's member with the HTTP status, a number or its digits.
     :param headers: that of an object with the header fields; they may be missing.
     :param body: that of the JSON value; it may be missing.
@@ -29,12 +32,17 @@ def embedded_response(row: Any, *, status: str = "status", headers: str = "heade
     number = 0 if members is None else _whole(members.get(status))
     if members is None or number not in _STATUSES:
         raise InvalidResponse("a row of the batch's answer has no HTTP status")
-    fields = json_object(members.get(headers)) or {}
-    raw = [(_latin(name), _latin(str(value))) for name, value in fields.items() if name.lower() != "content-type"]
+    fields = {name.lower(): str(value) for name, value in (json_object(members.get(headers)) or {}).items()}
+    fields.pop("content-type", None)
+    if within is not None and "date" in within.headers:
+        fields["date"] = within.headers["date"]
+    raw = [(_latin(name), _latin(text)) for name, text in fields.items()]
+    secrets = () if within is None else within.secrets
     value = members.get(body)
     if value is None or value == "":
-        return Response(number, Headers(raw))
-    return Response(number, Headers([*raw, (b"content-type", b"application/json")]), encode_json(value))
+        return Response(number, Headers(raw), secrets=secrets)
+    raw.append((b"content-type", b"application/json"))
+    return Response(number, Headers(raw), encode_json(value), secrets)
 
 
 def embedded_responses(
@@ -51,7 +59,7 @@ def embedded_responses(
         rows.get(key_of_row(row) or "", []).append(row)
     if any(len(found) != 1 for found in rows.values()):
         raise InvalidResponse("the batch's answer does not have one row for each request")
-    return [embedded_response(rows[key][0]) for key in wanted]
+    return [embedded_response(rows[key][0], response) for key in wanted]
 
 
 def _whole(value: Any) -> int:

@@ -17,7 +17,6 @@ from ratesync.model.stored import Write
 from ratesync.postgres.connect import client
 from ratesync.postgres.layout import STRIPES, check_version
 from ratesync.postgres.statements import BEGIN, BOUND, COMMIT, ROLLBACK, Statements, ask
-from ratesync.postgres.work import Work
 
 if TYPE_CHECKING:
     from ratesync.postgres.connect import Connection
@@ -29,7 +28,7 @@ class Receipt:
 
     call: str
     is_sent: bool = False
-    """The commit was sent, so it may have happened."""
+    """The commit was sent, so it may have happened; whether it was answered, too, nobody has told the caller yet."""
     revisions: Sequence[int] = ()
 
 
@@ -55,7 +54,7 @@ class Writers:
         self._free.append(name)
 
 
-class Commit(Work[Sequence[int]]):
+class Commit:
     """Makes all writes or none; the new revision of each.
 
     Whoever writes a key holds its stripe locked until the end of the transaction. So a try that has the lock knows that
@@ -80,9 +79,8 @@ class Commit(Work[Sequence[int]]):
         return self._last.is_sent or self._doubted is not None
 
     def over(self) -> None:
-        """The commit was answered or refused."""
-        if self._writer and not self.is_unknown:
-            self._writers.give_back(self._writer)
+        """The caller has the answer, or the refusal: others may have the name."""
+        self._writers.give_back(self._writer)
 
     def attempt(self) -> Callable[[Connection], Sequence[int]]:
         """The next try. It has a receipt of its own, as the thread of the last one may not have noticed its end yet."""
@@ -96,10 +94,11 @@ class Commit(Work[Sequence[int]]):
         doubted = self._doubted
         last_call, deleted, current = self._look(connection)
         if doubted is not None:
-            self._doubted = None
             if doubted.call == last_call:
                 connection.execute(ROLLBACK)
                 return doubted.revisions
+            if self._doubted is doubted:
+                self._doubted = None
         try:
             receipt.revisions = decide(self._writes, current, {key: deleted[at] for key, at in self._stripes.items()})
         except StateConflict:
@@ -111,8 +110,7 @@ class Commit(Work[Sequence[int]]):
             if error.sqlstate is not None and not connection.closed:  # so it was the statement that failed
                 receipt.is_sent = False
             raise
-        receipt.is_sent = False
-        return receipt.revisions
+        return receipt.revisions  # it stays in doubt, as this answer may come too late for the caller
 
     def _look(self, connection: Connection) -> tuple[str | None, dict[int, int], dict[str, int]]:
         """Lock the stripes, and look: the writer's last call, what was deleted, and what there is. One round trip."""

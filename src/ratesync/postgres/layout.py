@@ -31,8 +31,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE {schema}.writer (name text PRIMARY KEY, call text NOT NULL, at timestamptz NOT NULL)",
     ),
 )
-"""The statements that lead from each layout to the next; the first ones from an empty schema."""
+"""The statements that lead from each layout to the next; the first ones from an empty schema. They have the time of one
+try, so what takes longer for large tables must be done in pieces."""
 
+LOCK_WAIT = "2s"
+"""Who migrates waits no longer for those who are at work, as the next ones wait behind it."""
+
+_BOUND = "SELECT set_config('lock_timeout', %s, true)"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('ratesync'), hashtext(%s))"
 _SERVER = "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')"
 # Asked of the tables themselves: functions such as to_regclass() may answer from before a lock was waited for.
@@ -75,6 +80,7 @@ def migrate(connection: psycopg.Connection[Any], schema: Schema) -> None:
     if _version(connection, schema) == len(MIGRATIONS):
         return
     connection.execute(_WITHIN.encode())
+    connection.execute(_BOUND.encode(), [LOCK_WAIT])
     connection.execute(_LOCK.encode(), [schema.name])
     version = _version(connection, schema)
     if version < 0:

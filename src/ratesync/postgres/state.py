@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError
+from ratesync.errors import ConfigurationError, StateConflict
 from ratesync.model.stored import Stored, Write
 from ratesync.postgres.commit import Commit, Writers
 from ratesync.postgres.connect import Lender, Source
@@ -157,9 +157,12 @@ class PostgresStateStore:
             return []
         commit = Commit(self._statements, writes, self._writers, self._pool.timeout)
         try:
-            return await self._pool.run(commit)
-        finally:
+            revisions = await self._pool.run(commit)
+        except StateConflict:
             commit.over()
+            raise
+        commit.over()
+        return revisions
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 100) -> Sequence[Stored]:
         """Values whose keys start with ``prefix``, by key, from behind the key ``after``, at most ``limit``.

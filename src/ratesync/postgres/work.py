@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from ratesync.postgres.connect import Connection
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Work(Generic[T]):
+class Work(Protocol[T_co]):
     """Something to do with a connection, in a thread. It may be tried several times."""
 
-    name: str
-    """For errors."""
-
-    def attempt(self) -> Callable[[Connection], T]:
-        """The next try."""
-        raise NotImplementedError
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
+        ...
 
     @property
     def is_unknown(self) -> bool:
         """Whether what was tried so far may have been carried out, or may be yet."""
-        return False
+        ...
+
+    def attempt(self) -> Callable[[Connection], T_co]:
+        """The next try."""
+        ...
 
 
-class Simple(Work[T]):
+class Simple(Generic[T]):
     """What may be done twice as well as once."""
+
+    is_unknown = False
 
     def __init__(self, name: str, do: Callable[[Connection], T]) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from ratesync.protocols.provider import (
 )
 from ratesync.protocols.queue import QueueBackend
 from ratesync.protocols.state import StateStore
-from ratesync.protocols.transformer import ChecksFields, Transformer
+from ratesync.protocols.transformer import ChecksFields, NamesPaths, Transformer
 
 __all__ = [
     "Charges",
@@ -29,6 +29,7 @@ __all__ = [
     "Limiter",
     "ListsRecords",
     "LooksUp",
+    "NamesPaths",
     "Observer",
     "PreviewsRequests",
     "ProviderClient",

@@ -12,7 +12,7 @@ from ratesync.providers.path import Path
 from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import CREATE_ONCE, Resource, Route
 from ratesync.providers.rest import RestProvider
-from ratesync.providers.row import dig, record_in, text_at
+from ratesync.providers.row import dig, needed_text, record_in, text_at
 from ratesync.providers.row_batch import RowBatch
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "RowBatch",
     "dig",
     "equal_to",
+    "needed_text",
     "read_json_schema",
     "record_in",
     "text_at",

@@ -29,6 +29,10 @@ class Sent:
     refused: Mapping[str, Outcome]
     """The outcomes of those that are not sent, by operation id."""
 
+    def all_as(self, outcome: Outcome) -> dict[str, Outcome]:
+        """The outcomes of all operations, if what was sent came to one and the same."""
+        return {**self.refused, **dict.fromkeys((operation.id or "" for operation in self.operations), outcome)}
+
 
 @frozen(kw_only=True)
 class Bulk:
@@ -47,8 +51,8 @@ class Bulk:
     """What is expected back of an operation, such as its record id; it may look at what was built."""
     key_of_row: Callable[[Any], str | None]
     """The same of a row of the answer; None where it has none."""
-    read: Callable[[Operation, Any], Outcome]
-    """The outcome that a row tells."""
+    read: Callable[[Operation, Any, Response], Outcome]
+    """The outcome that a row tells. The third is the whole answer: what is secret in it is not for reasons."""
     doubt: Callable[[Sequence[Any]], str | None] | None = None
     """Looking at all rows, why no row's success can be believed, or None where it can. Default: it always can."""
     rows_path: str | None = None
@@ -81,21 +85,22 @@ class Bulk:
         """
         if isinstance(whole, Applied):
             try:
-                return dict(sent.refused) | self._matched(sent, items_at(response.json(), self.rows_path))
+                return dict(sent.refused) | self._matched(sent, response)
             except ProviderError as error:
                 whole = outcome_for_error(error)
-        return dict(sent.refused) | dict.fromkeys((operation.id or "" for operation in sent.operations), whole)
+        return sent.all_as(whole)
 
     def _encode(self, built: Sequence[tuple[Operation, Any]]) -> bytes:
         return encode_json(self.wrap([row for _, row in built]))
 
-    def _matched(self, sent: Sent, rows: Sequence[Any]) -> dict[str, Outcome]:
+    def _matched(self, sent: Sent, response: Response) -> dict[str, Outcome]:
+        rows = items_at(response.json(), self.rows_path)
         outcomes = match_rows(
             sent.operations,
             rows,
             key_of_operation=lambda operation: sent.keys[operation.id or ""],
             key_of_row=self._key_of_row,
-            read=self._read,
+            read=lambda operation, row: self._read(operation, row, response),
         )
         doubt = None if self.doubt is None else self.doubt(rows)
         if doubt is None:
@@ -107,13 +112,14 @@ class Bulk:
 
     def _key_of_row(self, row: Any) -> str | None:
         try:
-            return self.key_of_row(row)
+            key = self.key_of_row(row)
         except Exception:  # noqa: BLE001  a row of any form may come; one without a key is nobody's
             return None
+        return key if isinstance(key, str) else None
 
-    def _read(self, operation: Operation, row: Any) -> Outcome:
+    def _read(self, operation: Operation, row: Any, response: Response) -> Outcome:
         try:
-            return self.read(operation, row)
+            return self.read(operation, row, response)
         except ProviderError as error:
             return outcome_for_error(error)
         except Exception as error:  # noqa: BLE001  a row of any form may come, and its text may be private

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, PagingBroken
+from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
 from ratesync.http.accounts import AccountCallers, Accounts
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
 from ratesync.http.client_callers import ClientCallers
@@ -18,6 +19,7 @@ from ratesync.http.guard import AddressGuard
 from ratesync.http.headers import checked_headers
 from ratesync.http.outcome import read_answer
 from ratesync.http.pages import Page
+from ratesync.http.reason import reason_of
 from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
 from ratesync.model.batch import Batch, Reply
@@ -26,6 +28,7 @@ from ratesync.model.operation import Kind
 from ratesync.model.outcome import Cause, Outcome, RetryLater
 from ratesync.providers.bulk import Bulk
 from ratesync.rules.paging import Content, Pager, Trail, items_at, step
+from ratesync.rules.provider_errors import outcome_for_error
 
 if TYPE_CHECKING:
     import httpx
@@ -138,10 +141,13 @@ class HttpProvider:
         *,
         params: Mapping[str, str] | None = None,
         link_header: str = "link",
+        can_expire: bool = False,
     ) -> Page:
         """Read the one page of a listing at a position; None: the first. It may be the position of another process.
 
         :param link_header: as for :class:`~ratesync.providers.Listing`.
+        :param can_expire: a cursor is asked with, so that 410 means that it is no longer known.
+        :raises CursorExpired: that is so.
         :raises ProviderError: as :meth:`ask` does.
         :raises PagingBroken: the page leads back to itself, or the position is none of this listing.
         """
@@ -153,7 +159,10 @@ class HttpProvider:
         if asked.target is not None:
             origin = self._callers.caller(connection).origin
             target, query = str(origin.link(target, asked.target)), dict(asked.params)
-        response = await self.ask(connection, target, query)
+        response = await self.send(connection, "GET", target, params=query)
+        if can_expire and response.status == HTTPStatus.GONE:
+            raise CursorExpired(f"{reason_of(response, self._secrets)}: list all records anew")
+        self.checked(response)
         body, link = response.json(), response.headers.get(link_header, "")
         if link and link_header.lower() != "link":
             link = f'<{link}>; rel="next"'
@@ -164,7 +173,7 @@ class HttpProvider:
         return Page(1, tuple(content.items), response, position, following)
 
     async def send_bulk(self, batch: Batch, bulk: Bulk) -> Reply:
-        """Carry a batch out in one call."""
+        """Carry a batch out in one call. Raises nothing for a call that fails: each operation has its outcome."""
         sent = bulk.prepare(batch.operations)
         if not sent.operations:
             return Reply(sent.refused)
@@ -173,10 +182,11 @@ class HttpProvider:
             response = await self.send(
                 batch.connection, bulk.method, bulk.target, content=sent.content, headers=headers
             )
+        except ProviderError as error:
+            return Reply(sent.all_as(outcome_for_error(error)))
         except ConfigurationError as error:
             # Nothing is wrong with the operations: they wait until the host has put its settings right.
-            later = RetryLater(str(error), Cause.NOT_SENT)
-            return Reply(dict(sent.refused) | dict.fromkeys((o.id or "" for o in sent.operations), later))
+            return Reply(sent.all_as(RetryLater(str(error), Cause.NOT_SENT)))
         # Whatever the kind: a 404 for a path of many records does not tell that one of them is gone.
         whole, feedback = self.judge(response, Kind.UPSERT)
         return Reply(bulk.outcomes(sent, response, whole), feedback)

@@ -18,7 +18,7 @@ from ratesync.model.change import ChangePage
 from ratesync.model.schema import RemoteSchema
 from ratesync.providers import Feed, HttpOptions, Listing, RequestBatch, Resource, RestProvider, Route
 from ratesync.providers.json_schema import read_json_schema
-from ratesync.providers.row import dig, text_at
+from ratesync.providers.row import dig, needed_text
 from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
@@ -81,12 +81,12 @@ class KintoProvider(RestProvider):
         since, _, known = (cursor or "").partition(".")
         query = urlencode({"_sort": "last_modified", "_limit": limit} | ({"_since": since} if cursor else {}))
         page, collection = await self.ask_together(connection, f"{records}?{query}", records.removesuffix("/records"))
-        version, newest = text_at(collection.json(), "data.last_modified"), page.headers.get("etag", "").strip('"')
+        version, newest = needed_text(collection.json(), "data.last_modified"), page.headers.get("etag", "").strip('"')
         if cursor and (version != known or since > newest):
             raise CursorExpired("the collection was made anew, changed or put back to an earlier state: list it anew")
         rows = items_at(page.json(), "data")
         changes = tuple(_FEED.change(row, shape.record_in(row)) for row in rows)
-        behind = text_at(rows[-1], "last_modified") if rows else since or newest
+        behind = needed_text(rows[-1], "last_modified") if rows else since or newest
         return ChangePage(changes, f"{behind}.{version}", "next-page" in page.headers, self.feedback(page))
 
     async def describe(self, connection: str, resource: str) -> RemoteSchema:

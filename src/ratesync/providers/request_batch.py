@@ -53,7 +53,7 @@ class RequestBatch:
             wrap=self.wrap,
             key=lambda _, row: self.key_sent(row),
             key_of_row=self.key_of,
-            read=lambda operation, row: read(operation, embedded_response(row)),
+            read=lambda operation, row, whole: read(operation, embedded_response(row, whole)),
             doubt=self._doubt if self.undone_by else None,
             rows_path=self.responses,
         )

@@ -113,7 +113,11 @@ class RestProvider(HttpProvider):
 
         Without a batch endpoint it raises nothing for a call that fails.
         """
-        bulk = self._bulk_for(batch)
+        try:
+            bulk = self._bulk_for(batch)
+        except InvalidOperation as error:
+            refused = Rejected(str(error), code=type(error).__name__)
+            return Reply(dict.fromkeys((operation.id or "" for operation in batch.operations), refused))
         if bulk is not None:
             return await self.send_bulk(batch, bulk)
         outcomes: dict[str, Outcome] = {}
@@ -145,7 +149,8 @@ class RestProvider(HttpProvider):
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
         place = feed.read(cursor)
-        found = await self._page(connection, resource, feed, place.after_id, feed.asking(limit, feed.since(place)))
+        query = feed.asking(limit, feed.since(place))
+        found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
         # Once more, so that a pass that begins now begins by the provider's own clock.
         place = feed.read(cursor, told_time(found.response))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
@@ -188,10 +193,7 @@ class RestProvider(HttpProvider):
 
     def _bulk_for(self, batch: Batch) -> Bulk | None:
         """The call that takes the whole batch, if there is one."""
-        try:
-            rows = self.resource(batch.resource).bulk.get(batch.kind)
-        except UnsupportedOperation:
-            rows = None  # each operation is rejected by itself
+        rows = self.resource(batch.resource).bulk.get(batch.kind)
         if rows is None:
             return self._bulk
         return rows.bulk(batch.connection, batch.resource, self._fields, self._outcome)
@@ -227,11 +229,24 @@ class RestProvider(HttpProvider):
         return completed(outcome, response, operation, self.resource(operation.resource))
 
     async def _page(
-        self, connection: str, resource: str, listing: Listing, position: str | None, query: Mapping[str, str]
+        self,
+        connection: str,
+        resource: str,
+        listing: Listing,
+        position: str | None,
+        query: Mapping[str, str],
+        *,
+        can_expire: bool = False,
     ) -> Page:
         target = self.resource(resource).target(listing, connection, resource)
         return await self.page(
-            connection, target, listing.pager, position, params=query, link_header=listing.link_header
+            connection,
+            target,
+            listing.pager,
+            position,
+            params=query,
+            link_header=listing.link_header,
+            can_expire=can_expire,
         )
 
     def _records(self, shape: Resource, found: Page) -> RecordPage:

@@ -26,6 +26,17 @@ def text_at(value: Any, path: str | None) -> str | None:
     return None
 
 
+def needed_text(value: Any, path: str) -> str:
+    """The id or version at a dotted path as text.
+
+    :raises InvalidResponse: there is none.
+    """
+    found = text_at(value, path)
+    if found is None:
+        raise InvalidResponse(f"the answer has no id, version or the like at {path!r}")
+    return found
+
+
 def record_in(row: Any, id_path: str = "id", version_path: str | None = None, version_form: str = "{}") -> Record:
     """A row of a listing or feed as the record it is.
 

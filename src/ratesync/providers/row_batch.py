@@ -89,15 +89,15 @@ class RowBatch:
             wrap=lambda rows: {self.rows: rows},
             key=lambda operation, _: operation.record_id if self.reference is None else operation.id,
             key_of_row=lambda row: text_at(row, self.reference or self.result_id),
-            read=lambda operation, row: read(operation, self._response(row)),
+            read=lambda operation, row, whole: read(operation, self._response(row, whole)),
             rows_path=self.results,
         )
 
-    def _response(self, row: Any) -> Response:
+    def _response(self, row: Any, whole: Response) -> Response:
         status = _OK
         if self.status_name is not None:
             told = text_at(row, self.status_name) or ""
             status = int(told) if told.isdecimal() and len(told) == len(str(_OK)) else 0
             if status not in _STATUSES:
                 raise InvalidResponse(f"a row of the batch's answer has no HTTP status at {self.status_name!r}")
-        return Response(status, _JSON, encode_json(row))
+        return Response(status, _JSON, encode_json(row), whole.secrets)

@@ -92,7 +92,7 @@ class Outbox:
         """Have every change of a table noted by triggers, whoever makes it. Done again, it changes nothing.
 
         In PostgreSQL, whoever writes to the table needs the right to write to the outbox. What no trigger sees is not
-        noted: TRUNCATE, rows that SQLite's REPLACE removes, partitions that are detached.
+        noted: partitions that are detached, rows that SQLite's REPLACE removes (unless ``recursive_triggers`` is on).
 
         :param bind: as for :meth:`create`.
         :param table: a ``Table`` or a mapped class with one column as its primary key.

@@ -121,7 +121,7 @@ class Rows:
             try:
                 is_empty = value is None or value is ABSENT
                 found[self.columns[name].key] = None if is_empty else codec.from_json(value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:  # the last of instants near the years 1 and 9999
                 raise BadField(f"{name}: {_why(error)}") from None
         return found
 

@@ -16,18 +16,26 @@ LONGEST_NAME = 63
 
 _FUNCTION = """CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $ratesync$
 DECLARE
-    old_id text := CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE OLD.{key}::text END;
-    new_id text := CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE NEW.{key}::text END;
+    old_id text := CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN OLD.{key}::text END;
+    new_id text := CASE WHEN TG_OP IN ('UPDATE', 'INSERT') THEN NEW.{key}::text END;
 BEGIN
-    INSERT INTO {outbox} (transaction_id, resource, record_id)
-    SELECT DISTINCT {transaction}, {resource}, id FROM unnest(ARRAY[old_id, new_id]) AS id WHERE id IS NOT NULL;
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO {outbox} (transaction_id, resource, record_id)
+        SELECT {transaction}, {resource}, {key}::text FROM {table};
+    ELSE
+        INSERT INTO {outbox} (transaction_id, resource, record_id)
+        SELECT DISTINCT {transaction}, {resource}, id FROM unnest(ARRAY[old_id, new_id]) AS id WHERE id IS NOT NULL;
+    END IF;
     RETURN NULL;
 END $ratesync$"""
 
 _IS_THERE = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = CAST(:at AS regclass) AND tgname = :named)"
 
-_OF_POSTGRES = """CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {table}
-FOR EACH ROW EXECUTE FUNCTION {function}()"""
+_OF_POSTGRES = {
+    "": "CREATE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW {runs}",
+    "_truncate": "CREATE TRIGGER {trigger} BEFORE TRUNCATE ON {table} {runs}",
+}
+"""By the end of the trigger's name."""
 
 _OF_SQLITE = """CREATE TRIGGER IF NOT EXISTS {trigger} AFTER {event} ON {table} BEGIN
 INSERT INTO {outbox} (transaction_id, resource, record_id)
@@ -48,8 +56,10 @@ def statements(connection: Connection, outbox: Table, table: Table, resource: st
         function = quoted(name, outbox.schema)
         yield _FUNCTION.format(function=function, key=column, transaction=TRANSACTION, **parts)
         # To make one again would lock the table: all who write to it would wait for the longest of their transactions.
-        if not _is_there(connection, parts["table"], name):
-            yield _OF_POSTGRES.format(trigger=quoted(name), function=function, **parts)
+        for end, text in _OF_POSTGRES.items():
+            trigger = _bounded(f"{name}{end}")
+            if not _is_there(connection, parts["table"], trigger):
+                yield text.format(trigger=quoted(trigger), runs=f"EXECUTE FUNCTION {function}()", **parts)
         return
     for event, rows in {"INSERT": ["NEW"], "UPDATE": ["OLD", "NEW"], "DELETE": ["OLD"]}.items():
         ids = " UNION ALL ".join(f"SELECT {row}.{column} AS id" for row in rows)

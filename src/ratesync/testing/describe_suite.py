@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 
 import anyio
-import pytest
 
 from ratesync.model.schema import RemoteField, RemoteSchema
 from ratesync.protocols import DescribesResources, ProviderClient
 from ratesync.testing.faulty_transport import FaultyTransport
-from ratesync.testing.reading_suite import FAILING, PATIENCE, ReadingSuite, fails
+from ratesync.testing.reading_suite import PATIENCE, ReadingSuite, fails_in_every_trouble
 from ratesync.testing.records_there import RecordsThere
-from ratesync.testing.trouble import Trouble
 from ratesync.testing.trouble_suite import ProviderOver
 
 
@@ -42,14 +40,13 @@ class DescribeSuite(ReadingSuite):
         await there.put()
         assert await provider.describe(there.connection, there.resource) == before
 
-    @pytest.mark.parametrize("trouble", FAILING)
     async def test_a_description_that_fails_is_an_error(
-        self, provider_over: ProviderOver, there: RecordsThere, faulty: FaultyTransport, trouble: Trouble
+        self, provider_over: ProviderOver, there: RecordsThere, faulty: FaultyTransport
     ) -> None:
         adapter = provider_over(faulty)
         assert isinstance(adapter, DescribesResources)
         before = await adapter.describe(there.connection, there.resource)
-        await fails(lambda: adapter.describe(there.connection, there.resource), faulty, trouble)
+        await fails_in_every_trouble(lambda: adapter.describe(there.connection, there.resource), faulty)
         assert await adapter.describe(there.connection, there.resource) == before
 
     async def test_a_cancelled_description_ends_at_once(

@@ -122,6 +122,8 @@ def _instead(trouble: Trouble, request: httpx.Request) -> httpx.Response:
             return httpx.Response(500, json={"error": "something went wrong"})
         case Trouble.INTRUDED:
             return httpx.Response(200, headers={"content-type": "text/html"}, content=_PAGE)
+        case Trouble.HIDDEN:
+            return httpx.Response(404, headers={"content-type": "text/html"}, content=_PAGE)
         case Trouble.REDIRECTED:
             return httpx.Response(307, headers={"location": _ELSEWHERE})
         case _:
@@ -170,7 +172,7 @@ def _strange(value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    return value
+    return cast("list[Any]", value)
 
 
 def _answer(status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
@@ -188,8 +190,17 @@ class _CutOff(httpx.AsyncByteStream):
 
 
 class _Endless(httpx.AsyncByteStream):
+    """Until it is closed."""
+
+    def __init__(self) -> None:
+        self._is_closed = False
+
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
+        while not self._is_closed:
             await anyio.lowlevel.checkpoint()
             yield _BLOCK
+
+    @override
+    async def aclose(self) -> None:
+        self._is_closed = True

@@ -14,9 +14,8 @@ from ratesync.model.change import RecordPage
 from ratesync.model.record import Record
 from ratesync.protocols import FindsRecords, ProviderClient
 from ratesync.testing.faulty_transport import FaultyTransport
-from ratesync.testing.reading_suite import FAILING, PATIENCE, ReadingSuite, fails
+from ratesync.testing.reading_suite import PATIENCE, ReadingSuite, fails_in_every_trouble
 from ratesync.testing.records_there import RecordsThere
-from ratesync.testing.trouble import Trouble
 from ratesync.testing.trouble_suite import ProviderOver
 
 _ODD = ["", "a,b", 'a"b', "a'b", "a&b=c", "a b", "100%", "é\u4e2d\U0001f600", "*", "null", "42", "a\\b", "(a)", "'; --"]
@@ -61,32 +60,26 @@ class FindSuite(ReadingSuite):
             pytest.skip("the provider searches for one value at a time")
         assert {record.record_id for record in found.records} == {record.record_id for record in made[:2]}
 
-    @pytest.mark.parametrize("value", _ODD, ids=ascii)
     async def test_no_value_finds_what_does_not_have_it(
-        self, provider: FindsRecords, there: RecordsThere, find_path: str, value: str
+        self, provider: FindsRecords, there: RecordsThere, find_path: str
     ) -> None:
         """Whatever it means to a query language; UnsupportedOperation where it cannot be asked for."""
         await there.put()
-        try:
-            found = await _find(provider, there, find_path, value)
-        except UnsupportedOperation:
-            return
-        assert found.records == ()
+        for value in _ODD:
+            try:
+                found = await _find(provider, there, find_path, value)
+            except UnsupportedOperation:
+                continue
+            assert found.records == (), f"{value!r} was searched for"
 
-    @pytest.mark.parametrize("trouble", FAILING)
     async def test_a_search_that_fails_is_an_error(
-        self,
-        provider_over: ProviderOver,
-        there: RecordsThere,
-        find_path: str,
-        faulty: FaultyTransport,
-        trouble: Trouble,
+        self, provider_over: ProviderOver, there: RecordsThere, find_path: str, faulty: FaultyTransport
     ) -> None:
         adapter = provider_over(faulty)
         assert isinstance(adapter, FindsRecords)
         wanted = await there.put()
         value = _value(wanted, find_path)
-        await fails(lambda: _find(adapter, there, find_path, value), faulty, trouble)
+        await fails_in_every_trouble(lambda: _find(adapter, there, find_path, value), faulty)
         found = await _find(adapter, there, find_path, value)
         assert [record.record_id for record in found.records] == [wanted.record_id]
 

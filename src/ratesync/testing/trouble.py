@@ -21,6 +21,8 @@ class Trouble(StrEnum):
     """500; nothing reaches the provider, but nobody can know."""
     INTRUDED = "intruded"
     """200 with a page of HTML by somebody in between; nothing reaches the provider."""
+    HIDDEN = "hidden"
+    """404 by somebody in between, whatever was asked for; nothing reaches the provider."""
     REDIRECTED = "redirected"
     """307 to another host; nothing reaches the provider."""
     DELAYED = "delayed"
@@ -62,6 +64,7 @@ UNSENT = frozenset(
         Trouble.UNAVAILABLE,
         Trouble.FAILED,
         Trouble.INTRUDED,
+        Trouble.HIDDEN,
         Trouble.REDIRECTED,
     }
 )
@@ -82,6 +85,7 @@ ALLOWED: Mapping[Trouble, tuple[type[Outcome], ...]] = {
     Trouble.UNAVAILABLE: (RetryLater,),
     Trouble.FAILED: _UNCLEAR,
     Trouble.INTRUDED: (Unknown, RetryLater, Rejected, Conflict),
+    Trouble.HIDDEN: (Unknown, RetryLater, Rejected, Conflict),
     Trouble.REDIRECTED: (Unknown, RetryLater, Rejected),
     Trouble.DELAYED: (Applied,),
     Trouble.LOST: _UNCLEAR,

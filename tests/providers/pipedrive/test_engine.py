@@ -32,7 +32,9 @@ async def pipedrive(server: PipedriveServer) -> AsyncIterator[PipedriveProvider]
     marks = {"persons": MARK, "deals": MARK}
     async with (
         endpoint,
-        PipedriveProvider(account, resources={"persons": PERSONS, "deals": DEALS}, identity_fields=marks) as provider,
+        PipedriveProvider(
+            account, resources={"persons": PERSONS, "deals": DEALS}, identity_fields=marks, lag=0.1
+        ) as provider,
     ):
         yield provider
 

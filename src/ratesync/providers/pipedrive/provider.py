@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from ratesync.http.guard import AddressGuard
 
 LAG = 60.0
-"""Seconds after which a listing surely shows a change. Pipedrive names none; this is what others allow for."""
-SEARCH_LAG = 60.0
-"""Seconds after which a search surely finds a record. Pipedrive names none."""
+"""Seconds after which listings and searches surely show a change. Pipedrive names none; this is what others allow
+for."""
 _CONCURRENCY = 4
 
 
@@ -62,7 +61,7 @@ class PipedriveProvider:
     :param resources: by the name that operations give. Default: ``persons``, ``organizations`` and ``deals``.
     :param identity_fields: by the resource's name the key of a text field of the account's own.
     :param base_url: of accounts that name none. Default: the address that serves every company.
-    :param lag: seconds after which a listing surely shows a change. Default 60.
+    :param lag: seconds after which listings and searches surely show a change. Default 60.
     :param concurrency: calls at once for each connection. Default 4.
     :param transport: in place of a pool of our own; it is closed with the provider.
     :param timeout: seconds for a request. Default 30.
@@ -103,7 +102,7 @@ class PipedriveProvider:
             batch_max=MOST_IDS,
             create_identity=CreateIdentity.LOOKUP if marks_all else CreateIdentity.NONE,
             concurrency=concurrency,
-            lookup_after=SEARCH_LAG,
+            lookup_after=lag,
             deletes=DeleteFeed.TOMBSTONES if tells_all else DeleteFeed.LISTING,
         )
         self._callers = AccountCallers(

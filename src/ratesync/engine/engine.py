@@ -25,7 +25,6 @@ from ratesync.engine.wiring import (
     check_observers,
     check_providers,
     check_quotas,
-    check_schemas,
     check_transformers,
 )
 from ratesync.engine.worker import Worker
@@ -103,9 +102,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._transformers = dict(transformers or {})
         check_quotas(declared, self._providers)
         check_transformers(self._transformers, self._providers)
-        check_schemas(schemas or {}, self._transformers, self._providers, self._parts.state)
-        state = self._parts.state
-        self._schemas = shelf_of(state, dict(schemas), self._transformers) if schemas and state is not None else None
+        self._schemas = shelf_of(schemas or {}, self._transformers, self._providers, self._parts.state)
         check_observers(observers)
         try:
             self._role = Role(role)
@@ -130,8 +127,7 @@ class SyncEngine(AsyncContextManagerMixin):
             checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
-        self._running = False
-        self._entered = False
+        self._running = self._entered = False
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:

@@ -9,17 +9,16 @@ from attrs import define, evolve, field
 
 from ratesync.clock import Clock
 from ratesync.engine.admission import Admission, Entry, Pass
-from ratesync.engine.notifier import Notifier
+from ratesync.engine.execution import Executor
 from ratesync.engine.schema_book import SchemaBook, SchemaKey
 from ratesync.engine.schema_record import SchemaRecord, schema_key
-from ratesync.engine.wiring import TransformerKey
+from ratesync.engine.wiring import TransformerKey, check_schemas
 from ratesync.errors import CostAboveLimit, ProviderError, RateSyncError, StateConflict
 from ratesync.model.event import BackendFailed, SchemaUnread
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
 from ratesync.model.quota import Observation
 from ratesync.model.schema import RemoteSchema, SchemaWatch
-from ratesync.model.settings import Settings
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols import DescribesResources, NamesPaths, ProviderClient, StateStore
 from ratesync.rules.schema_drift import SchemaJudgement, judge_schema
@@ -86,11 +85,20 @@ class SchemaShelf:
 
 
 def shelf_of(
-    state: StateStore, watches: Mapping[TransformerKey, SchemaWatch], transformers: Mapping[TransformerKey, object]
-) -> SchemaShelf:
-    """The shelf of an engine whose watches have been checked (:func:`ratesync.engine.wiring.check_schemas`)."""
+    watches: Mapping[TransformerKey, SchemaWatch],
+    transformers: Mapping[TransformerKey, object],
+    providers: Mapping[str, ProviderClient],
+    state: StateStore | None,
+) -> SchemaShelf | None:
+    """The shelf of an engine; None if nothing is watched.
+
+    :raises ConfigurationError: something cannot be watched.
+    """
+    check_schemas(watches, transformers, providers, state)
+    if not watches or state is None:
+        return None
     paths = {key: tuple(each.paths) for key in watches if isinstance(each := transformers[key], NamesPaths)}
-    return SchemaShelf(state, watches, paths)
+    return SchemaShelf(state, dict(watches), paths)
 
 
 @define
@@ -98,13 +106,13 @@ class SchemaWatcher:
     """Keeps the book in step with the shelf, and the shelf with the providers."""
 
     shelf: SchemaShelf
-    book: SchemaBook
-    providers: Mapping[str, ProviderClient]
+    executor: Executor
     admission: Admission
-    settings: Settings
-    clock: Clock
-    notify: Notifier
-    _failures: int = field(default=0, init=False)
+    clock: Clock = field(init=False)
+    book: SchemaBook = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock, self.book = self.executor.clock, self.executor.schemas
 
     async def prepare(self) -> None:
         """Take over what is known, before any work is done by it. Failures are reported: the next round tries again."""
@@ -126,7 +134,7 @@ class SchemaWatcher:
                 if look and self._is_due(key, record):
                     await self._look(key, kept)
         except RateSyncError as error:
-            self.notify(BackendFailed(self.clock.now(), type(error).__name__, LOOK_AT_STATE))
+            self.executor.notify(BackendFailed(self.clock.now(), type(error).__name__, LOOK_AT_STATE))
 
     def _is_due(self, key: SchemaKey, record: SchemaRecord | None) -> bool:
         now = self.clock.now()
@@ -164,14 +172,14 @@ class SchemaWatcher:
 
     async def _describe(self, lane: Lane, resource: str) -> RemoteSchema | None:
         """Ask the provider; None if it could not be asked or did not tell, which is reported."""
-        provider = self.providers[lane.provider]
+        provider = self.executor.providers[lane.provider]
         entered = await self._enter(lane, resource)
         if entered is None or not isinstance(provider, DescribesResources):
             self._unread(lane, resource, "no permit for the call")
             return None
-        reason, schema = f"no answer within {self.settings.call_timeout:g} s", None
+        reason, schema = f"no answer within {self.executor.settings.call_timeout:g} s", None
         try:
-            with anyio.move_on_after(self.settings.call_timeout):
+            with anyio.move_on_after(self.executor.settings.call_timeout):
                 schema = await provider.describe(lane.connection, resource)
         except ProviderError as error:
             reason = str(error)
@@ -186,7 +194,7 @@ class SchemaWatcher:
         return schema
 
     def _unread(self, lane: Lane, resource: str, reason: str) -> None:
-        self.notify(SchemaUnread(self.clock.now(), lane, resource, reason))
+        self.executor.notify(SchemaUnread(self.clock.now(), lane, resource, reason))
 
     async def _enter(self, lane: Lane, resource: str) -> Pass | None:
         until = self.clock.now() + _PATIENCE

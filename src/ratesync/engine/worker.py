@@ -19,7 +19,6 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.outage import Outage
 from ratesync.engine.parts import Parts
 from ratesync.engine.quotas import QuotaTable
-from ratesync.engine.schema_book import SchemaBook
 from ratesync.engine.schema_watcher import SchemaShelf, SchemaWatcher
 from ratesync.engine.settlement import Settler
 from ratesync.engine.ticket import TicketDesk
@@ -78,11 +77,8 @@ class Worker:
             notify=notify,
             patience=queue.lease_seconds,
         )
-        book = SchemaBook(transformers, clock, notify)
-        executor = Executor(providers, transformers, settings, clock, notify, book)
-        self._watcher = (
-            None if schemas is None else SchemaWatcher(schemas, book, providers, admission, settings, clock, notify)
-        )
+        executor = Executor(providers, transformers, settings, clock, notify)
+        self._watcher = None if schemas is None else SchemaWatcher(schemas, executor, admission)
         desk = Desk(queue, admission, executor, self._settler, health, clock, notify)
         planner = Planner(capabilities, settings.retry)
         self._dispatcher = Dispatcher(desk=desk, planner=planner, worker=name, settings=settings, source=source)

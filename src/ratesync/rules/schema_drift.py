@@ -125,8 +125,11 @@ def choices_in(schema: RemoteSchema, record: Mapping[str, object], used: Collect
             continue
         value: object = record
         for name in path.split("."):
-            inner = cast("Mapping[str, object] | None", value if isinstance(value, Mapping) else None)
-            value = None if inner is None else inner.get(name)
+            value = _inside(value, name)
         if value is not None:
             found[path] = value
     return found
+
+
+def _inside(value: object, name: str) -> object:
+    return cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None

@@ -225,6 +225,12 @@ MEASUREMENTS = {
 def judge(quick: bool) -> Report:
     """Measure everything and hold it against the bars."""
     report = Report("mapping", quick)
+    enter(report, quick)
+    return report
+
+
+def enter(report: Report, quick: bool) -> None:
+    """Measure mappings, for a report that may be about more."""
     found = measure_in_turn("benchmarks.mapping", list(MEASUREMENTS), rounds=1 if quick else 5, quick=quick)
     for name in MEASUREMENTS:
         report.figures |= {f"{name} {figure}": value for figure, value in found[name].items()}
@@ -237,7 +243,6 @@ def judge(quick: bool) -> Report:
         ratio = found["by_mapping_with_libraries"][figure] / hand[figure]
         report.at_most(f"{figure}: mapping / function by hand", ratio, BAR_US / on_reference)
     report.notes.append("first_seen has no bar: phonenumbers takes most of it, and a number is read once")
-    return report
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import anyio.lowlevel
 from attrs import define, field
 
 from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair, SyncSettings
@@ -299,6 +300,8 @@ async def _settle(world: World) -> None:
         before = world.crm.writes, world.local_writes
         world.commits.clear()
         run = await engine.run_pass()
+        if run.needs_approval:
+            await Deletions(engine.reconciler(), lambda _cases: None).approve()
         if run.errors:
             world.report.violations.append(f"errors: {run.errors}")
         written = [write for commit in world.commits for write in commit if "/cursor/" not in write.key]

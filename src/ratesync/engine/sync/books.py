@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from attrs import frozen
 
@@ -17,6 +17,8 @@ from ratesync.model.mark import Mark
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols import StateStore
 
+_PAGE = 500
+
 
 @frozen
 class Books:
@@ -29,6 +31,17 @@ class Books:
         """The next marks behind a key, and the key to go on from; None: there are no more."""
         found = await self.state.scan(self.keys.marks, after=after, limit=limit)
         return [self._mark(stored) for stored in found], found[-1].key if len(found) == limit else None
+
+    async def all(self, prefix: str) -> AsyncGenerator[Stored]:
+        """Everything whose key begins so, page by page."""
+        after = None
+        while True:
+            page = await self.state.scan(prefix, after=after, limit=_PAGE)
+            for stored in page:
+                yield stored
+            if len(page) < _PAGE:
+                return
+            after = page[-1].key
 
     def _mark(self, stored: Stored) -> Mark:
         return decode_mark(stored.value, *self.keys.marked(stored.key), stored.revision)

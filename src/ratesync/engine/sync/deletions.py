@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from attrs import frozen
 
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pull import Pulled
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
 from ratesync.model.run import SyncRun
+from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import reason_to_hold
 
-_COUNTED_AT_ONCE = 1000
+_READ_AT_ONCE = 1000
+APPROVED = b'{"v":1,"approved":true}'
 
 
 @frozen
@@ -25,37 +29,47 @@ class Deletions:
 
     async def carry_out(self, run: SyncRun, pulled: Mapping[Side, Pulled]) -> None:
         """Decide about all deletes that wait, from this pass and earlier ones."""
-        books = self.reconciler.books
-        waiting = await self._waiting()
+        waiting, approved = await self._waiting()
+        await self._delete(approved)
         if not waiting:
             return
-        (approval,) = await books.state.load([books.keys.approval])
-        reason = None if approval is not None else await self._reason(waiting, pulled)
+        reason = await self._reason(waiting, pulled)
         if reason is not None:
             run.held, run.hold_reason = len(waiting), reason
             return
-        for start in range(0, len(waiting), self.reconciler.settings.chunk):
-            cases = {link_id: Case([]) for link_id in waiting[start : start + self.reconciler.settings.chunk]}
-            await books.refresh(cases)
+        await self._delete(waiting)
+
+    async def _delete(self, link_ids: Sequence[str]) -> None:
+        """Look at each once more, and delete what is still to be deleted."""
+        chunk = self.reconciler.settings.chunk
+        for start in range(0, len(link_ids), chunk):
+            cases = {link_id: Case([]) for link_id in link_ids[start : start + chunk]}
+            await self.reconciler.books.refresh(cases)
             await self.reconciler.run(list(cases.values()), may_delete=True)
             self.note(list(cases.values()))
 
-    async def _waiting(self) -> list[str]:
-        """The links whose deletes wait, by id."""
-        books = self.reconciler.books
-        found: list[str] = []
-        after = None
-        while True:
-            page = await books.state.scan(books.keys.all_held, after=after, limit=_COUNTED_AT_ONCE)
-            found += [stored.key[len(books.keys.all_held) :] for stored in page]
-            if len(page) < _COUNTED_AT_ONCE:
-                return found
-            after = page[-1].key
+    async def _waiting(self) -> tuple[list[str], list[str]]:
+        """The links whose deletes wait, by id: those that nobody approved, and those that somebody did."""
+        keys = self.reconciler.books.keys
+        found: tuple[list[str], list[str]] = [], []
+        async for stored in self.reconciler.books.all(keys.all_held):
+            found[stored.value == APPROVED].append(stored.key[len(keys.all_held) :])
+        return found
+
+    async def approve(self) -> int:
+        """Approve the deletes that wait now, so that the next pass carries them out; how many there are."""
+        books, count = self.reconciler.books, 0
+        async for stored in books.all(books.keys.all_held):
+            if stored.value != APPROVED:
+                with suppress(StateConflict):  # it was carried out, or need not be any more
+                    await books.state.commit([Write(stored.key, APPROVED, stored.revision)])
+                    count += 1
+        return count
 
     async def _reason(self, waiting: Sequence[str], pulled: Mapping[Side, Pulled]) -> str | None:
         books, guard = self.reconciler.books, self.reconciler.pair.guard
-        for start in range(0, len(waiting), _COUNTED_AT_ONCE):
-            links = await books.links(waiting[start : start + _COUNTED_AT_ONCE])
+        for start in range(0, len(waiting), _READ_AT_ONCE):
+            links = await books.links(waiting[start : start + _READ_AT_ONCE])
             own = next((link.hold_reason for link, _ in links.values() if link.hold_reason), None)
             if own is not None:
                 return own
@@ -68,11 +82,7 @@ class Deletions:
         return None
 
     async def _count_links(self) -> int:
-        books = self.reconciler.books
-        count, after = 0, None
-        while True:
-            page = await books.state.scan(books.keys.links, after=after, limit=_COUNTED_AT_ONCE)
-            count += len(page)
-            if len(page) < _COUNTED_AT_ONCE:
-                return count
-            after = page[-1].key
+        books, count = self.reconciler.books, 0
+        async for _ in books.all(books.keys.links):
+            count += 1
+        return count

@@ -97,8 +97,3 @@ class Keys:
     def runs(self) -> str:
         """The prefix of the records of all passes, oldest first."""
         return f"{self.prefix}run/"
-
-    @property
-    def approval(self) -> str:
-        """Whether deletes that wait may be carried out."""
-        return f"{self.prefix}approval"

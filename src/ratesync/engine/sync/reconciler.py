@@ -64,8 +64,7 @@ class Reconciler:
             self._check(case)
         cases = self.books.still_open(cases)
         await self._read(cases)
-        arrivals = Arrivals(self.pair, self.books, self._new_id)
-        await arrivals.meet([case for case in self.books.still_open(cases) if case.link is None])
+        await self._meet([case for case in self.books.still_open(cases) if case.link is None])
         cases = self.books.still_open(cases)
         creating = [case for case in cases if _is_creating(case)]
         await self._creations().find(creating)
@@ -78,6 +77,12 @@ class Reconciler:
         for side in _ORDER:
             await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
         await self._end([case for case in self.books.still_open(cases) if case.orders])
+
+    async def _meet(self, cases: list[Case]) -> None:
+        """Link records that have no link; those that are gone need none."""
+        await Arrivals(self.pair, self.books, self._new_id).meet(cases)
+        gone = [case for case in cases if case.state is CaseState.DONE]
+        await self.books.commit(draft_of(case, self.books.keys, clear=True) for case in gone)
 
     def _new_id(self) -> str:
         return operation_id(self.clock.now(), self.source)

@@ -317,7 +317,7 @@ async def _check(world: World) -> None:
     if world.trial.conditional:
         for token in sorted(set(range(1, world.values + 1)) - world.ended - alive - told):
             world.report.violations.append(f"lost: value {token}")
-    world.report.violations += _differences(world, {name for stored in state for name in _conflicts(stored)})
+    world.report.violations += _differences(world, [conflict for stored in state for conflict in _conflicts(stored)])
     left = [stored.key for stored in state if "/mark/" in stored.key]
     if left:
         world.report.violations.append(f"marks are left: {left}")
@@ -328,22 +328,26 @@ def _of(stored: Stored) -> Iterable[int]:
     return tokens(stored.value.decode())
 
 
-def _conflicts(stored: Stored) -> Sequence[tuple[str, str]]:
-    """(local id, field) of an open conflict."""
+def _conflicts(stored: Stored) -> Sequence[tuple[str, str, str]]:
+    """(local id, external id, field) of an open conflict."""
     if "/conflict/" not in stored.key:
         return ()
     from ratesync.engine.sync.link_codec import from_bytes
 
     value = from_bytes(stored.value)
-    return [(value["ids"][0], value["n"])]
+    return [(*value["ids"], value["n"])]
 
 
-def _differences(world: World, open_conflicts: set[tuple[str, str]]) -> list[str]:
+def _differences(world: World, conflicts: Sequence[tuple[str, str, str]]) -> list[str]:
     found: list[str] = []
+    deferred = {(local_id, name) for local_id, _, name in conflicts}
+    # Two records that were made anew under their old ids, on both sides: which of the two it is waits for a person.
+    twins = {external_id: local_id for local_id, external_id, name in conflicts if name == "origin"}
     by_origin: dict[Side, dict[str, str]] = {side: {} for side in Side}
     for side in Side:
         for record_id, record in world.records(side).items():
-            origin = str(record.fields.get("origin", "none")).strip().lower()
+            twin = world.local.records.get(twins.get(record_id, "")) if side is Side.EXTERNAL else None
+            origin = str((twin or record).fields.get("origin", "none")).strip().lower()
             if origin in by_origin[side]:
                 found.append(f"duplicate: {side} {origin} is {by_origin[side][origin]} and {record_id}")
             by_origin[side][origin] = record_id
@@ -355,6 +359,6 @@ def _differences(world: World, open_conflicts: set[tuple[str, str]]) -> list[str
             world.crm.records[external[origin]].fields,
         )
         for name in NAMES:
-            if tokens(here.get(name)) != tokens(there.get(name)) and (local[origin], name) not in open_conflicts:
+            if tokens(here.get(name)) != tokens(there.get(name)) and (local[origin], name) not in deferred:
                 found.append(f"not converged: {origin}.{name} is {here.get(name)!r} and {there.get(name)!r}")
     return found

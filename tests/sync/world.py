@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.keys import Keys
+from ratesync.engine.sync.link_codec import encode_mark, from_bytes
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair, SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
@@ -29,6 +30,7 @@ from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import FieldConflict, Resolution
 from ratesync.model.difference import Side
 from ratesync.model.lane import Lane
+from ratesync.model.mark import Mark
 from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
 from ratesync.model.stored import Stored, Write
@@ -82,6 +84,8 @@ class World:
     values: int = 0
     ended: set[int] = field(factory=set[int])
     """Values that a user replaced or deleted, on a side where they were to be seen."""
+    before: dict[tuple[Side, str], Fields] = field(factory=dict[tuple[Side, str], Fields])
+    """Records as they were before a user's latest edit."""
     commits: list[tuple[Write, ...]] = field(factory=list[tuple[Write, ...]])
     local_writes: int = 0
     origins: int = 0
@@ -130,10 +134,22 @@ class World:
             self.remove(side, record_id)
             if draw.random() < 0.3:
                 self.create(side, record_id)
+        elif roll < 0.3:
+            self.revert(side)
         elif roll < 0.35 and self.trial.versions is Versions.FLAKY and self.crm.records:
             self.crm.flake(draw.choice(sorted(self.crm.records)))
         else:
             self.edit(side, draw.choice(sorted(records)))
+
+    def revert(self, side: Side) -> None:
+        """A user takes an edit back: the record is as it was before. Whatever values that brings back were seen."""
+        known = [key for key in self.before if key[0] is side and key[1] in self.records(side)]
+        if not known:
+            return
+        key = self.random.choice(sorted(known))
+        fields = self.before.pop(key)
+        self.ended |= tokens(self.records(side)[key[1]].fields)
+        self.put(side, key[1], fields)
 
     def records(self, side: Side) -> Mapping[str, Any]:
         return self.local.records if side is Side.LOCAL else self.crm.records
@@ -154,7 +170,8 @@ class World:
             self.crm.put(record_id, fields)
 
     def edit(self, side: Side, record_id: str) -> None:
-        fields = dict(self.records(side)[record_id].fields)
+        self.before[side, record_id] = dict(self.records(side)[record_id].fields)
+        fields = dict(self.before[side, record_id])
         name = self.random.choice(NAMES)
         self.ended |= tokens(fields.pop(name, ""))
         if self.random.random() < 0.85:
@@ -163,6 +180,7 @@ class World:
 
     def remove(self, side: Side, record_id: str) -> None:
         self.ended |= tokens(self.records(side)[record_id].fields)
+        self.before.pop((side, record_id), None)
         if side is Side.LOCAL:
             self.local.remove(record_id)
         else:
@@ -287,8 +305,6 @@ async def simulate(seed: int, trial: Trial | None = None) -> Report:
 
 
 def _calm(trial: Trial) -> Trial:
-    from attrs import evolve
-
     return evolve(trial, fault_chance=0.0, kill_chance=0.0, edit_chance=0.0)
 
 
@@ -322,6 +338,18 @@ async def _check(world: World) -> None:
     if left:
         world.report.violations.append(f"marks are left: {left}")
     world.report.seen["told"] += len(told)
+    await _look_again(world)
+
+
+async def _look_again(world: World) -> None:
+    """A look at every record, for nothing: nobody changed anything, so nothing is written to a side."""
+    books = world.engine(9).reconciler().books
+    marks = [Mark(side, record_id) for side in Side for record_id in world.records(side)]
+    await books.state.commit([Write(books.keys.mark(m.side, m.record_id), encode_mark(m)) for m in marks])
+    before = world.crm.writes, world.local_writes
+    await world.engine(9).run_pass()
+    if before != (world.crm.writes, world.local_writes):
+        world.report.violations.append("written for nothing")
 
 
 def _of(stored: Stored) -> Iterable[int]:
@@ -332,8 +360,6 @@ def _conflicts(stored: Stored) -> Sequence[tuple[str, str, str]]:
     """(local id, external id, field) of an open conflict."""
     if "/conflict/" not in stored.key:
         return ()
-    from ratesync.engine.sync.link_codec import from_bytes
-
     value = from_bytes(stored.value)
     return [(*value["ids"], value["n"])]
 

@@ -149,7 +149,7 @@ class FakeCrm:
 
     def _by_number(self, cursor: str | None, limit: int) -> ChangePage:
         after = 0 if cursor is None else int(cursor)
-        if cursor is not None and self.random.random() < self.trial.fault_chance:
+        if cursor is not None and self.random.random() < self.trial.expiry_chance:
             self.changed = {key: at for key, at in self.changed.items() if key in self.records}
             raise CursorExpired("410")
         behind = [(record_id, number) for record_id, (_, number) in self.changed.items() if number > after]

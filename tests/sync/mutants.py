@@ -14,13 +14,15 @@ from attrs import evolve
 
 from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps
 from ratesync.engine.sync.arrivals import Arrivals
+from ratesync.engine.sync.link_codec import from_bytes
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.errors import StateConflict
-from ratesync.model.difference import ABSENT, Side
-from ratesync.model.intent import Creating, Decided, Fate
+from ratesync.model.batch import CreateIdentity
+from ratesync.model.change import ChangePage
+from ratesync.model.difference import ABSENT
+from ratesync.model.intent import Decided
 from ratesync.model.link import LinkEnd
-from ratesync.model.mark import Mark
 from ratesync.model.stored import Write
 from ratesync.rules.merge import Merge
 from ratesync.rules.sameness import is_same
@@ -28,17 +30,23 @@ from tests.sync.fake_crm import FakeCrm
 
 Patch = pytest.MonkeyPatch
 Bug = Callable[[Patch], None]
-BUGS: dict[str, Bug] = {}
+BUGS: dict[str, tuple[Bug, dict[str, Any]]] = {}
 
 
-def bug(name: str) -> Callable[[Bug], Bug]:
-    """Put a bug on the list."""
+def bug(name: str, **where: Any) -> Callable[[Bug], Bug]:
+    """Put a bug on the list, with what trials must be like to meet it often."""
 
     def add(function: Bug) -> Bug:
-        BUGS[name] = function
+        BUGS[name] = function, where
         return function
 
     return add
+
+
+CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
+TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
+POLLED: dict[str, Any] = {**CALM, "engines": 1, "poller": True, "slow_chance": 0.2, "tombstones": True, "coarse": False}
+BROKEN: dict[str, Any] = {**CALM, "engines": 1, "poller": False, "tombstones": True, "coarse": False}
 
 
 @bug("an intent is carried out, whatever was written since")
@@ -87,7 +95,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer")
+@bug("a mark is cleared even if it is newer", **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 
@@ -123,14 +131,12 @@ def _(patch: Patch) -> None:
         order = sorted((at, record_id) for record_id, (at, _) in self.changed.items() if at > after)
         page = order[:limit]
         position = str(page[-1][0] if page else after)
-        from ratesync.model.change import ChangePage
-
         return ChangePage(self._told(record_id for _, record_id in page), position, len(order) > limit)
 
     patch.setattr(FakeCrm, "_by_clock", by_clock)
 
 
-@bug("both sides share one base")
+@bug("both sides share one base", tidy_local="upper", tidy_external="lower")
 def _(patch: Patch) -> None:
     settled = steps.settled
 
@@ -146,11 +152,6 @@ def _(patch: Patch) -> None:
 
     patch.setattr(steps, "settled", shared)
     patch.setattr(endings.Endings, "_patched", shared_patched)
-
-
-@bug("an old delete goes through though the record was made again")
-def _(patch: Patch) -> None:
-    patch.setattr(steps, "may_delete", lambda deleting, current: True)
 
 
 @bug("a lost create that is found takes what the sides hold now as bases")
@@ -183,7 +184,7 @@ def _(patch: Patch) -> None:
     patch.setattr(creations.Creations, "_find", never)
 
 
-@bug("an echo is dropped though somebody works on the record")
+@bug("an echo is dropped though somebody works on it", **POLLED, feed_has_fields=True)
 def _(patch: Patch) -> None:
     async def all_idle(self: Any, echoes: Any) -> set[str]:
         return set(echoes)
@@ -232,7 +233,7 @@ def _(patch: Patch) -> None:
     patch.setattr(FakeCrm, "_write", blind)
 
 
-@bug("leases of others are not minded")
+@bug("leases of others are not minded", **TWO, identity=CreateIdentity.LOOKUP)
 def _(patch: Patch) -> None:
     check = Reconciler._check
 
@@ -267,28 +268,13 @@ def _(patch: Patch) -> None:
     patch.setattr(endings, "end_after_read", settle)
 
 
-@bug("a record that is missing from a listing is deleted without a look")
-def _(patch: Patch) -> None:
-    read = Reconciler._read
-
-    async def blind(self: Any, cases: Any) -> None:
-        await read(self, cases)
-        for case in cases:
-            if any(mark.hold_reason for mark in case.marks):
-                case.held.pop(Side.EXTERNAL, None)
-
-    patch.setattr(Reconciler, "_read", blind)
-
-
-@bug("a broken listing counts as whole")
+@bug("a broken listing counts as whole", **{**BROKEN, "expiry_chance": 0.3, "kill_chance": 0.08})
 def _(patch: Patch) -> None:
     read = pull._Position.read
 
     def hopeful(stored: Any) -> Any:
         position = read(stored)
         if stored is not None and position.is_listing:
-            from ratesync.engine.sync.link_codec import from_bytes
-
             position.cursor = from_bytes(stored.value)["c"]
         return position
 

@@ -41,6 +41,10 @@ class Trial:
     tidy_local: str
     tidy_external: str
     engines: int
+    poller: bool
+    """Somebody else pulls all the time."""
+    slow_chance: float
+    """Of a call taking long, in which others get far."""
     resolver: str
     edit_wins: bool
     edit_chance: float
@@ -48,6 +52,8 @@ class Trial:
     kill_chance: float
     fault_chance: float
     """Of a call being refused, or its answer lost."""
+    expiry_chance: float
+    """Of a cursor not being known any more."""
     passes: int
 
     @classmethod
@@ -67,13 +73,21 @@ class Trial:
             tidy_local=draw.choice(("", "", "strip", "upper")),
             tidy_external=draw.choice(("", "", "lower", "pad")),
             engines=draw.choice((1, 1, 2)),
+            poller=draw.random() < 0.2,
+            slow_chance=draw.choice((0.0, 0.05)),
             resolver=draw.choice(("local", "external", "manual", "manual first")),
             edit_wins=draw.random() < 0.7,
             edit_chance=draw.choice((0.02, 0.1, 0.2)),
             kill_chance=draw.choice((0.0, 0.02, 0.08)),
             fault_chance=draw.choice((0.0, 0.05)),
+            expiry_chance=draw.choice((0.0, 0.05)),
             passes=draw.choice((2, 3, 4)),
         )
+
+    @property
+    def is_shared(self) -> bool:
+        """Several tasks take turns."""
+        return self.engines > 1 or self.poller
 
     @property
     def capabilities(self) -> Capabilities:

@@ -10,6 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -23,8 +24,10 @@ from ratesync.engine.sync.link_codec import encode_mark, from_bytes
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair, SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
+from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass
+from ratesync.errors import ProviderError
 from ratesync.memory.records import MemoryRecords
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import FieldConflict, Resolution
@@ -101,8 +104,8 @@ class World:
         """A boundary between the engine and the rest of the world."""
         draw = self.random
         self.now += draw.choice((0.01, 0.1, 1.0, 5.0))
-        if self.trial.engines > 1:
-            for _ in range(draw.choice((1, 1, 2, 4))):
+        if self.trial.is_shared:
+            for _ in range(draw.choice((1, 1, 2, 4, 40 if draw.random() < self.trial.slow_chance else 1))):
                 await anyio.lowlevel.checkpoint()
         if self.is_quiet:
             return
@@ -203,6 +206,18 @@ class World:
             except Killed:
                 self.now += self.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
 
+    async def poll(self) -> None:
+        """Somebody pulls, again and again, and does nothing more."""
+        while True:
+            reconciler = self.engine(8).reconciler()
+            try:
+                for side in Side:
+                    pair, books = reconciler.pair, reconciler.books
+                    with suppress(ProviderError):
+                        await Puller(pair.side(side), books, reconciler.settings, reconciler.clock).pull()
+            except Killed:
+                pass
+
     def resolver(self) -> Resolve:
         match self.trial.resolver:
             case "local":
@@ -289,12 +304,16 @@ async def simulate(seed: int, trial: Trial | None = None) -> Report:
     world = World(trial or Trial.of(seed), random.Random(seed))
     for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
         world.create(side)
-    if world.trial.engines == 1:
-        await world.live(0)
+    if world.trial.is_shared:
+        async with anyio.create_task_group() as everybody:
+            if world.trial.poller:
+                everybody.start_soon(world.poll)
+            async with anyio.create_task_group() as tasks:
+                for number in range(world.trial.engines):
+                    tasks.start_soon(world.live, number)
+            everybody.cancel_scope.cancel()
     else:
-        async with anyio.create_task_group() as tasks:
-            for number in range(world.trial.engines):
-                tasks.start_soon(world.live, number)
+        await world.live(0)
     world.is_quiet = True
     world.crm.trial = _calm(world.trial)
     await _settle(world)
@@ -305,7 +324,7 @@ async def simulate(seed: int, trial: Trial | None = None) -> Report:
 
 
 def _calm(trial: Trial) -> Trial:
-    return evolve(trial, fault_chance=0.0, kill_chance=0.0, edit_chance=0.0)
+    return evolve(trial, fault_chance=0.0, expiry_chance=0.0, kill_chance=0.0, edit_chance=0.0)
 
 
 async def _settle(world: World) -> None:

@@ -29,7 +29,8 @@ def is_echo(change: Change, view: View | None, side: Side, link: RecordLink) -> 
         return False
     if _is_known(change, end):
         return True
-    return view is not None and is_same(dict(view), dict(end.base))
+    # With an open conflict the base is older than what the side holds: going back to it is news.
+    return not link.deferred and view is not None and is_same(dict(view), dict(end.base))
 
 
 def _is_known(change: Change, end: LinkEnd) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.keys import Keys
@@ -135,6 +135,10 @@ class Books:
             if draft.writes and case.next is not None:
                 case.link = case.next
                 case.revision = by_key[self.keys.link(case.next.link_id)]
+            case.marks = [
+                evolve(mark, revision=by_key.get(self.keys.mark(mark.side, mark.record_id)) or mark.revision)
+                for mark in case.marks
+            ]
             if draft.clears:
                 cleared = {write.key for write in draft.clears}
                 case.marks = [m for m in case.marks if self.keys.mark(m.side, m.record_id) not in cleared]

@@ -238,7 +238,8 @@ class Puller:
             writes = [
                 Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
                 for link in map(_link, page)
-                if link.status is LinkStatus.ACTIVE and link.end(side).base is not None and link.synced_at < began_at
+                if link.status is LinkStatus.ACTIVE and link.synced_at < began_at
+                if link.intent is not None or link.end(side).base is not None
                 if (record_id := link.end(side).record_id) is not None and record_id not in seen
             ]
             self.pulled.missing += len(writes)

@@ -6,7 +6,7 @@ from attrs import define, field
 
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import encode_conflict, encode_link, pack_losers, to_bytes
+from ratesync.engine.sync.link_codec import encode_conflict, encode_link, encode_mark, pack_losers, to_bytes
 from ratesync.model.difference import Side
 from ratesync.model.intent import Creating
 from ratesync.model.link import RecordLink
@@ -42,6 +42,11 @@ def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
             *_loser_writes(case.link, case.next, keys),
             *_conflict_writes(case, case.next, keys),
         ]
+        if case.link is None and not clear:
+            # Marked anew: who met the record before it had a link, and found it gone, must not clear its mark.
+            draft.writes += [
+                Write(keys.mark(mark.side, mark.record_id), encode_mark(mark), mark.revision) for mark in case.marks
+            ]
     if clear:
         draft.clears = [
             Write(keys.mark(mark.side, mark.record_id), None, mark.revision) for mark in case.marks if mark.revision

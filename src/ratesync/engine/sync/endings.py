@@ -105,8 +105,7 @@ class Endings:
             else:
                 end = end_after_read(link.end(side), held, case.conflicts)
             link = link.with_end(side, end)
-        cleared = evolve(link, intent=None, status=LinkStatus.ACTIVE, attempts=0, trouble="")
-        return with_deferred(cleared, case.conflicts)
+        return with_deferred(_finished(link), case.conflicts)
 
     def _held_after(self, case: Case) -> dict[Side, Held]:
         """What the sides hold after our patches, as far as they are concerned."""
@@ -137,8 +136,12 @@ def created(
     source = LinkEnd(link.end(step.side.other).record_id, dict(step.view), step.source_version)
     link = link.with_end(step.side.other, source)
     link = link.with_end(step.side, end_after_create(record_id, sent, version=version, answer=answer))
-    cleared = evolve(link, intent=None, status=LinkStatus.ACTIVE, attempts=0, trouble="")
-    return with_deferred(cleared, ())
+    return with_deferred(_finished(link), ())
+
+
+def _finished(link: RecordLink) -> RecordLink:
+    status = LinkStatus.ACTIVE
+    return evolve(link, intent=None, status=status, attempts=0, trouble="", is_held=False, hold_reason="")
 
 
 def quarantined(link: RecordLink, reason: str) -> RecordLink:
@@ -146,4 +149,4 @@ def quarantined(link: RecordLink, reason: str) -> RecordLink:
     step = None if link.intent is None else link.intent.step
     if isinstance(step, Creating):
         link = link.with_end(step.side, LinkEnd())
-    return evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=reason)
+    return evolve(_finished(link), status=LinkStatus.QUARANTINED, trouble=reason)

@@ -102,11 +102,11 @@ class Planner:
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], *, may_delete_now: bool
     ) -> None:
         case.found, case.conflicts = found, found.deferred
-        if found.action is not Action.DELETE or may_delete_now:
-            link = evolve(link, is_held=False, hold_reason="")
+        # While a step is under way, what brought the link here stays: a mark, or the delete that waits.
+        released = evolve(link, is_held=False, hold_reason="")
         match found.action:
             case Action.NONE | Action.CONVERGE | Action.CONFLICT:
-                case.next = link if len(held) < len(Side) else settled(link, held, found.deferred)
+                case.next = released if len(held) < len(Side) else settled(released, held, found.deferred)
             case Action.PUSH | Action.PULL | Action.MERGE:
                 view = {**found.to_local, **found.to_external}
                 local, external = held[Side.LOCAL].view, held[Side.EXTERNAL].view
@@ -120,7 +120,7 @@ class Planner:
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
             case Action.UNLINK:
-                case.next = evolve(link, status=LinkStatus.UNLINKED)
+                case.next = evolve(released, status=LinkStatus.UNLINKED)
             case Action.TOMBSTONE:
                 case.next = buried(link)
 

@@ -184,7 +184,7 @@ def _(patch: Patch) -> None:
     patch.setattr(creations.Creations, "_find", never)
 
 
-@bug("an echo is dropped though somebody works on it", **POLLED, feed_has_fields=True)
+@bug("an echo is dropped though somebody works on it", **TWO, tombstones=True, coarse=False, feed_has_fields=True)
 def _(patch: Patch) -> None:
     async def all_idle(self: Any, echoes: Any) -> set[str]:
         return set(echoes)
@@ -275,9 +275,41 @@ def _(patch: Patch) -> None:
     def hopeful(stored: Any) -> Any:
         position = read(stored)
         if stored is not None and position.is_listing:
-            position.cursor = from_bytes(stored.value)["c"]
+            position.cursor, position.is_listing = from_bytes(stored.value)["c"], False
         return position
 
     patch.setattr(pull._Position, "read", hopeful)
 
 
+
+
+@bug("a delete that waits is forgotten when it begins")
+def _(patch: Patch) -> None:
+    order = steps.Planner._order_deletion
+
+    def forgetful(self: Any, case: Any, link: Any, found: Any, held: Any) -> None:
+        order(self, case, evolve(link, is_held=False), found, held)
+
+    patch.setattr(steps.Planner, "_order_deletion", forgetful)
+
+
+@bug("going back to the base of a conflict is no news", resolver="manual", edit_chance=0.2)
+def _(patch: Patch) -> None:
+    def content_only(change: Any, view: Any, side: Any, link: Any) -> bool:
+        base = link.end(side).base
+        return not change.is_deleted and view is not None and base is not None and is_same(dict(view), dict(base))
+
+    patch.setattr(pull, "is_echo", content_only)
+
+
+@bug("a gone record's mark is cleared though it was linked meanwhile", **{**TWO, "kill_chance": 0.08})
+def _(patch: Patch) -> None:
+    draft_of = saving.draft_of
+
+    def careless(case: Any, keys: Any, *, clear: bool) -> Any:
+        draft = draft_of(case, keys, clear=clear)
+        if case.link is None and not clear:
+            draft.writes = [write for write in draft.writes if "/mark/" not in write.key]
+        return draft
+
+    patch.setattr(reconciler, "draft_of", careless)

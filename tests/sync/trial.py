@@ -73,7 +73,7 @@ class Trial:
             tidy_local=draw.choice(("", "", "strip", "upper")),
             tidy_external=draw.choice(("", "", "lower", "pad")),
             engines=draw.choice((1, 1, 2)),
-            poller=draw.random() < 0.2,
+            poller=draw.random() < 0.1,
             slow_chance=draw.choice((0.0, 0.05)),
             resolver=draw.choice(("local", "external", "manual", "manual first")),
             edit_wins=draw.random() < 0.7,

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import encode_mark, from_bytes
+from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair, SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
@@ -33,6 +33,7 @@ from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import FieldConflict, Resolution
 from ratesync.model.difference import Side
 from ratesync.model.lane import Lane
+from ratesync.model.link import LinkStatus
 from ratesync.model.mark import Mark
 from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
@@ -357,6 +358,8 @@ async def _check(world: World) -> None:
     if left:
         world.report.violations.append(f"marks are left: {left}")
     world.report.seen["told"] += len(told)
+    links = [decode_link(stored.value) for stored in state if "/link/" in stored.key]
+    world.report.seen.update(str(link.status) for link in links if link.status is LinkStatus.AMBIGUOUS_CREATE)
     await _look_again(world)
 
 

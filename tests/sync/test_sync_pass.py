@@ -1,0 +1,216 @@
+"""Passes over two small sides: what is held, matched, set aside and recovered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.deletions import Deletions
+from ratesync.engine.sync.keys import Keys
+from ratesync.engine.sync.link_codec import decode_link, encode_link
+from ratesync.engine.sync.local_side import LocalSide
+from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.provider_side import ProviderSide
+from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.sync_pass import Pass
+from ratesync.memory.records import MemoryRecords
+from ratesync.memory.state import MemoryStateStore
+from ratesync.model.difference import Side
+from ratesync.model.intent import Deleting, Intent
+from ratesync.model.lane import Lane
+from ratesync.model.link import RecordLink
+from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Outcome, Rejected
+from ratesync.model.run import SyncRun
+from ratesync.model.stored import Write
+from ratesync.rules.delete_guard import DeletePolicy
+from ratesync.rules.resolvers import prefer
+from tests.sync.fake_crm import FakeCrm
+from tests.sync.trial import Trial, Versions
+
+pytestmark = pytest.mark.anyio
+
+PLAIN = evolve(
+    Trial.of(0), versions=Versions.COUNTED, fault_chance=0.0, expiry_chance=0.0, tidy_local="", tidy_external="",
+    coarse=False, answers_with_record=True, tombstones=True, batch_max=3,
+)  # fmt: skip
+
+
+class Still:
+    """A clock that moves a little whenever it is asked."""
+
+    is_virtual = True
+
+    def __init__(self) -> None:
+        self._at = 1_000_000.0
+
+    def now(self) -> float:
+        self._at += 0.001
+        return self._at
+
+
+class Desk:
+    """Two sides, and passes over them."""
+
+    def __init__(self, trial: Trial = PLAIN, crm: type[FakeCrm] = FakeCrm, **pair: Any) -> None:
+        self.clock = Still()
+        self.local = MemoryRecords()
+        self.crm = crm(trial, self.clock.now, random.Random(0))
+        self.state = MemoryStateStore()
+        self.cases: list[Any] = []
+        given = {"resolve": prefer(Side.EXTERNAL)} | pair
+        self.reconciler = Reconciler(
+            Pair(local=LocalSide(self.local), external=ProviderSide(self.crm, Lane("crm"), "contacts"), **given),
+            Books(self.state, Keys.of("crm", "contacts")),
+            SyncSettings(),
+            self.clock,
+            random.Random(1),
+            "engine",
+        )
+
+    async def sync(self) -> SyncRun:
+        self.cases = []
+        return await Pass(self.reconciler, SyncRun("run", 0.0), self.cases.append).carry_out()
+
+    async def links(self) -> list[RecordLink]:
+        return [decode_link(stored.value) for stored in await self.state.scan(self.reconciler.books.keys.links)]
+
+    def names(self) -> tuple[list[Any], list[Any]]:
+        return tuple(  # type: ignore[return-value]
+            sorted(str(record.fields.get("name")) for record in records.values())
+            for records in (self.local.records, self.crm.records)
+        )
+
+
+async def many(count: int, **pair: Any) -> Desk:
+    desk = Desk(**pair)
+    for number in range(count):
+        desk.local.put(f"l{number}", {"name": f"n{number}"})
+    await desk.sync()
+    assert len(desk.crm.records) == count
+    return desk
+
+
+async def test_many_deletes_are_held_and_all_else_goes_on_until_they_are_approved() -> None:
+    desk = await many(10)
+    for number in range(5):
+        desk.local.remove(f"l{number}")
+    desk.local.put("l9", {"name": "changed"})
+    run = await desk.sync()
+    assert run.held == 5
+    assert "max_delete_ratio" in run.hold_reason
+    assert len(desk.crm.records) == 10
+    assert "changed" in desk.names()[1]
+    assert await Deletions(desk.reconciler, lambda _cases: None).approve() == 5
+    assert (await desk.sync()).held == 0
+    assert len(desk.crm.records) == 5
+
+
+async def test_a_delete_that_is_taken_back_is_not_held_any_more() -> None:
+    desk = await many(4, guard=DeletePolicy(max_deletes=0))
+    desk.local.remove("l1")
+    assert (await desk.sync()).held == 1
+    desk.local.put("l1", {"name": "back again"})
+    assert (await desk.sync()).held == 0
+    assert "back again" in desk.names()[1]
+
+
+async def test_an_empty_side_deletes_nothing() -> None:
+    desk = Desk(evolve(PLAIN, tombstones=False))
+    for number in range(3):
+        desk.local.put(f"l{number}", {"name": f"n{number}"})
+    await desk.sync()
+    desk.crm.records.clear()
+    run = await desk.sync()
+    assert run.held == 3
+    assert len(desk.local.records) == 3
+
+
+async def test_records_with_the_same_key_are_linked_and_no_record_is_made() -> None:
+    desk = Desk(match_keys=("email",))
+    desk.local.put("l1", {"email": "Ada@example.org ", "name": "Ada"})
+    desk.crm.put("x1", {"email": "ada@example.org", "name": "Ada Lovelace"})
+    desk.crm.put("x2", {"email": "bob@example.org", "name": "Bob"})
+    await desk.sync()
+    assert desk.names() == (["Ada Lovelace", "Bob"], ["Ada Lovelace", "Bob"])
+    assert len(await desk.links()) == 2
+
+
+async def test_what_cannot_be_told_apart_is_left_alone_and_told() -> None:
+    desk = Desk(match_keys=("email",))
+    desk.local.put("l1", {"email": "ada@example.org"})
+    desk.crm.put("x1", {"email": "ada@example.org"})
+    desk.crm.put("x2", {"email": "ada@example.org"})
+    run = await desk.sync()
+    assert run.left == 3
+    assert {case.reason for case in desk.cases if case.reason} == {"first match: ambiguous"}
+    assert (len(desk.local.records), len(desk.crm.records), await desk.links()) == (1, 2, [])
+
+
+async def test_a_delete_that_a_crash_left_spares_a_record_that_was_made_anew() -> None:
+    desk = await many(1)
+    (link,) = await desk.links()
+    external_id = link.external.record_id or ""
+    fields = desk.crm.records[external_id].fields
+    step = Deleting(Side.EXTERNAL, link.external.version, fields)
+    left = evolve(link, intent=Intent("op", "dead engine", 0.0, 0.0, step), is_held=True)
+    keys = desk.reconciler.books.keys
+    await desk.state.commit([Write(keys.link(link.link_id), encode_link(left))])
+    desk.local.remove("l0")
+    desk.crm.remove(external_id)
+    desk.crm.put(external_id, fields)
+    await desk.sync()
+    assert desk.names() == (["n0"], ["n0"])
+
+
+class Strict(FakeCrm):
+    """Refuses a value, for good."""
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        answers = dict(await super().execute(lane, [o for o in operations if o.fields.get("name") != "bad"]))
+        for operation in operations:
+            if operation.fields.get("name") == "bad":
+                answers[operation.id or ""] = Rejected("no such name", "422")
+        return answers
+
+
+@pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE])
+async def test_a_record_that_is_refused_is_set_aside_until_it_changes(kind: Kind) -> None:
+    desk = Desk(crm=Strict)
+    desk.local.put("l1", {"name": "good"})
+    desk.local.put("l2", {"name": "fine"})
+    if kind is Kind.UPDATE:
+        await desk.sync()
+    desk.local.put("l1", {"name": "bad"})
+    await desk.sync()
+    quarantined = [link for link in await desk.links() if link.status == "quarantined"]
+    assert [link.trouble for link in quarantined] == ["no such name"]
+    assert "fine" in desk.names()[1]
+    assert (await desk.sync()).actions == {}
+    desk.local.put("l1", {"name": "better"})
+    await desk.sync()
+    assert desk.names() == (["better", "fine"], ["better", "fine"])
+
+
+async def test_a_pass_over_many_links_with_no_news_asks_nothing_and_stores_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(evolve(PLAIN, tombstones=False))
+    for number in range(300):
+        desk.local.put(f"l{number}", {"name": f"n{number}"})
+    await desk.sync()
+    await desk.sync()
+    calls: list[str] = []
+
+    async def never(self: object, *args: object) -> None:
+        calls.append(str(args))
+
+    monkeypatch.setattr(FakeCrm, "execute", never)
+    monkeypatch.setattr(MemoryStateStore, "commit", never)
+    run = await desk.sync()
+    assert (run.actions, run.errors, calls) == ({}, [], [])

@@ -26,6 +26,7 @@ FLOORS = {
     "sqlite": 3,
     "redis": 3,
     "postgres": 3,
+    "sql": 3,
     "mapping": 3,
     "http": 3,
     "providers": 4,
@@ -50,20 +51,22 @@ IMPORTERS = {
     "cryptography": {"http"},
     "email_validator": {"mapping"},
     "httpcore": {"http"},
-    "httpx": {"http", "providers"},
+    "httpx": {"http", "providers", "testing"},
     "httpx_aiohttp": {"http"},
     "hypothesis": {"testing"},
     "jwt": {"http"},
     "nh3": {"mapping"},
     "phonenumbers": {"mapping"},
+    "psycopg": {"postgres"},
     "pytest": {"testing"},
+    "sqlalchemy": {"sql"},
     "trio": {"redis", "testing"},
 }
 """Packages that cost much to import or may not be installed, and the parts that may import them."""
 
 OPTIONAL = {
     *("aiohttp", "aiolimiter", "coredis", "cryptography", "email_validator", "httpx_aiohttp", "jwt", "nh3"),
-    "phonenumbers",
+    *("phonenumbers", "psycopg", "sqlalchemy"),
 }
 """Of those: imported inside the function that needs them, so that nobody else pays."""
 

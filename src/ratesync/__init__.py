@@ -37,7 +37,7 @@ from ratesync.model.quota import (
     Rate,
 )
 from ratesync.model.record import Record
-from ratesync.model.schema import RemoteField, RemoteSchema
+from ratesync.model.schema import DriftPolicy, RemoteField, RemoteSchema, SchemaWatch
 from ratesync.model.secret import Secret
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
@@ -49,6 +49,7 @@ from ratesync.protocols import (
     Limiter,
     ListsRecords,
     LooksUp,
+    NamesPaths,
     Observer,
     ProviderClient,
     PullsChanges,
@@ -76,6 +77,7 @@ __all__ = [
     "DeadLetter",
     "DeleteFeed",
     "DescribesResources",
+    "DriftPolicy",
     "Durability",
     "Feedback",
     "Fields",
@@ -87,6 +89,7 @@ __all__ = [
     "Limiter",
     "ListsRecords",
     "LooksUp",
+    "NamesPaths",
     "NullMeaning",
     "Observer",
     "Operation",
@@ -115,6 +118,7 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "Role",
+    "SchemaWatch",
     "Secret",
     "Selector",
     "Settings",

@@ -8,9 +8,12 @@ operation are not part of its bytes: the queue has them as keys.
 from __future__ import annotations
 
 import json
+import json.encoder
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, TypedDict, TypeVar, cast
 
 from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
@@ -25,6 +28,8 @@ FORMAT = 1
 
 _USUAL = frozenset("vkrif")
 _OPTIONAL = ("key", "idempotency_key", "correlation_id", "if_version")
+_rarely_stored = attrgetter("priority", "not_before", "deadline", *_OPTIONAL)
+_NOTHING_RARE = (0, None, None, None, None, None, None)
 
 
 T = TypeVar("T")
@@ -41,7 +46,24 @@ def _finite(digits: str) -> float:
     return number
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def _prepared() -> Callable[[Any], str]:
+    """What ``json`` makes anew for each value, made once: that takes as long as to write a small record."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    try:
+        write: Callable[[Any, int], Iterable[str]] = make(
+            None, _encoder.default, _quoted, None, ":", ",", False, False, False
+        )
+        "".join(write({"a": [1, None, "b"]}, 0))
+    except (TypeError, ValueError):  # another Python has none, or another one
+        return _encoder.encode
+    return lambda value: "".join(write(value, 0))
+
+
+_quoted: Callable[[str], str] = json.encoder.encode_basestring
+_encode = _prepared()
 _decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).raw_decode
 
 
@@ -49,7 +71,11 @@ def _to_bytes(value: dict[str, Any], path: str) -> bytes:
     try:
         return _encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidPayload(f"cannot be written as JSON ({type(error).__name__})", path=path) from None
+        raise _not_json(error, path) from None
+
+
+def _not_json(error: Exception, path: str) -> InvalidPayload:
+    return InvalidPayload(f"cannot be written as JSON ({type(error).__name__})", path=path)
 
 
 def _from_bytes(data: bytes) -> dict[str, Any]:
@@ -73,11 +99,27 @@ def encode_operation(operation: Operation, *, path: str = "operation") -> bytes:
 
     :raises InvalidPayload: the fields are not JSON.
     """
-    value: dict[str, Any] = {"v": FORMAT, "k": operation.kind, "r": operation.resource}
-    if operation.record_id is not None:
-        value["i"] = operation.record_id
-    if operation.fields:
-        value["f"] = dict(operation.fields)
+    try:
+        text = _beginning(operation.kind, operation.resource)
+        if operation.record_id is not None:
+            text = f'{text},"i":{_quoted(operation.record_id)}'
+        fields = operation.fields
+        if fields:
+            text = f'{text},"f":{_encode(fields if type(fields) is dict else dict(fields))}'
+        if _rarely_stored(operation) == _NOTHING_RARE:
+            return f"{text}}}".encode()
+        return f"{text},{_encode(_rarely_given_by(operation))[1:]}".encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _not_json(error, path) from None
+
+
+@lru_cache(maxsize=1024)
+def _beginning(kind: Kind, resource: str) -> str:
+    return _encode({"v": FORMAT, "k": kind, "r": resource})[:-1]
+
+
+def _rarely_given_by(operation: Operation) -> dict[str, Any]:
+    value: dict[str, Any] = {}
     if operation.priority:
         value["p"] = operation.priority
     if operation.not_before is not None:
@@ -88,7 +130,7 @@ def encode_operation(operation: Operation, *, path: str = "operation") -> bytes:
         extra = getattr(operation, name)
         if extra is not None:
             value[name] = extra
-    return _to_bytes(value, path)
+    return value
 
 
 def decode_operation(data: bytes, lane: Lane, operation_id: str) -> Operation:

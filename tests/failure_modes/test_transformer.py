@@ -10,12 +10,17 @@ from attrs import define, evolve
 
 from ratesync import (
     Applied,
+    Batch,
     Fields,
     Kind,
     Operation,
+    Outcome,
+    Record,
     Rejected,
     Settings,
 )
+from ratesync.testing.fake_provider import FakeProvider
+from ratesync.testing.virtual_time import VirtualClock
 from tests.failure_modes.conftest import (
     EngineFactory,
     upsert,
@@ -127,3 +132,26 @@ async def test_case_14_a_transformer_may_run_out_of_stack_or_memory(
     make_engine: EngineFactory, fail: Callable[[], object], name: str, *, outwards: bool
 ) -> None:
     assert name in await assert_one_dies_alone(make_engine, fail, outwards=outwards)
+
+
+class Echoing(FakeProvider):
+    """Answers writes with the record as it is by then."""
+
+    async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        outcomes = await super().execute(batch)
+        for operation in batch.operations:
+            outcomes[operation.id or ""] = Applied(record=Record(operation.record_id or "", operation.fields))
+        return outcomes
+
+
+@pytest.mark.parametrize("fail", [raising(ValueError(CANARY)), lambda: 7], ids=["raises", "gives a number"])
+async def test_case_13_what_was_applied_stays_so_though_its_answer_cannot_be_turned_into_the_hosts_terms(
+    make_engine: EngineFactory, clock: VirtualClock, fail: Callable[[], object]
+) -> None:
+    transformers = {("fake", "contacts"): Transforming(fail, outwards=False)}
+    async with make_engine(providers=[Echoing(clock=clock)], transformers=transformers) as engine:
+        ticket = await engine.submit(named("poison"))
+        outcome = await ticket.outcome(timeout=60)
+        assert isinstance(outcome, Applied)
+        assert outcome.record is None
+        assert await engine.dead_letters() == []

@@ -11,7 +11,8 @@ from ratesync.model.operation import Operation
 from ratesync.model.outcome import Applied
 from ratesync.model.record import Record
 from ratesync.providers import Resource
-from ratesync.providers.answer import dig, read_applied, read_current
+from ratesync.providers.answer import read_applied, read_current
+from ratesync.providers.row import dig
 
 CREATE = Operation.create("acme", "contacts", {"name": "Ada"})
 CREATE_NAMED = Operation.create("acme", "contacts", {"name": "Ada"}, record_id="mine")

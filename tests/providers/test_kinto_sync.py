@@ -11,7 +11,7 @@ from tests.servers.kinto_server import Kinto
 
 pytestmark = pytest.mark.anyio
 
-RECORDS = 60
+RECORDS = 30
 NAMES = ["Ada Löwelace", "Grace Hopper", "Шамиль", "山田太郎", "👩🏽‍🔬 Zoë", "مريم", "Ångström", "Ṣọlá"]
 
 

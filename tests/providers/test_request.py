@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ratesync.errors import ConfigurationError, InvalidPayload, NotSent, Unauthorised, UnsupportedOperation
+from ratesync.errors import ConfigurationError, InvalidPayload, UnsupportedOperation
 from ratesync.model.batch import ConditionalWrite
 from ratesync.model.operation import Kind, Operation
-from ratesync.providers import CREATE_ONCE, Credentials, Resource, Route
+from ratesync.providers import CREATE_ONCE, Resource, Route
 from ratesync.providers.request import RequestBuilder
 
 FIELDS = {"name": "Ada"}
@@ -25,8 +25,6 @@ EVERY = {
 def builder(**settings: Any) -> RequestBuilder:
     defaults: dict[str, Any] = {
         "resources": FULL,
-        "headers": {},
-        "credentials": None,
         "idempotency_header": None,
         "conditional_write": ConditionalWrite.NONE,
     }
@@ -87,34 +85,6 @@ def test_a_condition_that_is_no_header_is_refused(version: str) -> None:
         builder(conditional_write=ConditionalWrite.STRONG).build(operation)
 
 
-TOKENS = {"default": {"Authorization": "Bearer default-token"}, "other": {"Authorization": "Bearer other-token"}}
-
-
-@pytest.mark.parametrize("credentials", [TOKENS, TOKENS.__getitem__], ids=["mapping", "function"])
-def test_each_connection_has_its_own_credentials(credentials: Credentials) -> None:
-    build = builder(credentials=credentials, headers={"x-app": "app-secret"}).build
-    request = build(Operation.read("acme", "contacts", "42", connection="other"))
-    assert request.headers == {"x-app": "app-secret", "Authorization": "Bearer other-token"}
-    assert request.secrets == ("app-secret", "Bearer other-token")
-    assert "token" not in repr(request)
-    with pytest.raises(Unauthorised, match="'third'") as caught:
-        build(Operation.read("acme", "contacts", "42", connection="third"))
-    assert caught.value.__context__ is None
-
-
-def test_a_credentials_function_that_breaks_down_sends_nothing() -> None:
-    def broken(connection: str) -> dict[str, str]:
-        raise OSError(f"vault sealed: token for {connection}")
-
-    with pytest.raises(NotSent, match="failed with OSError") as caught:
-        builder(credentials=broken).build(EVERY["read"])
-    assert "vault" not in str(caught.value)
-
-
-def test_credentials_stay_out_of_the_repr() -> None:
-    assert "token" not in repr(builder(credentials=TOKENS, headers={"x": "app-token"}))
-
-
 def test_resources_may_differ_and_others_are_unknown() -> None:
     build = builder(resources={"people": Resource(read=Route("GET", "/v2/persons/{record_id}.json"))}).build
     assert build(Operation.read("acme", "people", "a b")).path == "/v2/persons/a%20b.json"
@@ -136,7 +106,7 @@ def test_a_resource_knows_its_kinds() -> None:
     assert FULL.kinds == set(Kind)
     assert NOTHING.kinds == set()
     assert Resource(create=None, create_with_id=CREATE_ONCE).kinds >= {Kind.CREATE}
-    assert len(FULL.routes) == 6
+    assert len(FULL.paths) == 6
 
 
 @pytest.mark.parametrize("name", ["create_with_id", "read", "update", "upsert", "delete"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
@@ -302,3 +302,60 @@ def test_workers_share_a_quota_and_use_it_up(shared_valkey: Valkey, number: int,
     assert provider.overfull == []
     assert len(calls) >= 0.95 * 3_000
     assert number > 1 or server.exchanges < 0.2 * len(calls)
+
+
+@define
+class Loop:
+    """Callers that call as often as they may, each for `lasts()` seconds, and count."""
+
+    demands: list[Demand]
+    lasts: Callable[[], float]
+    calls: list[int] = field(factory=list[int])
+    """Calls that ended, for each worker."""
+
+    async def run(self, server: VirtualServer, number: int, callers: int, seconds: float) -> None:
+        """Let that many workers with that many callers each work."""
+        self.calls = [0] * number
+        async with workers(server, number) as limiters, anyio.create_task_group() as tasks:
+            for place in range(callers * number):
+                tasks.start_soon(self._call, limiters[place % number], place % number)
+            await anyio.sleep(seconds)
+            tasks.cancel_scope.cancel()
+
+    async def _call(self, limiter: RedisLimiter, place: int) -> None:
+        while True:
+            permit = await limiter.acquire(self.demands)
+            await anyio.sleep(self.lasts())
+            limiter.done(permit, Observation())
+            self.calls[place] += 1
+
+
+def test_permits_of_calls_under_way_do_not_lie_idle_beside_a_rate(shared_valkey: Valkey) -> None:
+    loop = Loop([Demand(ADA, Rate(300, per=1)), Demand(ADA, Concurrency(10))], lambda: 0.02)
+    server = VirtualServer(shared_valkey.port, VirtualClock())
+    run_virtual(loop.run, server, 3, 10, 6.0)
+    server.close()
+    assert sum(loop.calls) > 250 * 6
+    assert max(loop.calls) < 2 * min(loop.calls)
+
+
+@pytest.mark.parametrize(
+    ("permits", "latency", "way"),
+    [
+        (100, 0.0002, (0.0, 0.001)),
+        (100, 0.0002, (0.015, 0.025)),
+        (1_000, 0.0002, (0.015, 0.025)),
+        (100, 0.005, (0.0, 0.001)),
+    ],
+    ids=["near", "far", "high", "distant server"],
+)
+def test_four_workers_need_less_than_an_exchange_for_ten_permits(
+    shared_valkey: Valkey, permits: int, latency: float, way: tuple[float, float]
+) -> None:
+    once = jittery(*way)
+    loop = Loop([Demand(ADA, Rate(permits, per=1))], lambda: once() + once())
+    server = VirtualServer(shared_valkey.port, VirtualClock(), latency=lambda: latency)
+    run_virtual(loop.run, server, 4, 50, 12.0)
+    server.close()
+    assert sum(loop.calls) > 0.9 * 12 * permits
+    assert server.exchanges < 0.1 * sum(loop.calls)

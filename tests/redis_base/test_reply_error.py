@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import coredis.exceptions as theirs
 import pytest
 from coredis.parser import Parser
@@ -9,6 +11,8 @@ from coredis.parser import Parser
 from ratesync.redis.errors import AccessRefused, KeyClash, NewerLayout, NotReplicated, ServerFull, ServerReadsOnly
 from ratesync.redis.link import LinkDown
 from ratesync.redis.reply_error import After, Meaning, meaning
+from ratesync.redis.resp import ReplyError
+from ratesync.redis.wire import WireDown
 
 RETRIED = [
     "LOADING Redis is loading the dataset in memory",
@@ -53,6 +57,31 @@ def test_what_does_not_pass_is_told_by_kind_with_advice(text: str, kind: type[Ex
     found = meaning(told(text))
     assert (found.after, found.kind, found.is_unknown) == (After.GIVE_UP, kind, False)
     assert found.advice
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERR Error running script (call to f_1f): @user_script:12: -OOM command not allowed when used memory.",
+        "ERR Error running script (call to f_1f): @user_script:12: @user_script: 12: -OOM command not allowed.",
+        "ERR Error running script (call to f_1f): @user_script: 7: OOM command not allowed.",
+    ],
+)
+@pytest.mark.parametrize("as_told", [told, ReplyError], ids=["client", "wire"])
+def test_redis_6_tells_of_a_command_that_failed_in_a_script(as_told: Callable[[str], Exception], text: str) -> None:
+    found = meaning(as_told(text))
+    assert (found.after, found.kind, found.is_unknown) == (After.GIVE_UP, ServerFull, False)
+
+
+@pytest.mark.parametrize("text", ["OOM no", "LOADING wait", "READONLY no", "WRONGTYPE no", "ERR no", "NOSCRIPT no"])
+def test_an_answer_on_a_wire_means_what_the_same_one_means_of_the_client(text: str) -> None:
+    assert meaning(ReplyError(text)) == meaning(told(text))
+
+
+def test_a_wire_that_broke_is_made_anew_and_what_was_sent_may_have_been_done() -> None:
+    assert meaning(WireDown("broke")) == Meaning(After.RECONNECT, is_unknown=True)
+    assert meaning(WireDown("was broken", is_sent=False)) == Meaning(After.RECONNECT)
+    assert meaning(ReplyError("ERR max number of clients reached")) == Meaning(After.RECONNECT)
 
 
 def test_another_answer_is_a_mistake_that_is_not_repeated() -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.rules.batching import group
+from ratesync.rules.batching import Departure, Waiting, depart, group, lane_bound
+
+T0 = 1_700_000_000.0
 
 steps = st.lists(st.tuples(st.sampled_from("abc"), st.integers()))
 
@@ -51,3 +55,77 @@ def test_labels_come_in_the_order_of_their_first_step(pairs: list[tuple[str, int
 def test_a_batch_size_below_one_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         group([("a", 1)], label, size)
+
+
+SIZE = 10
+CALLS = st.lists(
+    st.builds(
+        Waiting, st.integers(1, SIZE), st.integers(0, 20).map(lambda tenths: T0 + tenths / 10), st.integers(0, 30)
+    ),
+    max_size=8,
+)
+
+
+def leave(calls: list[Waiting], **options: Any) -> Departure:
+    given: dict[str, Any] = {
+        "size": SIZE,
+        "room": math.inf,
+        "linger": 1.0,
+        "more_follows": False,
+        "in_line": len(calls),
+        "now": T0,
+    }
+    return depart(calls, **(given | options))
+
+
+def test_a_full_call_goes_at_once() -> None:
+    assert leave([Waiting(SIZE, T0, 0)]) == Departure((0,), math.inf)
+
+
+def test_a_call_that_is_not_full_goes_when_it_has_lingered() -> None:
+    assert leave([Waiting(1, T0, 0)]) == Departure((), T0 + 1)
+    assert leave([Waiting(1, T0, 0)], now=T0 + 1) == Departure((0,), math.inf)
+
+
+def test_without_a_linger_it_goes_unless_more_follows() -> None:
+    assert leave([Waiting(1, T0, 0)], linger=0.0).go == (0,)
+    assert leave([Waiting(1, T0, 0)], linger=0.0, more_follows=True) == Departure((), math.inf)
+
+
+def test_the_fullest_goes_where_there_is_room_for_one() -> None:
+    assert leave([Waiting(3, T0, 0), Waiting(7, T0, 0)], room=1, linger=0.0) == Departure((1,), math.inf)
+
+
+def test_what_was_passed_over_by_many_goes_before_what_is_full() -> None:
+    calls = [Waiting(SIZE, T0, 0), Waiting(1, T0 + 0.5, 8), Waiting(2, T0, 8)]
+    assert leave(calls, in_line=2, more_follows=True).go == (2, 1, 0)
+    assert leave(calls, in_line=3, more_follows=True).go == (0,)
+
+
+@given(CALLS, st.integers(-2, 5), st.booleans(), st.sampled_from([0.0, 0.5, 2.0]), st.integers(0, 30))
+def test_who_goes_had_a_reason_and_who_stays_too(
+    calls: list[Waiting], room: int, more_follows: bool, linger: float, tenths: int
+) -> None:
+    now = T0 + tenths / 10
+    decided = leave(calls, room=room, more_follows=more_follows, linger=linger, now=now)
+    assert len(set(decided.go)) == len(decided.go) <= max(room, 0)
+    due = {
+        place
+        for place, call in enumerate(calls)
+        if call.size == SIZE
+        or call.passed_by >= 4 * len(calls)
+        or (not more_follows and call.since + linger <= now + 0.001)
+    }
+    assert set(decided.go) <= due
+    assert len(decided.go) == min(len(due), max(room, 0))
+    assert decided.next_at > now
+    if len(due) < room and not more_follows and len(due) < len(calls):
+        assert decided.next_at == min(call.since for place, call in enumerate(calls) if place not in due) + linger
+
+
+@given(st.integers(1, 20), st.integers(1, 100), st.integers(0, 2000))
+def test_enough_is_leased_to_fill_the_calls_that_wait(concurrency: int, size: int, waiting: int) -> None:
+    bound = lane_bound(concurrency, size, waiting)
+    assert bound >= concurrency * size + min(waiting, 4 * size)
+    assert bound <= (concurrency + 4) * size
+    assert bound == concurrency * size or waiting

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.model.schema import RemoteField, RemoteSchema
+from ratesync.model.schema import DriftDecision, DriftKind, DriftPolicy, FieldDrift, RemoteField, RemoteSchema
 from ratesync.rules.schema_drift import (
-    DriftKind,
-    DriftPolicy,
-    FieldDrift,
+    choices_in,
     decide_drift,
     find_drift,
+    judge_schema,
     unknown_choices,
 )
 
@@ -145,3 +144,26 @@ def test_values_that_the_schema_does_not_know_are_found() -> None:
         FieldDrift("tags", DriftKind.CHOICES_NEW, is_used=True, choices=("lost", "new")),
     )
     assert unknown_choices(schema, {"stage": "won", "tags": None}) == ()
+
+
+def test_the_first_schema_is_accepted_as_it_is() -> None:
+    schema = RemoteSchema({"a": EMAIL})
+    judged = judge_schema(None, schema, {"a"}, DriftPolicy.FREEZE)
+    assert (judged.accepted, judged.drift, judged.decision) == (schema, (), DriftDecision(False, frozenset(), ()))
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_accepted"), [(DriftPolicy.EVOLVE, True), (DriftPolicy.DISCARD, False), (DriftPolicy.FREEZE, False)]
+)
+def test_what_neither_stops_nor_is_left_out_is_accepted(policy: DriftPolicy, *, is_accepted: bool) -> None:
+    before, after = RemoteSchema({"a": EMAIL}), RemoteSchema({"a": EMAIL, "b": EMAIL})
+    judged = judge_schema(before, after, {"a"}, policy)
+    assert judged.accepted == (after if is_accepted else before)
+    assert [each.path for each in judged.drift] == ["b"]
+
+
+def test_choices_are_looked_for_where_a_record_has_them() -> None:
+    schema = RemoteSchema({"p.stage": STAGE, "p.email": EMAIL, "p.other": STAGE})
+    used = {"p.stage", "p.email", "p.gone", "p.other"}
+    assert choices_in(schema, {"p": {"stage": "lost", "email": "x"}}, used) == {"p.stage": "lost"}
+    assert choices_in(schema, {"p": 7}, used) == {}

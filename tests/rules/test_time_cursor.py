@@ -58,6 +58,16 @@ def test_every_change_is_met_whenever_pages_are_pulled(feed: list[Written], size
     assert met == set(feed)
 
 
+def test_what_shows_late_is_met_though_a_page_went_past_it() -> None:
+    early, late, last = Written("a", 18, 0), Written("b", 17, 5), Written("c", 19, 0)
+    _, text, more = pull([early, late, last], None, 20, 1)
+    assert more
+    page, text, more = pull([early, late, last], text, 20, 1)
+    assert (page, more) == ([last], False)
+    page, _, _ = pull([early, late, last], text, 30, 10)
+    assert late in page
+
+
 @given(feeds, st.integers(1, 4))
 def test_a_pass_ends_and_the_next_one_meets_only_the_lag(feed: list[Written], size: int) -> None:
     text: str | None = None

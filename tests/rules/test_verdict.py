@@ -26,6 +26,7 @@ from ratesync.rules.verdict import (
     is_failure,
     is_throttled,
     judge,
+    rest_before_repeat,
 )
 
 POLICY = RetryPolicy()
@@ -330,3 +331,22 @@ def test_only_a_refusal_because_of_a_quota_is_a_throttle() -> None:
     assert is_throttled(RetryLater("later", Cause.THROTTLED))
     assert not any(is_throttled(RetryLater("later", cause)) for cause in Cause if cause is not Cause.THROTTLED)
     assert not is_throttled(Unknown("lost"))
+
+
+def test_a_create_that_is_looked_up_rests_for_as_long_as_the_index_lags() -> None:
+    lagging = Capabilities(create_identity=CreateIdentity.LOOKUP, lookup_after=40.0)
+    create = Operation.create("acme", "contacts", {})
+    assert rest_before_repeat(create, lagging) == 40.0
+    assert rest_before_repeat(Operation.read("acme", "contacts", "1"), lagging) == 0.0
+    verdict = judge(
+        Unknown("lost"),
+        create,
+        lagging,
+        RetryPolicy(base_delay=0.1),
+        attempts=0,
+        sent_before=False,
+        circuit_closed=True,
+        affordable=True,
+        fraction=0.5,
+    )
+    assert verdict == Again(40.0, counted=True, sent=True)

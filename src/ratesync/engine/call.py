@@ -25,10 +25,12 @@ from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unkno
 from ratesync.model.quota import Observation
 from ratesync.model.work import Lease, Settlement
 from ratesync.protocols import QueueBackend
-from ratesync.rules.verdict import Hold, is_failure, is_throttled
+from ratesync.rules.verdict import Hold, is_failure, is_throttled, rest_before_repeat
 
 _GIVE_BACK_WITHIN = 2.0
 """Seconds that giving back may take a call that was broken off; then its leases lapse."""
+_SCHEMA_REST = 60.0
+"""Seconds for which a mailbox rests whose resource waits for its schema to be accepted."""
 _AFTER_FAILURE = 1.0
 """Seconds before work is offered again that the queue or the limiter failed on, so that a failure does not spin."""
 
@@ -72,7 +74,13 @@ class Call:
         self._known: Sequence[Settlement] = ()
         self._admitted_at = 0.0
         self._limit: anyio.CancelScope | None = None
-        self._is_lost = False
+        self.is_lost = False
+        """All its leases were lost before it came to an end."""
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Take more tasks along, of the same lane, resource and kind. Only before it is run."""
+        self._tasks = [*self._tasks, *tasks]
+        self.size = len(self._tasks)
 
     async def run(self) -> None:
         """Make the call; then ``settlements`` are final. Failures of queue and limiter are reported, not raised.
@@ -109,9 +117,9 @@ class Call:
 
         Once it is known what to settle, that is left to the queue, which refuses it.
         """
-        if self._known or self._is_lost:
+        if self._known or self.is_lost:
             return
-        self._is_lost = True
+        self.is_lost = True
         if self._limit is not None:
             self._limit.cancel()
         for lease in self.leases:
@@ -120,7 +128,7 @@ class Call:
     @property
     def settlements(self) -> Sequence[Settlement]:
         """What its leases come to as far as is known by now; what is not known goes back to the queue."""
-        if self._is_lost:
+        if self.is_lost:
             return ()
         return self._known or [self._returned(task) for task in self._tasks]
 
@@ -141,8 +149,16 @@ class Call:
             await self._desk.admission.hand_back(entered, sent=bool(self._sending))
 
     def _returned(self, task: Task) -> Settlement:
-        ids = tuple(item.id for item in task.items) if task.items[0].id in self._sending else ()
-        return Settlement(task.lease, attempted=ids, counted=False, resume_at=self._resume_at)
+        if task.items[0].id not in self._sending:
+            return Settlement(task.lease, resume_at=self._resume_at)
+        resume_at = self._resume_at
+        if task.operation is not None:
+            able = self._desk.executor.providers[self.lane.provider].capabilities
+            rest = rest_before_repeat(task.operation, able)
+            resume_at = max(self._desk.clock.now() + rest, resume_at or 0.0) if rest else resume_at
+        return Settlement(
+            task.lease, attempted=tuple(item.id for item in task.items), counted=False, resume_at=resume_at
+        )
 
     def _without_call(self, task: Task) -> Settlement:
         if task.action is Action.LEAVE:
@@ -166,7 +182,7 @@ class Call:
             return None
         self._pass = answer
         self._admitted_at = answer.admitted_at
-        if self._is_lost:
+        if self.is_lost:
             await self._hand_back()
             return None
         return answer
@@ -178,7 +194,7 @@ class Call:
         self._sending = frozenset({operation.id or ""})
         self._limit = self._desk.executor.limit()
         outcome = await self._desk.executor.lookup(self.lane, operation, self._limit)
-        if self._is_lost:
+        if self.is_lost:
             await self._hand_back()
         elif outcome is None:
             # Surely not applied. The next claim sends it: this call's permit is used up.
@@ -189,6 +205,10 @@ class Call:
 
     async def _send(self) -> None:
         operations = [task.operation for task in self._tasks if task.operation is not None]
+        if self._desk.executor.schemas.stops(self.lane, operations[0].resource):
+            resume_at = self._desk.clock.now() + _SCHEMA_REST
+            self._known = [Settlement(task.lease, resume_at=resume_at) for task in self._tasks]
+            return
         entered = await self._enter(operations[0])
         if entered is None:
             return
@@ -200,7 +220,7 @@ class Call:
             self._sending = frozenset(operation.id or "" for operation in sendable)
             self._limit = self._desk.executor.limit()
             answers = await self._desk.executor.execute(self.lane, sendable, self._limit)
-            if self._is_lost:
+            if self.is_lost:
                 await self._hand_back()
                 return
         judged = [

@@ -12,17 +12,29 @@ from anyio import AsyncContextManagerMixin
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.engine.dead_letters import DeadLetterBox
+from ratesync.engine.execution import Executor
 from ratesync.engine.intake import Intake
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.parts import Backend, Openable, Parts
+from ratesync.engine.preview import Previewer
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
+from ratesync.engine.schema_watcher import shelf_of
 from ratesync.engine.ticket import Ticket, TicketDesk
-from ratesync.engine.wiring import TransformerKey, check_observers, check_providers, check_quotas, check_transformers
+from ratesync.engine.wiring import (
+    TransformerKey,
+    check_observers,
+    check_providers,
+    check_quotas,
+    check_transformers,
+)
 from ratesync.engine.worker import Worker
 from ratesync.errors import ConfigurationError, EngineClosed, UnknownProvider
+from ratesync.model.event import SchemaDrifted
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Operation
+from ratesync.model.preview import Preview
 from ratesync.model.quota import Quota, QuotaState
+from ratesync.model.schema import SchemaWatch
 from ratesync.model.settings import Role, Settings
 from ratesync.model.status import DeadLetter, OperationStatus
 from ratesync.model.work import CancelResult, QueueStats
@@ -60,6 +72,7 @@ class SyncEngine(AsyncContextManagerMixin):
         state: StateStore | None = None,
         quotas: Quotas | None = None,
         transformers: Mapping[TransformerKey, Transformer] | None = None,
+        schemas: Mapping[TransformerKey, SchemaWatch] | None = None,
         observers: Sequence[Observer] = (),
         role: Role | str = Role.FULL,
         settings: Settings | None = None,
@@ -73,6 +86,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :param quotas: by provider name, or by (provider, connection) for a single connection.
         :param transformers: by (provider, resource); without one, fields go out as they are. One that has
             ``check_at_submit`` (:class:`~ratesync.protocols.ChecksFields`) checks fields at submit too.
+        :param schemas: by (provider, resource), whose schemas to watch: :class:`~ratesync.SchemaWatch`. The provider
+            must describe its resources, and the transformer name the fields that it uses, as a mapping does.
         :param observers: callables that are told every event.
         :param role: ``full`` (default), ``submit`` or ``work``.
         :param settings: everything with a number; see :class:`~ratesync.Settings`.
@@ -87,6 +102,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._transformers = dict(transformers or {})
         check_quotas(declared, self._providers)
         check_transformers(self._transformers, self._providers)
+        self._schemas = shelf_of(schemas or {}, self._transformers, self._providers, self._parts.state)
         check_observers(observers)
         try:
             self._role = Role(role)
@@ -99,7 +115,7 @@ class SyncEngine(AsyncContextManagerMixin):
         self._capabilities = {name: provider.capabilities for name, provider in self._providers.items()}
         charges = {name: provider for name, provider in self._providers.items() if isinstance(provider, Charges)}
         self._quotas = QuotaTable(declared, self._capabilities, charges)
-        self._tickets = TicketDesk(self._parts.queue, self._clock)
+        self._tickets = TicketDesk(self._parts.queue, self._clock, works=self._role is not Role.SUBMIT)
         checks = {key: each for key, each in self._transformers.items() if isinstance(each, ChecksFields)}
         self._intake = Intake(
             self._parts.queue,
@@ -111,8 +127,7 @@ class SyncEngine(AsyncContextManagerMixin):
             checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
-        self._running = False
-        self._entered = False
+        self._running = self._entered = False
 
     @asynccontextmanager
     async def __asynccontextmanager__(self) -> AsyncGenerator[Self]:
@@ -142,6 +157,7 @@ class SyncEngine(AsyncContextManagerMixin):
             capabilities=self._capabilities,
             quotas=self._quotas,
             transformers=self._transformers,
+            schemas=self._schemas,
             tickets=self._tickets,
             settings=self._settings,
             clock=self._clock,
@@ -149,6 +165,7 @@ class SyncEngine(AsyncContextManagerMixin):
             notify=self._notify,
         )
         raised: BaseException | None = None
+        await worker.prepare()
         try:
             async with anyio.create_task_group() as tasks:
                 worker.start(tasks)
@@ -193,6 +210,21 @@ class SyncEngine(AsyncContextManagerMixin):
         self._check_accepts()
         received = await self._intake.submit(list(operations), wait=wait)
         return [self._tickets.issue(answer) for answer in received]
+
+    async def preview(self, operations: Operation | Iterable[Operation]) -> list[Preview]:
+        """Show what operations would be sent as, secrets masked. Nothing is sent, queued or counted.
+
+        They are checked, folded, translated and sorted into calls as a worker would if they were all that is there. It
+        works in every role, and before the engine is entered.
+
+        :return: one for each call; and before them one for each operation that something is wrong with.
+        :raises ConfigurationError: an adapter makes calls by other means than :class:`ratesync.http.HttpCaller`, and
+            has no :class:`~ratesync.protocols.PreviewsRequests`.
+        """
+        given = [operations] if isinstance(operations, Operation) else list(operations)
+        executor = Executor(self._providers, self._transformers, self._settings, self._clock, self._notify)
+        previewer = Previewer(executor, self._capabilities, self._settings.limits, self._clock, self._random)
+        return await previewer.preview(given)
 
     async def status(self, operation_id: str) -> OperationStatus:
         """Where an operation stands.
@@ -243,6 +275,35 @@ class SyncEngine(AsyncContextManagerMixin):
         if provider not in self._providers:
             raise UnknownProvider(f"there is no provider {provider!r}", path="provider")
         return await self._parts.limiter.snapshot(self._quotas.listed(Lane(provider, connection), resource))
+
+    async def schema_drift(self) -> list[SchemaDrifted]:
+        """Where watched schemas differ from those accepted, and what that stops or leaves out.
+
+        :raises CorruptItem: what is kept of one cannot be read.
+        """
+        self._check_open()
+        now, found = self._clock.now(), list[SchemaDrifted]()
+        for key, kept in ({} if self._schemas is None else await self._schemas.load()).items():
+            if kept is None or self._schemas is None:
+                continue
+            judged = self._schemas.judge(key, kept[1].accepted, kept[1].current)
+            if judged.drift:
+                found.append(SchemaDrifted(now, *key, judged.drift, judged.decision.stops, judged.decision.left_out))
+        return found
+
+    async def accept_schema(self, provider: str, resource: str, connection: str = "default") -> None:
+        """Take a watched schema as the provider described it last: what it stopped goes on, and nothing is left out.
+
+        Workers learn of it within half a minute, and operations that rest within a minute after that.
+
+        :raises ConfigurationError: it is not watched, or was not described yet.
+        """
+        self._check_open()
+        key = (Lane(provider, connection), resource)
+        if self._schemas is None or key not in self._schemas.keys:
+            raise ConfigurationError(f"the schema of {provider}/{connection} {resource!r} is not watched: see schemas=")
+        if await self._schemas.accept(key) is None:
+            raise ConfigurationError(f"the schema of {provider}/{connection} {resource!r} has not been described yet")
 
     async def set_weight(self, provider: str, connection: str, weight: float) -> None:
         """Give a lane ``weight`` times the share of work of an ordinary lane when there is more than can be done."""

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import anyio
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.schema_book import SchemaBook
 from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import ProviderError, RateSyncError
 from ratesync.model.batch import Batch, Reply
@@ -36,11 +37,14 @@ class Executor:
     settings: Settings
     clock: Clock
     notify: Notifier
+    schemas: SchemaBook = field(
+        default=Factory(lambda self: SchemaBook(self.transformers, self.clock, self.notify), takes_self=True)
+    )
 
     def transform(self, operations: Sequence[Operation]) -> list[Operation | Rejected]:
         """The operations in the provider's terms; a rejection for each that its transformer failed on."""
         first = operations[0]
-        transformer = self.transformers.get((first.provider, first.resource))
+        transformer = self.schemas.transformer(first.lane, first.resource)
         if transformer is None or first.kind not in _WRITES:
             return list(operations)
         started_at = self.clock.now()
@@ -113,18 +117,24 @@ class Executor:
         return outcome
 
     def _to_local(self, operation: Operation, outcome: Applied) -> Outcome:
-        transformer = self.transformers.get((operation.provider, operation.resource))
+        lane, resource = operation.lane, operation.resource
+        transformer = self.schemas.transformer(lane, resource)
         if transformer is None or outcome.record is None:
             return outcome
+        self.schemas.look_at_record(lane, resource, outcome.record.fields)
         try:
             fields = transformer.to_local(outcome.record.fields)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  the host's code may raise anything
-            return Rejected(f"the transformer raised {_describe(error)} on the record read", code="transform")
-        if not isinstance(fields, Mapping):
-            return Rejected(f"the transformer gave a {type(fields).__name__} for the record read", code="transform")
-        return evolve(outcome, record=evolve(outcome.record, fields=fields))
+            problem = f"raised {_describe(error)} on the record read"
+        else:
+            if isinstance(fields, Mapping):
+                return evolve(outcome, record=evolve(outcome.record, fields=fields))
+            problem = f"gave a {type(fields).__name__} for the record read"
+        if operation.kind is not Kind.READ:
+            return evolve(outcome, record=None)  # it was applied, whatever its answer cannot be turned into
+        return Rejected(f"the transformer {problem}", code="transform")
 
 
 def _transform(transformer: Transformer, operation: Operation) -> Operation | Rejected:

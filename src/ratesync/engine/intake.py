@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import anyio.lowlevel
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.clock import Clock
 from ratesync.codec import encode_operation
 from ratesync.engine.notifier import Notifier
 from ratesync.engine.wiring import TransformerKey
-from ratesync.errors import InvalidPayload
+from ratesync.errors import InvalidOperation, InvalidPayload
 from ratesync.model.batch import Capabilities
 from ratesync.model.event import Submitted
 from ratesync.model.lane import Lane
@@ -21,13 +22,27 @@ from ratesync.model.policy import PayloadLimits
 from ratesync.model.work import Enqueued, Item
 from ratesync.protocols import ChecksFields, QueueBackend
 from ratesync.randomness import operation_id
-from ratesync.rules.admissible import check_operation
+from ratesync.rules.admissible import check_operation, check_values
 
 _TURN = 500
 """Operations prepared before others get a turn on the event loop."""
 
 
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
+
+
+_MOST_TARGETS = 10_000
+"""Of so many it is remembered that operations may go there."""
+
+
+@frozen
+class _Target:
+    """What operations of one provider, connection, resource and kind have in common."""
+
+    lane: Lane
+    able: Capabilities
+    check: ChecksFields | None
+    """Of the mapping, for what is written."""
 
 
 @frozen
@@ -41,14 +56,25 @@ class Intake:
     random: random.Random
     notify: Notifier
     checks: Mapping[TransformerKey, ChecksFields]
+    _targets: dict[tuple[str, str, str, Kind], _Target] = field(
+        factory=dict[Any, Any], init=False, eq=False, repr=False
+    )
+    """Where admissible operations went."""
 
     async def submit(self, operations: Sequence[Operation], *, wait: float | None) -> Sequence[Enqueued]:
         """Enqueue all operations or none."""
         items: list[Item] = []
-        for index, operation in enumerate(operations):
-            items.append(self._item(operation, f"operations[{index}]" if len(operations) > 1 else "operation"))
-            if index % _TURN == _TURN - 1:
+        for start in range(0, len(operations), _TURN):
+            if start:
                 await anyio.lowlevel.checkpoint()
+            for operation in operations[start : start + _TURN]:
+                try:
+                    items.append(self._item(operation, "operation"))
+                    continue
+                except InvalidOperation:
+                    if len(operations) == 1:
+                        raise
+                items.append(self._item(operation, f"operations[{len(items)}]"))  # tells its place
         wait_until = None if wait is None else self.clock.now() + wait
         received = await self.queue.enqueue(items, wait_until=wait_until)
         if self.notify.active:
@@ -56,11 +82,9 @@ class Intake:
         return received
 
     def _item(self, operation: Operation, path: str) -> Item:
-        check_operation(operation, self.capabilities, self.limits, path)
-        if self.checks and operation.kind in _WRITES:
-            check = self.checks.get((operation.provider, operation.resource))
-            if check is not None:
-                check.check_at_submit(operation.fields, operation.kind, f"{path}.fields")
+        target = self._target_of(operation, path)
+        if target.check is not None:
+            target.check.check_at_submit(operation.fields, operation.kind, f"{path}.fields")
         body = encode_operation(operation, path=path)
         if len(body) > self.limits.max_bytes:
             raise InvalidPayload(
@@ -69,13 +93,35 @@ class Intake:
         identity = operation.id or operation_id(self.clock.now(), self.random)
         return Item(
             identity,
-            Lane(operation.provider, operation.connection),
+            target.lane,
             _mailbox_key(operation, identity),
             body,
             operation.priority,
             None if operation.not_before is None else operation.not_before.timestamp(),
             operation.idempotency_key,
         )
+
+    def _target_of(self, operation: Operation, path: str) -> _Target:
+        """Check the operation; what concerns its target only once for all that go there."""
+        names = None
+        if operation.__class__ is Operation and operation.kind.__class__ is Kind:
+            names = operation.provider, operation.connection, operation.resource, operation.kind
+            try:
+                target = self._targets.get(names)
+            except TypeError:  # no texts, as the check will tell
+                target = None
+            if target is not None:
+                check_values(operation, target.able, self.limits, path)
+                return target
+        check_operation(operation, self.capabilities, self.limits, path)
+        check = self.checks.get((operation.provider, operation.resource)) if operation.kind in _WRITES else None
+        lane = Lane(operation.provider, operation.connection)
+        target = _Target(lane, self.capabilities[operation.provider], check)
+        if names is not None:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            self._targets[names] = target
+        return target
 
     def _tell(self, items: Sequence[Item], received: Sequence[Enqueued]) -> None:
         counts: dict[Lane, int] = {}

@@ -10,7 +10,16 @@ from ratesync.engine.quotas import QuotaKey
 from ratesync.errors import ConfigurationError
 from ratesync.model.batch import Capabilities, CreateIdentity
 from ratesync.model.quota import CALLS, OPERATIONS, Adaptive, Countable, Penalty
-from ratesync.protocols import Charges, LooksUp, Observer, ProviderClient, Transformer
+from ratesync.model.schema import SchemaWatch
+from ratesync.protocols import (
+    Charges,
+    DescribesResources,
+    LooksUp,
+    NamesPaths,
+    Observer,
+    ProviderClient,
+    Transformer,
+)
 
 TransformerKey = tuple[str, str]
 """(provider, resource)."""
@@ -111,6 +120,28 @@ def _provider_of(key: object) -> str:
             return provider
         case _:
             raise ConfigurationError(f"quotas[{key!r}]: the key must be a provider's name or (provider, connection)")
+
+
+def check_schemas(
+    watches: Mapping[TransformerKey, object],
+    transformers: Mapping[TransformerKey, object],
+    providers: Mapping[str, object],
+    state: object | None,
+) -> None:
+    """Make sure that what is to be watched can be: described, judged and remembered.
+
+    :raises ConfigurationError: names the watch.
+    """
+    for key, watch in watches.items():
+        owner = f"schemas[{key!r}]"
+        if not isinstance(watch, SchemaWatch):
+            raise ConfigurationError(f"{owner}: give a SchemaWatch, not a {type(watch).__name__}")
+        if not (isinstance(key, tuple) and len(key) == 2) or key not in transformers:  # noqa: PLR2004  a pair
+            raise ConfigurationError(f"{owner}: there is no transformer for it, so nobody knows which fields are used")
+        check_plugin(providers[key[0]], DescribesResources, f"{owner}: the provider")
+        check_plugin(transformers[key], NamesPaths, f"{owner}: the transformer")
+        if state is None:
+            raise ConfigurationError(f"{owner}: no state store to remember schemas: give backend= or state=")
 
 
 def check_observers(observers: Iterable[object]) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.codec import decode_operation
+from ratesync.engine.doubts import Doubts
 from ratesync.errors import CorruptItem, NewerFormat
 from ratesync.model.batch import Capabilities
 from ratesync.model.operation import Operation
@@ -17,7 +18,7 @@ from ratesync.model.policy import RetryPolicy
 from ratesync.model.work import Lease, LeasedItem
 from ratesync.rules.batching import group
 from ratesync.rules.coalescing import Pending, fold_head
-from ratesync.rules.verdict import Repeat, decide_claimed, decide_repeat
+from ratesync.rules.verdict import Repeat, decide_claimed, decide_repeat, rest_before_repeat
 
 _NEWER_FORMAT_DELAY = 30.0
 """Seconds before a mailbox written by a newer version is offered again: a newer worker may take it meanwhile."""
@@ -53,6 +54,11 @@ class Task(NamedTuple):
     is_suspect: bool = False
     """For SEND: whether a worker lost its lease while it held this. It may be what brought the worker down."""
 
+    @property
+    def is_shareable(self) -> bool:
+        """Whether others may share its call."""
+        return self.action is Action.SEND and not self.is_suspect
+
 
 @frozen
 class Planner:
@@ -60,6 +66,7 @@ class Planner:
 
     capabilities: Mapping[str, Capabilities]
     retry: RetryPolicy
+    doubts: Doubts = field(factory=Doubts)
 
     def plan(self, leases: Sequence[Lease], now: float) -> list[list[Task]]:
         """Sort the leases of one lane into groups, each of which is one call (or needs none)."""
@@ -69,7 +76,7 @@ class Planner:
             return [tasks]
         sends = [task for task in tasks if task.action is Action.SEND]
         sendable = [task for task in sends if not task.is_suspect]
-        grouped = group(sendable, _label, capabilities.batch_max)
+        grouped = group(sendable, label, capabilities.batch_max)
         # A suspect travels alone: should it strike again, it takes nobody with it.
         alone = [[task] for task in sends if task.is_suspect]
         lookups = [[task] for task in tasks if task.action is Action.LOOKUP]
@@ -86,7 +93,7 @@ class Planner:
         if operation is None:
             return Task(lease, items, Action.FINISH)
         if items[0].sent_as and (repeat := decide_repeat(operation, capabilities)) is not Repeat.SEND:
-            return self._doubtful(lease, items, operation, repeat)
+            return self._doubtful(lease, items, operation, repeat, self._rest(items, operation, capabilities, now))
         return Task(lease, items, Action.SEND, operation, is_suspect=any(item.lapses for item in items))
 
     def _readable(self, lease: Lease, now: float) -> list[Pending] | Task:
@@ -115,12 +122,24 @@ class Planner:
         deadline = None if operation.deadline is None else operation.deadline.timestamp()
         return operation, decide_claimed(now, deadline, item.lapses, self.retry, sent_before=item.sent_as != 0)
 
-    def _doubtful(self, lease: Lease, items: tuple[LeasedItem, ...], operation: Operation, repeat: Repeat) -> Task:
+    def _rest(
+        self, items: tuple[LeasedItem, ...], operation: Operation, capabilities: Capabilities, now: float
+    ) -> float:
+        """Seconds until something may be done about an attempt that died with its worker, nobody knows when."""
+        rest = rest_before_repeat(operation, capabilities)
+        return self.doubts.left(items[0].id, rest, now) if rest and items[0].lapses else 0.0
+
+    def _doubtful(
+        self, lease: Lease, items: tuple[LeasedItem, ...], operation: Operation, repeat: Repeat, rest: float
+    ) -> Task:
+        if rest:
+            return Task(lease, items, Action.LEAVE, leave_for=rest)
         if repeat is Repeat.LOOKUP:
             return Task(lease, items, Action.LOOKUP, operation)
         return Task(lease, items, Action.FINISH, outcome=Unknown(_IN_DOUBT))
 
 
-def _label(task: Task) -> tuple[str, str]:
+def label(task: Task) -> tuple[str, str]:
+    """What operations of one call have in common, besides their lane."""
     operation = task.operation
     return ("", "") if operation is None else (operation.resource, operation.kind)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ratesync.clock import Clock
+from ratesync.clock import Clock, timeout_at
 from ratesync.engine.admission import Admission
 from ratesync.engine.call import Desk
 from ratesync.engine.dispatcher import Dispatcher
@@ -19,6 +19,7 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.outage import Outage
 from ratesync.engine.parts import Parts
 from ratesync.engine.quotas import QuotaTable
+from ratesync.engine.schema_watcher import SchemaShelf, SchemaWatcher
 from ratesync.engine.settlement import Settler
 from ratesync.engine.ticket import TicketDesk
 from ratesync.engine.wiring import TransformerKey
@@ -46,6 +47,7 @@ class Worker:
         capabilities: Mapping[str, Capabilities],
         quotas: QuotaTable,
         transformers: Mapping[TransformerKey, Transformer],
+        schemas: SchemaShelf | None,
         tickets: TicketDesk,
         settings: Settings,
         clock: Clock,
@@ -76,6 +78,7 @@ class Worker:
             patience=queue.lease_seconds,
         )
         executor = Executor(providers, transformers, settings, clock, notify)
+        self._watcher = None if schemas is None else SchemaWatcher(schemas, executor, admission)
         desk = Desk(queue, admission, executor, self._settler, health, clock, notify)
         planner = Planner(capabilities, settings.retry)
         self._dispatcher = Dispatcher(desk=desk, planner=planner, worker=name, settings=settings, source=source)
@@ -85,8 +88,15 @@ class Worker:
         self._clock = clock
         self._claiming = anyio.CancelScope()
 
+    async def prepare(self) -> None:
+        """Learn what must be known before work begins."""
+        if self._watcher is not None:
+            await self._watcher.prepare()
+
     def start(self, tasks: TaskGroup) -> None:
         """Begin to work, in the given task group."""
+        if self._watcher is not None:
+            tasks.start_soon(self._watcher.run, name="ratesync schemas")
         tasks.start_soon(self._claim, tasks, name="ratesync dispatcher")
         tasks.start_soon(self._heartbeat.run, name="ratesync heartbeat")
 
@@ -100,9 +110,11 @@ class Worker:
         Cancel the task group after it, then call :meth:`give_back`.
         """
         self._claiming.cancel()
-        self._settler.closes_at = self._clock.now() + grace + _CLOSING_TIME
+        ends_at = self._clock.now() + grace
+        self._settler.closes_at = ends_at + _CLOSING_TIME
+        await self._dispatcher.give_back_waiting()
         if grace > 0:
-            with anyio.move_on_after(grace):
+            with timeout_at(self._clock, ends_at):
                 await self._dispatcher.idle()
 
     async def give_back(self) -> None:

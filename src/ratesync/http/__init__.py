@@ -6,6 +6,7 @@ from ratesync.http.accounts import Account, AccountCallers, Accounts
 from ratesync.http.auth import ApiKey, Basic, Bearer, BoundTransport, Chain, OAuth2, OnlyAt, QueryKey
 from ratesync.http.bisection import bisect_refused
 from ratesync.http.caller import HttpCaller
+from ratesync.http.embedded import embedded_response, embedded_responses
 from ratesync.http.exchange import HttpClient
 from ratesync.http.fast import fast_transport
 from ratesync.http.feedback import ThrottleReader, read_feedback
@@ -82,6 +83,8 @@ __all__ = [
     "Webhook",
     "WebhookVerifier",
     "bisect_refused",
+    "embedded_response",
+    "embedded_responses",
     "fast_transport",
     "github_throttle",
     "hubspot_throttle",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import httpx
 from attrs import define, field, frozen
@@ -48,6 +49,9 @@ class AccountCallers:
         max_connections: Of the pool. Default 10.
         guard: Which addresses may be called, where users of the host configure them. Not together with ``transport``.
     """
+
+    records_requests: ClassVar[bool] = True
+    """As :attr:`HttpCaller.records_requests`."""
 
     accounts: Accounts = field(repr=False)
     base_url: str | None = None

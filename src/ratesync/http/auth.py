@@ -13,8 +13,9 @@ from ratesync.errors import ConfigurationError, UnsafeRedirect
 from ratesync.http.headers import checked_headers
 from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
+from ratesync.http.preview import preview_auth
 from ratesync.http.token_keeper import TokenKeeper
-from ratesync.model.secret import Secret
+from ratesync.model.secret import MASK, Secret
 from ratesync.rules.tokens import Tokens
 
 AuthFlow = AsyncGenerator[httpx.Request, httpx.Response]
@@ -45,6 +46,10 @@ class ApiKey(_Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         request.headers[self._header] = self._value.reveal()
         yield request
+
+    def preview(self, request: httpx.Request) -> None:
+        """Add what this adds, masked: for a dry run."""
+        request.headers[self._header] = MASK
 
 
 class Bearer(ApiKey):
@@ -84,6 +89,10 @@ class QueryKey(_Auth):
         request.url = request.url.copy_set_param(self._param, self._key.reveal())
         yield request
 
+    def preview(self, request: httpx.Request) -> None:
+        """Add what this adds, masked: for a dry run."""
+        request.url = request.url.copy_set_param(self._param, MASK)
+
 
 class OAuth2(_Auth):
     """A bearer token that a :class:`TokenKeeper` keeps fresh.
@@ -111,6 +120,10 @@ class OAuth2(_Auth):
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         raise ConfigurationError("OAuth2 is for asynchronous clients: use httpx.AsyncClient")
 
+    def preview(self, request: httpx.Request) -> None:
+        """Add what this adds, masked: for a dry run. No token is asked for."""
+        request.headers[self._header] = f"{self._scheme} {MASK}"
+
     def _sign(self, request: httpx.Request, tokens: Tokens) -> None:
         request.headers[self._header] = f"{self._scheme} {tokens.access.reveal()}"
 
@@ -121,6 +134,11 @@ class Chain(_Auth):
     def __init__(self, first: httpx.Auth, *rest: httpx.Auth) -> None:
         self._first = first
         self._rest = Chain(*rest) if rest else None
+
+    def preview(self, request: httpx.Request) -> None:
+        """Add what these add, masked: for a dry run."""
+        for auth in (self._first, self._rest):
+            preview_auth(auth, request)
 
     @override
     async def async_auth_flow(self, request: httpx.Request) -> AuthFlow:
@@ -163,6 +181,10 @@ class OnlyAt(_Auth):
         self._origin, self._auth = Origin.of(origin), auth
         self.requires_request_body = auth.requires_request_body
         self.requires_response_body = auth.requires_response_body
+
+    def preview(self, request: httpx.Request) -> None:
+        """Add what it adds, masked: for a dry run."""
+        preview_auth(self._auth, request)
 
     @override
     async def async_auth_flow(self, request: httpx.Request) -> AuthFlow:

@@ -28,7 +28,9 @@ from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import Headers, checked_headers
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
+from ratesync.http.preview import previewed
 from ratesync.http.response import Response
+from ratesync.protocols.preview import recorded
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a whole call may take."""
@@ -40,6 +42,7 @@ DEFAULT_MAX_CONNECTIONS = 10
 _METHOD = re.compile(r"[A-Z]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
+_DRY = "a dry run sends nothing"
 
 
 class HttpCaller:
@@ -76,6 +79,9 @@ class HttpCaller:
         all. (:func:`fast_transport` takes one, too.)
     :raises ConfigurationError: the URL, a header or a bound cannot be used.
     """
+
+    records_requests = True
+    """In a dry run calls are noted instead of made, see :func:`ratesync.protocols.preview.recording`."""
 
     def __init__(
         self,
@@ -145,6 +151,10 @@ class HttpCaller:
             content = encode_json(json)
             prepared.setdefault("content-type", "application/json")
         url = self.origin.url(target, params)
+        noted = recorded()
+        if noted is not None:
+            noted.append(previewed(method, url, prepared, content, auth or self._auth))
+            raise NotSent(_DRY)
         with anyio.move_on_after(self._timeout):
             return await self._follow(method, url, prepared, content, auth or self._auth)
         raise CallTimeout(f"no whole answer from {self.origin} within {self._timeout:g} s")
@@ -175,6 +185,8 @@ class HttpCaller:
     async def _call(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> Response:
         if self._exchange.is_closed:
             raise NotSent("the HTTP client is closed: open a new one")
+        if recorded() is not None:
+            raise NotSent(_DRY)
         try:
             raw = await self._exchange.open(method, url, headers, content)
             fields = Headers(raw.headers.raw)

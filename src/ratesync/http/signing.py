@@ -12,7 +12,7 @@ from typing_extensions import override
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import ConfigurationError
 from ratesync.http.headers import checked_headers
-from ratesync.model.secret import Secret
+from ratesync.model.secret import MASK, Secret
 from ratesync.rules.signature import HASHES, HashName, hmac_digest
 
 Message = Callable[[str, str, str, bytes], bytes]
@@ -71,6 +71,10 @@ class HmacSigned(httpx.Auth):
         request.headers[self._timestamp_header] = timestamp
         request.headers[self._header] = self._prefix + signature
         yield request
+
+    def preview(self, request: httpx.Request) -> None:
+        """Add what this adds, masked: for a dry run."""
+        request.headers[self._timestamp_header] = request.headers[self._header] = MASK
 
     @override
     def __repr__(self) -> str:

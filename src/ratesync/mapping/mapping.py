@@ -184,12 +184,14 @@ class Mapping:
         :param paths: in the provider's record, as in :attr:`paths`.
         """
         left_out = [parse_path(path) for path in paths]
-        kept = [
-            line
-            for line in self.lines
-            if not any(_overlap(path, other) for path in line.compile().paths for other in left_out)
-        ]
+        kept: list[Line] = []
         hidden = self._hidden | {str(path[0]) for path in left_out}
+        for line in self.lines:
+            part = line.compile()
+            if any(_overlap(path, other) for path in part.paths for other in left_out):
+                hidden |= set(part.names)  # or they would pass through, as fields that the mapping does not know
+            else:
+                kept.append(line)
         return Mapping(*kept, passthrough=self.passthrough, eager=self.eager, hidden=hidden)
 
     def _given(self, view: abc.Mapping[str, Any]) -> tuple[Data, list[FieldError]]:

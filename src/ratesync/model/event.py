@@ -9,6 +9,7 @@ from attrs import frozen
 
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
+from ratesync.model.schema import FieldDrift
 
 
 class CircuitState(StrEnum):
@@ -150,6 +151,34 @@ class BackendFailed:
     retry_after: float
 
 
+@frozen
+class SchemaDrifted:
+    """A provider changed the schema of a resource, or a record has a value that its schema does not name.
+
+    Reported when it is noticed, by each worker.
+    """
+
+    at: float
+    lane: Lane
+    resource: str
+    drift: tuple[FieldDrift, ...]
+    """The fields that changed, with the names of choices; no record's values."""
+    stops: bool = False
+    """The resource's operations wait until the schema is accepted (:meth:`ratesync.SyncEngine.accept_schema`)."""
+    left_out: frozenset[str] = frozenset()
+    """Paths that are neither read nor written until then."""
+
+
+@frozen
+class SchemaUnread:
+    """The schema of a resource could not be read; the last one holds until it can."""
+
+    at: float
+    lane: Lane
+    resource: str
+    reason: str
+
+
 Event = (
     Submitted
     | CallFinished
@@ -163,4 +192,6 @@ Event = (
     | LoopBlocked
     | SlowTransformer
     | BackendFailed
+    | SchemaDrifted
+    | SchemaUnread
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from attrs import field, frozen
-from attrs.validators import ge, gt
+from attrs.validators import ge, gt, le
 
 from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
 
@@ -27,6 +27,10 @@ class Settings:
 
     max_calls: int = field(default=64, validator=ge(1))
     """The engine claims no more work while this many calls are under way. Default 64."""
+    linger: float = field(default=0.0, validator=[ge(0), le(60)])
+    """How long an operation may wait for others to share its call, where the adapter takes several in one. A call that
+    is full goes at once. Default 0 s, as nobody should wait without having asked for it: calls are shared by what is
+    there. At most 60 s."""
     call_timeout: float = field(default=60.0, validator=gt(0))
     """Total time for one call to a provider, whatever it does. Default 60 s."""
     grace: float = field(default=10.0, validator=ge(0))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ratesync.protocols.limiter import Limiter
 from ratesync.protocols.observer import Observer
+from ratesync.protocols.preview import PreviewsRequests, RecordsRequests
 from ratesync.protocols.provider import (
     Charges,
     DescribesResources,
@@ -18,7 +19,7 @@ from ratesync.protocols.provider import (
 )
 from ratesync.protocols.queue import QueueBackend
 from ratesync.protocols.state import StateStore
-from ratesync.protocols.transformer import ChecksFields, Transformer
+from ratesync.protocols.transformer import ChecksFields, NamesPaths, Transformer
 
 __all__ = [
     "Charges",
@@ -28,10 +29,13 @@ __all__ = [
     "Limiter",
     "ListsRecords",
     "LooksUp",
+    "NamesPaths",
     "Observer",
+    "PreviewsRequests",
     "ProviderClient",
     "PullsChanges",
     "QueueBackend",
+    "RecordsRequests",
     "StateStore",
     "Transformer",
 ]

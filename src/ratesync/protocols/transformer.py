@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 from ratesync.model.operation import Fields, Kind
@@ -35,4 +36,18 @@ class ChecksFields(Protocol):
         :param path: of the fields, for the error.
         :raises InvalidPayload: names the places below it.
         """
+        ...
+
+
+@runtime_checkable
+class NamesPaths(Protocol):
+    """A transformer that tells which of the provider's fields it uses, so that changes of a schema can be judged."""
+
+    @property
+    def paths(self) -> Collection[str]:
+        """Every place of the provider's record that is read or written, as dotted paths."""
+        ...
+
+    def without(self, paths: Collection[str]) -> Transformer:
+        """The same transformer, which neither reads nor writes these fields, nor anything in or around them."""
         ...

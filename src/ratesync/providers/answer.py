@@ -5,16 +5,33 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from attrs import evolve
+
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_object
 from ratesync.http.response import Response
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied
+from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.model.record import Record
 from ratesync.providers.resource import Resource
+from ratesync.providers.row import dig, text_at
 
 _ASSIGNED = frozenset({Kind.CREATE, Kind.UPSERT})
 """Kinds after which the record's id may be news."""
+
+
+def completed(outcome: Outcome, response: Response, operation: Operation, resource: Resource) -> Outcome:
+    """The outcome that a status tells, with what only the body tells.
+
+    :raises InvalidResponse: as :func:`read_applied` does.
+    """
+    match outcome:
+        case Applied() if response.is_success:
+            return read_applied(response, operation, resource, outcome.version)
+        case Conflict():
+            return evolve(outcome, current=read_current(response, operation, resource))
+        case _:
+            return outcome
 
 
 def read_applied(response: Response, operation: Operation, resource: Resource, etag: str | None) -> Applied:
@@ -23,8 +40,8 @@ def read_applied(response: Response, operation: Operation, resource: Resource, e
     :raises InvalidResponse: the body is not JSON, or a read's has no record in it.
     """
     fields = _record_fields(response, resource)
-    version = _text(dig(fields, resource.version_path)) or etag
-    record_id = _text(dig(fields, resource.id_path))
+    version = resource.version_in(fields) or etag
+    record_id = text_at(fields, resource.id_path)
     if operation.kind is Kind.READ:
         if fields is None:
             raise InvalidResponse("the answer to a read holds no record: is `envelope` right?")
@@ -44,17 +61,8 @@ def read_current(response: Response, operation: Operation, resource: Resource) -
         return None
     if fields is None:
         return None
-    version = _text(dig(fields, resource.version_path)) or response.headers.get("etag")
-    return Record(_text(dig(fields, resource.id_path)) or operation.record_id or "", fields, version)
-
-
-def dig(value: Any, path: str | None) -> Any:
-    """The value at a dotted path through objects; None where the path leads nowhere, or is None."""
-    if path is None:
-        return None
-    for name in path.split("."):
-        value = (json_object(value) or {}).get(name)
-    return value
+    version = resource.version_in(fields) or response.headers.get("etag")
+    return Record(text_at(fields, resource.id_path) or operation.record_id or "", fields, version)
 
 
 def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | None:
@@ -64,13 +72,6 @@ def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | N
     if body is None or resource.envelope is None:
         return body
     return json_object(body.get(resource.envelope))
-
-
-def _text(value: Any) -> str | None:
-    """An id or version as text: providers write them as strings or as whole numbers."""
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(value) or None
-    return None
 
 
 def _named_by_location(response: Response) -> str | None:

@@ -48,6 +48,11 @@ class Path:
         return self.template.format_map({place: _segment(place, values[place]) for place in self.places})
 
 
+def path_of(template: str | Path) -> Path:
+    """The path of a template; a path as it is."""
+    return template if isinstance(template, Path) else Path(template)
+
+
 def _segment(place: str, value: str) -> str:
     if not value or not _DOTS.isdisjoint(_SEPARATORS.split(value)):
         raise InvalidPayload("cannot be part of a path: it is empty or has a segment of dots", path=place)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
-from ratesync.errors import ConfigurationError, UnsupportedOperation
+from ratesync.errors import ConfigurationError, InvalidPayload, UnsupportedOperation
 from ratesync.http.caller import checked_method
 from ratesync.http.headers import checked_headers
 from ratesync.model.operation import Kind, Operation
-from ratesync.providers.path import Path
+from ratesync.model.record import Record
+from ratesync.providers.feed import Feed
+from ratesync.providers.listing import Listing
+from ratesync.providers.path import Path, path_of
+from ratesync.providers.row import record_in, text_at
+from ratesync.providers.row_batch import RowBatch
 
 
-def _path(template: str | Path) -> Path:
-    return template if isinstance(template, Path) else Path(template)
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 @frozen
@@ -26,7 +33,7 @@ class Route:
     """
 
     method: str = field(converter=checked_method)
-    path: Path = field(converter=_path)
+    path: Path = field(converter=path_of)
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=checked_headers, repr=False)
     """Sent with this kind of call only."""
 
@@ -41,29 +48,47 @@ class Resource:
 
     Every path but that of ``create`` needs ``{record_id}`` in it.
 
-    The defaults are what most REST APIs do; None says that the API has no such call. ``upsert`` and ``create_with_id``
-    have no default, since APIs differ too much: ``Route("PUT", "/{resource}/{record_id}")`` is an upsert only where it
-    keeps the fields that are not sent, or where all of a record's fields are always sent.
+    The defaults are what most REST APIs do, below ``path``; None says that the API has no such call. ``upsert`` and
+    ``create_with_id`` have no default, since APIs differ too much: ``Route("PUT", "/{resource}/{record_id}")`` is an
+    upsert only where it keeps the fields that are not sent, or where all of a record's fields are always sent.
     """
 
-    create: Route | None = Route("POST", "/{resource}")
+    path: str = "/{resource}"
+    """Where the records are, and each below it under its id."""
+    create: Route | None = field(default=Factory(lambda resource: Route("POST", resource.path), takes_self=True))
     """A create whose id the provider assigns."""
     create_with_id: Route | None = None
     """A create whose ``record_id`` the client chooses, such as :data:`CREATE_ONCE`."""
-    read: Route | None = Route("GET", "/{resource}/{record_id}")
-    update: Route | None = Route("PATCH", "/{resource}/{record_id}")
+    read: Route | None = field(default=Factory(lambda resource: resource.below("GET"), takes_self=True))
+    update: Route | None = field(default=Factory(lambda resource: resource.below("PATCH"), takes_self=True))
     upsert: Route | None = None
-    delete: Route | None = Route("DELETE", "/{resource}/{record_id}")
+    delete: Route | None = field(default=Factory(lambda resource: resource.below("DELETE"), takes_self=True))
     envelope: str | None = None
     """The name under which bodies, sent and answered, hold the record (``"data"``); None: they are the record."""
     id_path: str = "id"
     """Where the record has its id, with dots for depth (``"meta.id"``)."""
     version_path: str | None = None
     """Where the record has its version, as ``id_path``; None, or nothing there: the ETag header is the version."""
+    version_form: str = "{}"
+    """What becomes of the version found there: ``'"{}"'`` where If-Match wants it in quotes."""
     current_path: str | None = None
     """Where the answer to a conflict (409, 412) holds the record as it is (``"details.existing"``), if anywhere."""
+    id_form: str | None = None
+    """A regular expression of the ids that the API takes; others are rejected before they are sent. None: any."""
+    read_only: frozenset[str] = field(default=frozenset(), converter=_names)
+    """Fields that only the provider writes: left out of what is sent."""
+    listing: Listing | None = None
+    """How all records are listed."""
+    changes: Feed | None = None
+    """How changed records are asked for."""
+    bulk: Mapping[Kind, RowBatch] = field(factory=dict[Kind, RowBatch])
+    """The bulk calls, by the kind of operation that they carry out."""
+    search: Listing | None = None
+    """How records are searched for, where this is another call than the listing with its ``query``."""
 
     def __attrs_post_init__(self) -> None:
+        if "record_id" in Path(self.path).places:
+            raise ConfigurationError("the path of a resource is that of all its records: without {record_id}")
         for name in ("create_with_id", "read", "update", "upsert", "delete"):
             route: Route | None = getattr(self, name)
             if route is not None and "record_id" not in route.path.places:
@@ -74,26 +99,61 @@ class Resource:
     @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds of operation that there are calls for."""
-        kinds = frozenset(kind for kind in Kind if self._route(kind) is not None)
+        kinds = frozenset(kind for kind in Kind if self._route(kind) is not None) | self.bulk.keys()
         return kinds if self.create_with_id is None else kinds | {Kind.CREATE}
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        """All calls that there are."""
-        routes = (self._route(kind) for kind in Kind)
-        return tuple(route for route in (self.create_with_id, *routes) if route is not None)
+    def paths(self) -> tuple[Path, ...]:
+        """The paths of all calls that there are."""
+        routes = (self.create_with_id, *(self._route(kind) for kind in Kind))
+        calls = (*routes, *self.bulk.values(), self.listing, self.changes, self.search)
+        return tuple(call.path or Path(self.path) for call in calls if call is not None)
+
+    def below(self, method: str) -> Route:
+        """The call for one record below ``path``."""
+        return Route(method, f"{self.path}/{{record_id}}")
+
+    def target(self, listing: Listing, connection: str, resource: str) -> str:
+        """The path of a listing."""
+        return (listing.path or Path(self.path)).fill({"connection": connection, "resource": resource})
+
+    def version_in(self, row: Any) -> str | None:
+        """The version of a record as an answer has it; None if it has none."""
+        version = text_at(row, self.version_path)
+        return None if version is None else self.version_form.format(version)
+
+    def record_in(self, row: Any) -> Record:
+        """A row of a listing or feed as the record it is.
+
+        :raises InvalidResponse: it is none.
+        """
+        return record_in(row, self.id_path, self.version_path, self.version_form)
 
     def route(self, operation: Operation) -> Route:
         """The call for an operation.
 
-        :raises UnsupportedOperation: there is none.
+        :raises UnsupportedOperation: there is none. :raises InvalidPayload: the record's id is none of the API's.
         """
+        self.check_id(operation)
         named = operation.kind is Kind.CREATE and operation.record_id is not None
         route = self.create_with_id if named else self._route(operation.kind)
         if route is None:
             what = f"{operation.kind} with a record_id of the client's choice" if named else operation.kind
             raise UnsupportedOperation(f"{operation.resource!r} has no route for {what}", path="kind")
         return route
+
+    def check_id(self, operation: Operation) -> None:
+        """Make sure that an operation's record id is of the API's form, if it has one.
+
+        :raises InvalidPayload: it is not.
+        """
+        record_id = operation.record_id
+        if self.id_form is not None and record_id is not None and not re.fullmatch(self.id_form, record_id):
+            raise InvalidPayload("is none that this provider takes", path="record_id")
+
+    def sent(self, operation: Operation) -> dict[str, Any]:
+        """What is sent of the operation's fields."""
+        return {name: value for name, value in operation.fields.items() if name not in self.read_only}
 
     def _route(self, kind: Kind) -> Route | None:
         routes = {

@@ -2,73 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping, Sequence
+from typing import TypeVar, Unpack
 
 from attrs import evolve
 from typing_extensions import override
 
-from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, InvalidOperation, ProviderError
-from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
-from ratesync.http.exchange import HttpClient, RequestT
-from ratesync.http.feedback import ThrottleReader
+from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
+from ratesync.http.accounts import Account, Accounts
+from ratesync.http.embedded import embedded_responses
 from ratesync.http.headers import checked_headers
-from ratesync.http.outcome import read_answer
+from ratesync.http.pages import Page
 from ratesync.http.response import Response
-from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity, Reply
+from ratesync.http.told_time import told_time
+from ratesync.model.batch import Batch, ConditionalWrite, CreateIdentity, Reply
+from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
-from ratesync.model.operation import Operation
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater
-from ratesync.providers.answer import read_applied, read_current
-from ratesync.providers.path import PLACES
-from ratesync.providers.request import Credentials, Request, RequestBuilder
+from ratesync.model.operation import Fields, Operation
+from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
+from ratesync.model.secret import Secret
+from ratesync.providers.answer import completed
+from ratesync.providers.bulk import Bulk
+from ratesync.providers.credentials import Credentials, credential_headers
+from ratesync.providers.http_provider import HttpOptions, HttpProvider, RequestOptions
+from ratesync.providers.listing import Listing
+from ratesync.providers.request import Request, RequestBuilder
+from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import Resource
+from ratesync.providers.rest_capabilities import capabilities_of, check_paths
 from ratesync.rules.feedback import join_feedback
 from ratesync.rules.provider_errors import outcome_for_error
 
-if TYPE_CHECKING:
-    import httpx
+ListingT = TypeVar("ListingT", bound=Listing)
 
 
-class RestProvider:
-    """Speaks to a REST API that takes one record in each call.
+class RestProvider(HttpProvider):
+    """Speaks to a REST API, one record in each call or many over its batch endpoint.
 
     ::
 
-        async with RestProvider(
-            "acme",
-            "https://api.acme.example/v1",
-            credentials={"default": {"Authorization": "Bearer ..."}},
-        ) as acme:
+        async with RestProvider("acme", "https://api.acme.example/v1", Account(Bearer("..."))) as acme:
             ...  # SyncEngine(providers=[acme], ...)
 
     That is enough where records are JSON objects with an ``id`` under ``/{resource}/{record_id}``; ``resources`` says
     what is otherwise. How calls are made, and what bounds them, is told by :class:`~ratesync.http.HttpCaller`. Leave
     the provider after the engine that uses it: it then closes its connections.
 
-    Its capabilities follow from the configuration: the kinds that some resource has a route for; one operation in a
-    call; creates are safe to repeat if the provider honours idempotency keys (``idempotency_header`` given), or where
-    the client may choose the id (a resource has ``create_with_id``).
+    Its capabilities follow from the configuration: the kinds that some resource has a route for; as many operations in
+    a call as its batch endpoint and bulk calls take, or one; creates are safe to repeat if the provider honours
+    idempotency keys (``idempotency_header`` given), or where the client may choose the id (a resource has
+    ``create_with_id``), but not in rows of a bulk call; deletions are told by a feed of changes with ``deleted_path``,
+    or else by a listing.
 
     :param name: the provider's name, as operations give it.
-    :param base_url: where paths begin. Default: that of ``client``.
+    :param base_url: where paths begin. Default: that of the account or of ``client``.
+    :param accounts: how to authenticate: one :class:`~ratesync.http.Account`, or each by its connection's name, or a
+        function from the name to it. A connection without (LookupError) is paused by the engine. Default: no
+        authentication.
     :param resources: one resource for all names, or each by its name; another name is then rejected. Default:
         ``Resource()`` for all.
-    :param headers: sent with every request.
     :param credentials: headers for each connection, by name, or a function from the name to them, called for each
-        request. A connection without (LookupError) is paused by the engine. Default: none.
+        request: short for accounts whose authentication is no more than that. Default: none.
     :param idempotency_header: where the operation's idempotency key is sent with every write, such as
         ``"Idempotency-Key"``; give it only if the provider honours it. Default None.
     :param conditional_write: STRONG if the provider compares If-Match with the record's version and refuses with 412.
     :param create_identity: overrides what follows from the configuration.
-    :param throttle: tells throttling where the status does not, such as :func:`ratesync.http.hubspot_throttle`.
     :param concurrency: most calls at once for each connection, None for no bound. Default 10.
-    :param client: the host's own ``httpx.AsyncClient`` or httpx2's. :param transport: another transport.
-    :param timeout: seconds for a whole call. Default 30.
-    :param max_response_bytes: largest answer. Default 10 MiB.
-    :param max_connections: of the connection pool. Default 10.
-    :param clock: for dates in Retry-After.
+    :param batch: the endpoint that takes many requests in one call. Default None: each operation is a call.
+    :param options: as for :class:`~ratesync.providers.HttpProvider`.
     :raises ConfigurationError: something of it cannot be used.
     """
 
@@ -76,56 +77,49 @@ class RestProvider:
         self,
         name: str,
         base_url: str | None = None,
+        accounts: Accounts | None = None,
         *,
         resources: Resource | Mapping[str, Resource] | None = None,
-        headers: Mapping[str, str] | None = None,
         credentials: Credentials | None = None,
         idempotency_header: str | None = None,
         conditional_write: ConditionalWrite = ConditionalWrite.NONE,
         create_identity: CreateIdentity | None = None,
-        throttle: ThrottleReader | None = None,
         concurrency: int | None = 10,
-        client: HttpClient[RequestT] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        clock: Clock | None = None,
+        batch: RequestBatch | None = None,
+        **options: Unpack[HttpOptions],
     ) -> None:
+        super().__init__(name, base_url, Account() if accounts is None else accounts, **options)
         resources = Resource() if resources is None else resources
         checked_headers({} if idempotency_header is None else {idempotency_header: "key"})
         every = [resources] if isinstance(resources, Resource) else list(resources.values())
-        self.name = name
-        self.capabilities = Capabilities(
-            kinds=frozenset(kind for resource in every for kind in resource.kinds),
+        check_paths(every)
+        self.capabilities = capabilities_of(
+            every,
+            batch=batch,
             conditional_write=conditional_write,
-            create_identity=create_identity or _create_identity(every, idempotency_header),
+            create_identity=create_identity,
+            idempotency_header=idempotency_header,
             concurrency=concurrency,
         )
         self._builder = RequestBuilder(
-            resources=resources,
-            headers=checked_headers(headers or {}),
-            credentials=credentials,
-            idempotency_header=idempotency_header,
-            conditional_write=conditional_write,
+            resources=resources, idempotency_header=idempotency_header, conditional_write=conditional_write
         )
-        self._caller = HttpCaller(
-            base_url,
-            client=client,
-            transport=transport,
-            timeout=timeout,
-            max_response_bytes=max_response_bytes,
-            max_connections=max_connections,
-        )
-        self._throttle = throttle
-        self._clock = clock or SystemClock()
-        _check_routes(every, self._caller)
+        self._credentials = credentials
+        self._batch = batch
+        self._bulk = None if batch is None else batch.bulk(self._builder.build, self._outcome)
 
     async def execute(self, batch: Batch) -> Reply:
-        """Carry the operations out, one call each; outcomes by operation id, and what the answers told of quotas.
+        """Carry the operations out, in one call or one call each; outcomes by id, and what was told of quotas.
 
-        Raises nothing for a call that fails.
+        Without a batch endpoint it raises nothing for a call that fails.
         """
+        try:
+            bulk = self._bulk_for(batch)
+        except InvalidOperation as error:
+            refused = Rejected(str(error), code=type(error).__name__)
+            return Reply(dict.fromkeys((operation.id or "" for operation in batch.operations), refused))
+        if bulk is not None:
+            return await self.send_bulk(batch, bulk)
         outcomes: dict[str, Outcome] = {}
         feedback = NO_FEEDBACK
         for operation in batch.operations:
@@ -133,10 +127,88 @@ class RestProvider:
             feedback = join_feedback(feedback, told)
         return Reply(outcomes, feedback)
 
+    async def list_records(self, connection: str, resource: str, page: str | None, *, limit: int) -> RecordPage:
+        """The page of the resource's ``listing`` at a position."""
+        shape = self.resource(resource)
+        listing = _needed(shape.listing, resource, "listing")
+        return self._records(shape, await self._page(connection, resource, listing, page, listing.asking(limit)))
+
+    async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
+        """The records that the resource's ``search`` gives, or its ``listing`` with a query."""
+        shape = self.resource(resource)
+        search = _needed(shape.search or shape.listing, resource, "search")
+        if search.query is None:
+            raise UnsupportedOperation(f"{resource!r} cannot be searched: its listing has no query", path="resource")
+        found = await self._page(connection, resource, search, None, search.asking(None, search.query(path, values)))
+        if found.next_position is not None:
+            raise InvalidResponse("more records are found than a page takes: search for fewer values at a time")
+        return self._records(shape, found)
+
+    async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
+        """The next page of the resource's ``changes``."""
+        shape = self.resource(resource)
+        feed = _needed(shape.changes, resource, "changes")
+        place = feed.read(cursor)
+        query = feed.asking(limit, feed.since(place))
+        found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
+        # Once more, so that a pass that begins now begins by the provider's own clock.
+        place = feed.read(cursor, told_time(found.response))
+        changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
+        return ChangePage(
+            changes,
+            feed.cursor_behind(place, found.items, found.next_position),
+            has_more=found.next_position is not None,
+            feedback=self.feedback(found.response),
+        )
+
+    def resource(self, name: str) -> Resource:
+        """How the resource is reached.
+
+        :raises UnsupportedOperation: it is not known.
+        """
+        return self._builder.resource(name)
+
+    async def ask_together(self, connection: str, *targets: str) -> list[Response]:
+        """Make several GETs in one call over the batch endpoint: their answers, in this order. All must succeed.
+
+        :param targets: paths, each with its query if it has one; all paths different.
+        :raises ProviderError: as :meth:`ask` does.
+        """
+        if self._batch is None:
+            raise ConfigurationError(f"{self.name!r} has no batch endpoint: give batch=")
+        rows = [self._batch.embed(Request("GET", target, {}, None), str(n)) for n, target in enumerate(targets)]
+        keys = [self._batch.key_sent(row) for row in rows]
+        told = await self.ask(connection, self._batch.path, json=self._batch.wrap(rows))
+        answers = embedded_responses(told, keys, rows_path=self._batch.responses, key_of_row=self._batch.key_of)
+        return [self.checked(answer) for answer in answers]
+
+    @override
+    async def send(self, connection: str, method: str, target: str, **request: Unpack[RequestOptions]) -> Response:
+        if self._credentials is None:
+            return await super().send(connection, method, target, **request)
+        own = credential_headers(self._credentials, connection)
+        request["headers"] = {**own, **(request.get("headers") or {})}
+        response = await super().send(connection, method, target, **request)
+        return evolve(response, secrets=(*response.secrets, *map(Secret, own.values())))
+
+    def _bulk_for(self, batch: Batch) -> Bulk | None:
+        """The call that takes the whole batch, if there is one."""
+        rows = self.resource(batch.resource).bulk.get(batch.kind)
+        if rows is None:
+            return self._bulk
+        return rows.bulk(batch.connection, batch.resource, self._fields, self._outcome)
+
+    def _fields(self, operation: Operation) -> Fields:
+        shape = self.resource(operation.resource)
+        shape.check_id(operation)
+        return shape.sent(operation)
+
     async def _carry_out(self, operation: Operation) -> tuple[Outcome, Feedback]:
         try:
             request = self._builder.build(operation)
-            response = await self._caller.send(request.method, request.path, json=request.json, headers=request.headers)
+            response = await self.send(
+                operation.connection, request.method, request.path, json=request.json, headers=request.headers
+            )
         except ProviderError as error:
             return outcome_for_error(error), NO_FEEDBACK
         except InvalidOperation as error:
@@ -144,53 +216,45 @@ class RestProvider:
         except ConfigurationError as error:
             # Nothing is wrong with the operation: it waits until the host has put its settings right.
             return RetryLater(str(error), Cause.NOT_SENT), NO_FEEDBACK
-        return self._read(response, operation, request)
-
-    def _read(self, response: Response, operation: Operation, request: Request) -> tuple[Outcome, Feedback]:
-        outcome, feedback = read_answer(
-            response, operation.kind, now=self._clock.now(), secrets=request.secrets, throttle=self._throttle
-        )
+        outcome, feedback = self.judge(response, operation.kind)
         try:
-            return self._complete(outcome, response, operation), feedback
+            return self._completed(outcome, response, operation), feedback
         except ProviderError as error:
             return outcome_for_error(error), feedback
 
-    def _complete(self, outcome: Outcome, response: Response, operation: Operation) -> Outcome:
-        """The outcome with what only the body tells."""
-        resource = self._builder.resource(operation.resource)
-        match outcome:
-            case Applied() if response.is_success:
-                return read_applied(response, operation, resource, outcome.version)
-            case Conflict():
-                return evolve(outcome, current=read_current(response, operation, resource))
-            case _:
-                return outcome
+    def _outcome(self, operation: Operation, response: Response) -> Outcome:
+        return self._completed(self.judge(response, operation.kind)[0], response, operation)
 
-    async def aclose(self) -> None:
-        """Close the connections; a client of the host's stays open."""
-        await self._caller.aclose()
+    def _completed(self, outcome: Outcome, response: Response, operation: Operation) -> Outcome:
+        return completed(outcome, response, operation, self.resource(operation.resource))
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def _page(
+        self,
+        connection: str,
+        resource: str,
+        listing: Listing,
+        position: str | None,
+        query: Mapping[str, str],
+        *,
+        can_expire: bool = False,
+    ) -> Page:
+        target = self.resource(resource).target(listing, connection, resource)
+        return await self.page(
+            connection,
+            target,
+            listing.pager,
+            position,
+            params=query,
+            link_header=listing.link_header,
+            can_expire=can_expire,
+        )
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    @override
-    def __repr__(self) -> str:
-        return f"RestProvider({self.name!r}, '{self._caller.origin}')"
+    def _records(self, shape: Resource, found: Page) -> RecordPage:
+        records = tuple(shape.record_in(row) for row in found.items)
+        return RecordPage(records, found.next_position, self.feedback(found.response))
 
 
-def _create_identity(resources: list[Resource], idempotency_header: str | None) -> CreateIdentity:
-    if idempotency_header is not None:
-        return CreateIdentity.IDEMPOTENCY_KEY
-    chosen = any(resource.create_with_id is not None for resource in resources)
-    return CreateIdentity.CLIENT_ID if chosen else CreateIdentity.NONE
-
-
-def _check_routes(resources: list[Resource], caller: HttpCaller) -> None:
-    """Fail now rather than at the first operation."""
-    sample = dict.fromkeys(PLACES, "x")
-    for resource in resources:
-        for route in resource.routes:
-            caller.origin.url(route.path.fill(sample))
+def _needed(call: ListingT | None, resource: str, name: str) -> ListingT:
+    if call is None:
+        raise UnsupportedOperation(f"{resource!r} has no {name} here: say it in its Resource", path="resource")
+    return call

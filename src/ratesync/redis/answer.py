@@ -8,13 +8,13 @@ from typing import Any
 
 from ratesync.errors import CostAboveLimit
 from ratesync.model.quota import QuotaState, Refusal
-from ratesync.redis.book import check_costs, most_units
+from ratesync.redis.book import check_costs
 from ratesync.redis.bucket import Bucket
 from ratesync.redis.exchange import GONE, LOST, NEVER, OK, Request
 from ratesync.redis.lane import Lane, Wait, Waiter
 from ratesync.redis.plan import Want
 from ratesync.redis.question import Question
-from ratesync.redis.root import FLUSH, PAUSE, QuotaRoot
+from ratesync.redis.root import PAUSE, QuotaRoot
 
 POLL = 0.05
 """Seconds between two questions for permits that other workers hold, at first: who is told that they are wanted returns
@@ -106,6 +106,10 @@ class Answer:
                 lane.add(-math.inf if at <= self._reply["now"] else root.clock.surely_past(at), int(units))
                 root.stocked.add(lane)
         wait = self._wait(want, answer) if len(answer) > 1 else None
+        if want.is_share and want.given == want.units:
+            lane.wait, lane.polls, lane.asked = None, 0, self._number
+            lane.asks_at = self._after_share(lane, wait, now)
+            return
         if wait is not None and want.units and wait.free_at > now:
             wait.bucket.consider(dict(want.costs)[wait.bucket], wait.free_at, now, root.clock)
             if wait.bucket.is_urgent:
@@ -126,8 +130,6 @@ class Answer:
         lane.asks_at = -math.inf
         if wait is None:
             lane.polls = 0
-            if want.is_stock and lane.stock and want.units >= most_units(lane, root.workers):
-                lane.asks_at = self._after_lease(lane, now)
         elif wait.bucket.is_urgent:
             lane.asks_at = now
         elif wait.bucket.is_alone:
@@ -141,14 +143,20 @@ class Answer:
         else:
             lane.asks_at = math.inf
 
-    def _after_lease(self, lane: Lane, now: float) -> float:
-        """When to ask for more than this worker's share: if others hold some, when calls can be reported too."""
+    def _after_share(self, lane: Lane, wait: Wait | None, now: float) -> float:
+        """When to ask for more than this worker's share, ``wait`` being for the next one.
+
+        Where that depends on what others hold, when they can have reported calls, too.
+        """
+        if wait is not None and wait.free_at <= now:
+            return -math.inf
         pause = math.inf
         for bucket, _ in lane.flow:
-            if bucket.kind == "window" and bucket.others_out:
-                most = bucket.span / (4 * self._root.workers)
-                pause = min(pause, most, FLUSH + 2 * max(0.0, bucket.round_trip()))
-        return -math.inf if pause == math.inf else max(now, lane.stock[-1][0]) + pause
+            if bucket.kind == "window" and now - bucket.others_at < bucket.span:
+                pause = min(pause, bucket.span / self._root.workers)
+        if pause == math.inf or not lane.stock:
+            return -math.inf
+        return max(now, lane.stock[-1][0]) + pause
 
     def _wait(self, want: Want, answer: Sequence[Any]) -> Wait:
         _, place, free_at, earliest_at, is_reserved = answer

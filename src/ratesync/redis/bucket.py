@@ -76,6 +76,8 @@ class Bucket:
     """Whether others than these workers are known to use some."""
     others_out: bool = field(default=False, init=False)
     """Whether other processes hold some."""
+    others_at: float = field(default=-math.inf, init=False)
+    """When others were last known to hold some."""
     fair: int = field(default=0, init=False)
     """Most permits that this process should hold, as others want some; 0 for any number."""
     most: float = field(default=math.inf, init=False)
@@ -239,6 +241,8 @@ class Bucket:
         self.closed_until = clock.surely_past(closed) if closed > 0 else -math.inf
         self.fair = int(fair)
         self.others_out = out > self.own
+        if self.others_out:
+            self.others_at = now
 
     def forget(self, clock: ServerClock, now: float) -> None:
         """Drop of the mirror what counts no longer."""

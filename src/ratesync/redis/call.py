@@ -69,29 +69,29 @@ class Call:
                     self.is_under_way = True
                     return await self.ask(client)
 
-        return await self.attempt(links, link, ask)
-
-    async def attempt(self, links: Links, link: Link, ask: Callable[[], Awaitable[object]]) -> Meaning | None:
-        """Ask once, like that, and note what becomes of it. None: that is settled."""
         try:
             self.answer = await ask()
             self.is_answered = True
             return None
         except Exception as error:  # noqa: BLE001  a client may fail in any way; each has a meaning
-            found = meaning(error)
-            if found.after is After.RECONNECT:
-                links.replace(link)
-            if found.after is After.GIVE_UP:
-                self.error = self._refused(error, found)
-                return None
-            self.problem, self._kind = described(error), ServerAway if found.kind is ServerError else found.kind
-            self.is_unknown = self.is_unknown or found.is_unknown
-            return found
+            return self.note(error, links, link)
         except BaseException:  # the server is closed; nobody will look at the answer
             self.is_unknown = self.is_unknown or self.is_under_way
             raise
         finally:
             self.is_under_way = False
+
+    def note(self, error: Exception, links: Links, link: Link) -> Meaning | None:
+        """An attempt has failed. None: that is settled."""
+        found = meaning(error)
+        if found.after is After.RECONNECT:
+            links.replace(link)
+        if found.after is After.GIVE_UP:
+            self.error = self._refused(error, found)
+            return None
+        self.problem, self._kind = described(error), ServerAway if found.kind is ServerError else found.kind
+        self.is_unknown = self.is_unknown or found.is_unknown
+        return found
 
     def gave_up(self) -> ServerError:
         """The error of a call that was not answered in time."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ratesync.redis.address import Address, Kind
 
 if TYPE_CHECKING:
     import coredis
-    from coredis.connection import BaseConnection
 
 Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
-Wire: TypeAlias = "BaseConnection"
 Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
 
 CONNECTIONS = 16
@@ -47,14 +45,6 @@ def connector(
         return _MAKERS[address.kind](address, {**settings, "retry_policy": NoRetryPolicy()})
 
     return connect
-
-
-def wire_of(client: Client) -> AbstractAsyncContextManager[Wire | None]:
-    """A connection of the client to be used past it, many requests at a time; None if it has several servers."""
-    import coredis
-
-    pool = client.connection_pool
-    return pool.acquire() if type(pool) is coredis.ConnectionPool else nullcontext()
 
 
 def lent(client: Client) -> Connect:
@@ -92,6 +82,30 @@ def _cluster(address: Address, settings: dict[str, Any]) -> AbstractAsyncContext
         non_atomic_cross_slot=False,
         **settings,
     )
+
+
+def place_of(client: Client) -> tuple[Address, ssl.SSLContext | None] | None:
+    """Where the server of a host's client is, and how it is spoken to with TLS.
+
+    None where several servers stand behind it, or it fetches its password from somewhere.
+    """
+    import coredis
+    from coredis.connection import TCPLocation, UnixDomainSocketLocation
+
+    pool = client.connection_pool
+    settings: dict[str, Any] = dict(pool.connection_kwargs)
+    if type(pool) is not coredis.ConnectionPool or settings.get("credential_provider") is not None:
+        return None
+    context = settings.get("ssl_context")
+    login: dict[str, Any] = {name: settings.get(name) for name in ("username", "password")}
+    match pool.location:
+        case TCPLocation(host=host, port=port):
+            kind: dict[str, Any] = {"kind": Kind.SINGLE, "hosts": ((host, port),)}
+        case UnixDomainSocketLocation(path=path):
+            kind = {"kind": Kind.SOCKET, "path": path}
+        case _:
+            return None
+    return Address(**kind, **login, db=settings.get("db") or 0, is_tls=context is not None), context
 
 
 @asynccontextmanager

@@ -111,6 +111,7 @@ class Request:
             "horizon": want.horizon,
             "reuse": want.reuse,
             "asks": want.asks,
+            "share": want.is_share,
             "places": [places[bucket] for bucket, _ in want.costs],
             "costs": [cost for _, cost in want.costs],
         }

@@ -11,7 +11,9 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from ratesync.redis.connect import Client, Connect, Wire, wire_of
+from ratesync.redis.connect import Client, Connect
+from ratesync.redis.wire import Wire
+from ratesync.redis.wires import OpenWire
 
 Greet = Callable[[Client], Awaitable[None]]
 
@@ -38,7 +40,7 @@ class Link:
     connect: Connect
     greet: Greet
     """Finds out whether the server can be used."""
-    keeps_wire: bool = False
+    open_wire: OpenWire | None = None
     users: int = field(default=0, init=False)
     client: Client | None = field(default=None, init=False)
     wire: Wire | None = field(default=None, init=False)
@@ -54,7 +56,7 @@ class Link:
         try:
             async with self.connect() as client:
                 await self.greet(client)
-                async with wire_of(client) if self.keeps_wire else nullcontext() as wire:
+                async with self.open_wire() if self.open_wire is not None else nullcontext() as wire:
                     self.client, self.wire = client, wire
                     self._settled.set()
                     await self._idle.wait()
@@ -101,8 +103,8 @@ class Links:
     tasks: TaskGroup
     is_ours: bool = True
     """A client of the host's is kept, whatever happens."""
-    keeps_wire: bool = False
-    """One connection is kept for calls that go past the client."""
+    open_wire: OpenWire | None = None
+    """Makes a connection that is kept for calls that go past the client."""
     used_at: float = field(default=-math.inf, init=False)
     """When the kept connection was last used."""
     _link: Link | None = field(default=None, init=False)
@@ -111,7 +113,7 @@ class Links:
     def current(self) -> Link:
         """A link that is not retired, as far as is known."""
         if self._link is None or self._link.is_retired:
-            self._link = Link(self.connect, self.greet, self.keeps_wire)
+            self._link = Link(self.connect, self.greet, self.open_wire)
             self.tasks.start_soon(self._link.run)
         return self._link
 
@@ -121,15 +123,15 @@ class Links:
             self.replace(self._link)
 
     @property
-    def wired(self) -> Link | None:
-        """The link, if it has a connection that can be used at once."""
+    def wired(self) -> tuple[Link, Wire] | None:
+        """The link and its connection, if that can be used at once."""
         link = self._link
         if link is None or link.is_retired or link.wire is None:
             return None
         if not link.wire.usable:
             link.retire()
             return None
-        return link
+        return link, link.wire
 
     def replace(self, link: Link) -> None:
         """That link is no good."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Self
+from typing import Any, Self
 
 from attrs import frozen
 
-from ratesync.redis.connect import Client, Wire
+from ratesync.redis.connect import Client
+from ratesync.redis.resp import Argument, ReplyError, Words, unpacked
+from ratesync.redis.wire import Wire
 
-Argument = str | bytes | int | float
+__all__ = ["Argument", "Script", "evaluate", "evaluate_on", "witnessed"]
 
 
 @frozen
@@ -57,7 +59,7 @@ async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], 
     """Run a script once. Texts in the answer are bytes."""
     from coredis.exceptions import NoScriptError
 
-    wire = [repr(arg) if isinstance(arg, float) else arg for arg in args]
+    wire = unpacked(args)
     with client.decoding(False):
         try:
             return await client.evalsha(script.sha1, keys, wire)
@@ -67,15 +69,20 @@ async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], 
 
 async def evaluate_on(
     wire: Wire, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument], timeout: float
-) -> object:
-    """The same on one connection, past the client: half the work, and a caller may be cancelled at any point.
+) -> Any:
+    """The same on one connection, past the client: a third of the work, and a caller may be cancelled at any point.
 
     :raises TimeoutError: no answer within so many seconds.
     """
-    told = [len(keys), *keys, *(repr(arg) if isinstance(arg, float) else arg for arg in args)]
+    begin = _begin(b"EVALSHA", script.sha1, *keys)
     try:
-        return await wire.create_request(b"EVALSHA", script.sha1, *told, decode=False, timeout=timeout)
-    except Exception as error:
-        if type(error).__name__ != "NoScriptError":
+        return await wire.ask([begin, *args], timeout)
+    except ReplyError as error:
+        if not str(error).startswith("NOSCRIPT"):
             raise
-    return await wire.create_request(b"EVAL", script.text, *told, decode=False, timeout=timeout)
+    return await wire.ask(["EVAL", script.text, len(keys), *keys, *args], timeout)
+
+
+@lru_cache(maxsize=512)
+def _begin(command: bytes, script: str, *keys: str | bytes) -> Words:
+    return Words(command, script, len(keys), *keys)

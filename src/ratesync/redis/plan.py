@@ -32,6 +32,8 @@ class Want:
     """Units that can do with the permits of calls that end soon."""
     asks: bool = False
     """Tell the wait even if nothing is wanted."""
+    is_share: bool = False
+    """It is all that this worker may lease at once: tell the wait for one more, even if all of it is granted."""
     probe: Waiter | None = None
     """Who asks in ``reserve``."""
     question: Question | None = None
@@ -158,8 +160,11 @@ class Plan:
     def lease_ahead(self) -> None:
         """Where demand is high, ask for what will be wanted soon."""
         for want in self._current.values():
-            if want.is_stock and want.lane not in self._covered and not self._is_blocked(want.lane):
-                want.units = max(want.units, min(want.lane.demand(self.now), most_units(want.lane, self.workers)))
+            if want.is_stock:
+                most = most_units(want.lane, self.workers)
+                if want.lane not in self._covered and not self._is_blocked(want.lane):
+                    want.units = max(want.units, min(want.lane.demand(self.now), most))
+                want.is_share = want.units >= most
 
 
 def may_pass(lane: Lane) -> bool:

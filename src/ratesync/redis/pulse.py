@@ -10,9 +10,11 @@ from contextlib import suppress
 from ratesync.errors import QueueError
 from ratesync.redis.address import Address, Kind
 from ratesync.redis.errors import ServerAway
+from ratesync.redis.resp import Answers, Garbled, ReplyError, packed
 
 SECONDS = 2.0
 """For each step: to connect, and for an answer."""
+CHUNK = 65_536
 HOPS = 4
 """Redirections that are followed."""
 
@@ -33,11 +35,11 @@ class Pulse:
         """
         address = self._address
         if address is None:
-            raise QueueError("a client of the host's cannot be used from a thread: give the server a URL")
+            raise QueueError("it is not known where the Redis of the host's client is: give the server a URL")
         with self._lock:
             try:
                 return self._ask(address, words)
-            except (OSError, EOFError, ValueError) as error:
+            except (OSError, EOFError, ValueError, Garbled) as error:
                 self.close()
                 raise ServerAway(f"no sign of life was given: {type(error).__name__}.") from error
 
@@ -56,17 +58,17 @@ class Pulse:
             except (OSError, EOFError):
                 self.close()
                 continue
-            if isinstance(answer, Refused) and answer.args[0].startswith(("MOVED", "ASK")):
-                host, _, port = answer.args[0].split()[2].rpartition(":")
+            if not isinstance(answer, ReplyError):
+                return answer
+            code, *rest = str(answer).split()
+            if code in {"MOVED", "ASK"}:
+                host, _, port = rest[1].rpartition(":")
                 self.close()
                 self._wire = self._connect(address, host, int(port))
-                continue
-            if isinstance(answer, Refused) and answer.args[0].startswith("READONLY"):
+            elif code == "READONLY":
                 self.close()
-                continue
-            if isinstance(answer, Refused):
-                raise ServerAway(f"no sign of life was given: {answer.args[0].split()[0]}.")
-            return answer
+            else:
+                raise ServerAway(f"no sign of life was given: {code}.")
         raise EOFError
 
     def _place(self, address: Address) -> tuple[str, int]:
@@ -105,45 +107,30 @@ class Pulse:
         return context.wrap_socket(connection, server_hostname=host)
 
 
-class Refused(Exception):
-    """The server's answer was an error."""
-
-
 class _Wire:
-    """A connection that speaks RESP 2, one command at a time."""
+    """A connection on which one command is under way at a time."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._file = connection.makefile("rb")
+        self._answers = Answers()
 
     def close(self) -> None:
-        self._file.close()
         self._socket.close()
 
     def greet(self, username: str | None, password: str | None, db: int) -> None:
         if password is not None:
             answer = self.ask(b"AUTH", *([username.encode()] if username else []), password.encode())
-            if isinstance(answer, Refused):
+            if isinstance(answer, ReplyError):
                 raise EOFError("the password was refused")
         if db:
             self.ask(b"SELECT", str(db).encode())
 
     def ask(self, *words: bytes) -> object:
-        parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)]
-        self._socket.sendall(b"".join(parts))
-        return self._read()
-
-    def _read(self) -> object:
-        line = self._file.readline()
-        if not line.endswith(b"\r\n"):
-            raise EOFError
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"-":
-            return Refused(rest.decode(errors="replace"))
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            return None if rest == b"-1" else self._file.read(int(rest) + 2)[:-2]
-        if kind == b"*":
-            return [self._read() for _ in range(int(rest))]
-        return rest
+        self._socket.sendall(packed(words))
+        while True:
+            for answer in self._answers:
+                return answer
+            data = self._socket.recv(CHUNK)
+            if not data:
+                raise EOFError
+            self._answers.feed(data)

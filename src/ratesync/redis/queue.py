@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -42,6 +43,9 @@ from ratesync.redis.shard import Shard, by_shard, shard_of
 from ratesync.rules.lifecycle import FINAL
 from ratesync.rules.priority import PRIORITY_STEP
 
+_log = logging.getLogger("ratesync")
+
+_YES = ord("1")
 MEBIBYTE = 1_048_576
 MOST_CLAIMANTS = 1000
 
@@ -135,6 +139,12 @@ class RedisQueue:
         if self._users == 1:
             for watches, entry in zip(self._watches, newest, strict=True):
                 watches.start(entry)
+            if self.server.address is None:
+                _log.warning(
+                    "the client of the Redis queue does not tell where its server is: a worker whose event loop is "
+                    "blocked for %g s loses what it works on. Give the server a URL.",
+                    self._limits.lease_seconds,
+                )
 
     async def _open(self, shard: Shard) -> str:
         shards, newest = await shard.run("open", len(self._shards))
@@ -226,7 +236,7 @@ class RedisQueue:
             args = settled([settlements[place] for place in own], shard.server_instant)
             found = await shard.run("settle", worker, self._limits.result_capacity, self._name(), *args)
             for place, answer in zip(own, found, strict=True):
-                answers[place] = answer == 1
+                answers[place] = answer == _YES
         return answers
 
     async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
@@ -247,7 +257,8 @@ class RedisQueue:
     def keep_alive(self, worker: str) -> None:
         """A sign of life, callable from any thread while the event loop is blocked.
 
-        :raises QueueError: Redis did not answer, or the server was given as a client of the host's.
+        :raises QueueError: Redis did not answer, or the server was given as a client of the host's that does not tell
+            where it is: one of a cluster, behind sentinels, or with a provider of credentials.
         """
         now = repr(self._clock.now()) if self._clock.is_virtual else ""
         text = queue_script("extend").text.encode()

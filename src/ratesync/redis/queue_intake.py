@@ -12,14 +12,18 @@ from ratesync.clock import timeout_at
 from ratesync.errors import DeadLettersFull, EnqueueUncertain, QueueFull
 from ratesync.model.work import Enqueued, Item
 from ratesync.redis.errors import ServerError, ServerFull
-from ratesync.redis.lua import Argument
 from ratesync.redis.queue_limits import QueueLimits
 from ratesync.redis.queue_watches import Watch, Watches
 from ratesync.redis.queue_wire import Run, enqueued, runs, unpacked_id
+from ratesync.redis.resp import Words
 from ratesync.redis.shard import Shard
 
 FAREWELL = 1.0
 """Seconds at most to leave the line."""
+
+
+NOW_OR_NEVER = Words("", 0.0, "")
+"""Tells an enqueue that nobody waits for room."""
 
 
 @define(eq=False)
@@ -38,10 +42,8 @@ class Part:
 
         :raises QueueFull: there is no room.
         """
-        limits = self.limits
-        args: list[Argument] = [limits.capacity, limits.dead_letter_capacity, limits.result_seconds]
-        args += [limits.result_capacity, limits.priority_step, waiter, self.shard.server_instant(until), mode]
-        status, *rest = await self.shard.run("enqueue", *args, *enqueued(self.runs))
+        how = NOW_OR_NEVER if not (mode or waiter) else Words(waiter, self.shard.server_instant(until), mode)
+        status, *rest = await self.shard.run("enqueue", self.limits.for_enqueue, how, *enqueued(self.runs))
         if status == b"ok":
             answers = [Enqueued(item.id, False) for item in self.items]
             for place, earlier in zip(rest[::2], rest[1::2], strict=True):

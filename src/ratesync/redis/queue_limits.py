@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import Factory, field, frozen
+
+from ratesync.redis.resp import Words
 
 
 @frozen
@@ -17,6 +19,18 @@ class QueueLimits:
     mailbox_max: int
     claim_bytes: int
     priority_step: float
+    for_enqueue: Words = field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=Factory(
+            lambda self: Words(
+                self.capacity, self.dead_letter_capacity, self.result_seconds, self.result_capacity, self.priority_step
+            ),
+            takes_self=True,
+        ),
+    )
+    """As an enqueue is told."""
 
     def of_shard(self, shards: int) -> QueueLimits:
         """The part of one shard."""

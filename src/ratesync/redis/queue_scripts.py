@@ -9,11 +9,11 @@ from ratesync.redis.lua import Script
 PARTS = ("shard", "box", "ends", "leases")
 """The files that the scripts of the queue begin with."""
 
-FEWER = {"enqueue": ("shard", "box", "ends")}
-"""Those that need not all of them: a server makes each function of a script anew whenever it runs it."""
+OTHERS = {"enqueue": ("quick", "shard", "box", "ends")}
+"""Those that need other ones: a server makes each function of a script anew whenever it runs it."""
 
 
 @cache
 def queue_script(name: str) -> Script:
     """The script ``scripts/queue/<name>.lua``."""
-    return Script.load("queue", *FEWER.get(name, PARTS), name)
+    return Script.load("queue", *OTHERS.get(name, PARTS), name)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from struct import Struct
 
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
 from ratesync.model.work import Entry, Item, Lease, LeasedItem, Settlement
-from ratesync.redis.lua import Argument
+from ratesync.redis.resp import Argument, Words
 
-HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<dII"), Struct("<I")
+HEAD, PAST, TAIL, BODY = Struct("<BI6xdd"), Struct("<IIdd"), Struct("<hHH"), Struct("<I")
+WHOLE_HEAD = Struct("<BI6xddhHH")
+"""Head and tail of a record without a past, up to its key."""
 HAS_PAST, HAS_RESULT = 8, 16
 STATES = (
     OperationState.SCHEDULED,
@@ -51,8 +54,10 @@ def tail(item: Item) -> bytes:
     return TAIL.pack(item.priority, len(key), len(dedupe) + 1) + key + dedupe + item.body
 
 
-Run = tuple[tuple[Lane, float | None, float], list[bytes]]
-"""Items of one kind, by lane, first instant and priority: for each its id and the tail of its record."""
+Kind = tuple[Lane, float | None, float]
+"""Lane, first instant and priority of items."""
+Run = tuple[Kind, list[bytes]]
+"""Items of one kind: for each its id and the tail of its record."""
 
 
 def runs(items: Sequence[Item]) -> list[Run]:
@@ -66,23 +71,29 @@ def runs(items: Sequence[Item]) -> list[Run]:
     return found
 
 
-def enqueued(told: Sequence[Run]) -> Iterator[Argument]:
+def enqueued(told: Sequence[Run]) -> list[Argument]:
     """Runs as arguments; those of one kind that come one after the other are one."""
+    args: list[Argument] = []
     at = 0
     while at < len(told):
-        kind, own = told[at]
-        at += 1
-        if at < len(told) and told[at][0] == kind:
-            own = [*own]
-            while at < len(told) and told[at][0] == kind:
-                own += told[at][1]
-                at += 1
-        lane, not_before, priority = kind
-        yield from lane
-        yield "" if not_before is None else float(not_before)
-        yield float(priority)
-        yield len(own) // 2
-        yield from own
+        kind = told[at][0]
+        end = at + 1
+        while end < len(told) and told[end][0] == kind:
+            end += 1
+        same = [own for _, own in told[at:end]]
+        args += (_usual_kind(kind) if kind[1] is None else _kind(kind), sum(map(len, same)) // 2)
+        for own in same:
+            args += own
+        at = end
+    return args
+
+
+def _kind(kind: Kind) -> Words:
+    (provider, connection), not_before, priority = kind
+    return Words(provider, connection, "" if not_before is None else float(not_before), float(priority))
+
+
+_usual_kind = lru_cache(maxsize=1024)(_kind)
 
 
 def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:
@@ -91,25 +102,28 @@ def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:
     token = int(float(batch[2]))
     at = 4
     found: list[Lease] = []
+    items: tuple[LeasedItem, ...]
     for count in map(int, batch[3].split(b",")):
         key, first = _leased(batch[at], batch[at + 1])
-        others = (_leased(batch[place], batch[place + 1])[1] for place in range(at + 2, at + 2 * count, 2))
-        found.append(Lease(lane, key, token, (first, *others)))
+        items = (first,)
+        if count > 1:
+            items += tuple(_leased(batch[place], batch[place + 1])[1] for place in range(at + 2, at + 2 * count, 2))
+        found.append(Lease(lane, key, token, items))
         at += 2 * count
         token += 1
     return tuple(found)
 
 
 def _leased(name: bytes, record: bytes) -> tuple[str, LeasedItem]:
-    flags, _, _, accepted = HEAD.unpack_from(record)
-    at = HEAD.size
+    flags, _, _, accepted, _, key_length, dedupe_length = WHOLE_HEAD.unpack_from(record)
+    at = WHOLE_HEAD.size
     attempts = lapses = 0
     sent_as = 0.0
     if flags & HAS_PAST:
-        attempts, lapses, sent_as, _ = PAST.unpack_from(record, at)
-        at += PAST.size
-    _, key_length, dedupe_length = TAIL.unpack_from(record, at)
-    at += TAIL.size
+        attempts, lapses, sent_as, _ = PAST.unpack_from(record, HEAD.size)
+        at = HEAD.size + PAST.size
+        _, key_length, dedupe_length = TAIL.unpack_from(record, at)
+        at += TAIL.size
     body = at + key_length + (dedupe_length - 1 if dedupe_length else 0)
     return record[at : at + key_length].decode(), LeasedItem(
         unpacked_id(name), record[body:], attempts, int(sent_as), lapses, accepted

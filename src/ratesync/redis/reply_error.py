@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from attrs import evolve, frozen
 
 from ratesync.redis.errors import AccessRefused, KeyClash, NotReplicated, ServerError, ServerFull, ServerReadsOnly
 from ratesync.redis.link import LinkDown
+from ratesync.redis.wire import WireDown
 
 
 class After(Enum):
@@ -65,12 +67,18 @@ _FINAL: dict[str, tuple[type[ServerError], str]] = {
 }
 
 
+_IN_SCRIPT = re.compile(r"@user_script: ?\d+: -?([A-Z]+) ").search
+"""Redis 6 tells where in a script a command failed, and then with which code."""
+
+
 def code_of(error: Exception) -> str:
     """The code with which a server's answer begins, such as OOM; empty for a failure of the connection."""
     by_type = _BY_TYPE.get(type(error).__name__)
     if by_type is not None:
         return by_type
-    first = str(error).split(" ", 1)[0]
+    text = str(error)
+    in_script = _IN_SCRIPT(text)
+    first = in_script[1] if in_script else text.split(" ", 1)[0]
     return first if first.isupper() and first.isalpha() else ""
 
 
@@ -101,10 +109,12 @@ def _by_kind(error: Exception) -> Meaning:
         return Meaning(After.RECONNECT)
     if _names(error, "ReplicationError"):
         return Meaning(After.RETRY, is_unknown=True, kind=NotReplicated, advice="look at the replicas")
-    if _names(error, "ResponseError"):
+    if isinstance(error, WireDown):
+        return Meaning(After.RECONNECT, is_unknown=error.is_sent)
+    unsent = _names(error, "RedisClusterError") or any(text in str(error) for text in _SURELY_NOT_SENT)
+    if not unsent and _names(error, "ResponseError", "ReplyError"):
         return Meaning(After.GIVE_UP)
-    sent = not _names(error, "RedisClusterError") and not any(text in str(error) for text in _SURELY_NOT_SENT)
-    return Meaning(After.RECONNECT, is_unknown=sent)
+    return Meaning(After.RECONNECT, is_unknown=not unsent)
 
 
 def _names(error: Exception, *names: str) -> bool:

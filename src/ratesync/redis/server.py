@@ -21,12 +21,13 @@ from ratesync.model.work import Durability
 from ratesync.randomness import system_random
 from ratesync.redis.address import Address
 from ratesync.redis.call import Call
-from ratesync.redis.connect import Client, Connect, connector, lent
+from ratesync.redis.connect import Client, Connect, connector, lent, place_of
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
 from ratesync.redis.lua import Argument, Script, evaluate, evaluate_on, witnessed
 from ratesync.redis.startup import Greeting
+from ratesync.redis.wires import OpenWire, wire_opener
 
 ATTEMPT = 3
 """Timeouts that one attempt may take at most: to connect, to be greeted, to be answered."""
@@ -40,10 +41,11 @@ FAREWELL = 2.0
 TURNS = 20
 """Turns of the event loop in which connections begin to be made: cancelled before, the client would leave them open."""
 
+
 IDLE = 0.02
 """Seconds without a call after which a connection gets time to find out that it is broken, before it is used."""
 
-LOOKS = 6
+LOOKS = 3
 """Turns of the event loop that this takes."""
 
 
@@ -97,8 +99,10 @@ class RedisServer:
             raise ConfigurationError(f"the prefix {prefix!r} must have a character, and no braces, which choose a slot")
         self.prefix = prefix
         self.address: Address | None = None
-        """Where it is, for those who need a connection of their own; None if the client is the host's."""
+        """Where it is, for those who need a connection of their own; None if a client of the host's does not tell."""
         self.ssl_context: ssl.SSLContext | None = None
+        if client is not None and (place := place_of(client)) is not None:
+            self.address, self.ssl_context = place
         self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
         self.patience = patience
@@ -109,6 +113,7 @@ class RedisServer:
         self._connect: tuple[Connect, Connect] | None = None if client is None else (lent(client), lent(client))
         """Make a client for calls, and one for waiting."""
         self._is_ours = client is None
+        self._open_wire: OpenWire | None = None
         self._home: _Home | None = None
         self._users = 0
         self._process = 0
@@ -158,6 +163,7 @@ class RedisServer:
             connector(address, timeout, ssl_context=ssl_context),
             connector(address, timeout, ssl_context=ssl_context, blocks=True),
         )
+        server._open_wire = wire_opener(address, timeout, ssl_context)
         return server
 
     @property
@@ -227,38 +233,29 @@ class RedisServer:
             with client.ensure_replication(self._replicas, round(self._timeout * CONFIRMATION * 1000)):
                 return await evaluate(client, witnessed(script), keys, args)
 
-        at = self._clock.now() + self.patience if until is None else until
-        call = Call(script.name, ask, at, ATTEMPT * self._timeout)
-        if not self._replicas and await self._run_at_once(call, script, keys, args):
-            return call.answer
-        return await self._ask(call)
-
-    async def _run_at_once(
-        self, call: Call, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]
-    ) -> bool:
-        """Run a script in the caller's own task, if there is a connection for that; whether it was answered.
-
-        One that is cancelled leaves nothing behind: the connection takes the answer and drops it.
-        """
-        links, now = self._at_home().links, self._clock.now()
         await anyio.lowlevel.checkpoint_if_cancelled()
+        now = self._clock.now()
+        at = now + self.patience if until is None else until
+        links = self._at_home().links
         if now - links.used_at > IDLE:
             for _ in range(LOOKS):
                 await anyio.lowlevel.checkpoint()
         links.used_at = now
-        link = links.wired
-        seconds = min(self._timeout, call.until - now)
-        if link is None or link.wire is None or seconds <= 0:
-            return False
+        wired = None if self._replicas or at <= now else links.wired
+        if wired is None:
+            return await self._ask(Call(script.name, ask, at, ATTEMPT * self._timeout))
+        link, wire = wired
         link.users += 1
         self._calls += 1
-        call.is_under_way = True
         try:
-            await call.attempt(links, link, partial(evaluate_on, link.wire, script, keys, args, seconds))
-        finally:
+            return await evaluate_on(wire, script, keys, args, min(self._timeout, at - now))
+        except Exception as error:  # noqa: BLE001  a connection may fail in any way; each has a meaning
+            call = Call(script.name, ask, at, ATTEMPT * self._timeout)
+            call.note(error, links, link)
+        finally:  # a caller that is cancelled leaves nothing behind but an answer to drop
             link.leave()
             self._ended()
-        return call.is_answered
+        return await self._ask(call)
 
     async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
@@ -321,7 +318,7 @@ class RedisServer:
         try:
             async with anyio.create_task_group() as tasks:
                 waiting = Links(connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
-                links = Links(connect, self._greet, tasks, is_ours=self._is_ours, keeps_wire=self._is_ours)
+                links = Links(connect, self._greet, tasks, is_ours=self._is_ours, open_wire=self._open_wire)
                 late = ATTEMPT * self._timeout
                 ears = Ears(waiting, tasks, self._clock, self._random, late, links.suspect)
                 self._home = _Home(links, ears, tasks)

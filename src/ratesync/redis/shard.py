@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import anyio.lowlevel
 from attrs import define, field
 
 from ratesync.clock import Clock
@@ -49,7 +48,6 @@ class Shard:
 
         :raises ServerError: it was not carried out, or nobody knows.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
         now: Argument = self.clock.now() if self.clock.is_virtual else ""
         try:
             return await self.server.run(queue_script(name), self.keys, [now, *args])

@@ -35,7 +35,7 @@ class Window(Bucket):
     @property
     def patience(self) -> float:
         """Long before it comes free, nobody else needs to know of a permit."""
-        return min(self.span / 3, LONGEST_PATIENCE)
+        return min(self.span * 0.45, LONGEST_PATIENCE)
 
     def settle(self, cost: int, charged: int, granted_at: float, now: float, clock: ServerClock) -> None:
         """The call ended: its permits are in the log until they are free."""

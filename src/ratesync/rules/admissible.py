@@ -56,7 +56,20 @@ def check_operation(
     able = _able(operation.provider, capabilities, path)
     _check_text(operation.resource, MAX_NAME, path, "resource")
     _check_text(operation.connection, MAX_NAME, path, "connection")
-    _check_kind(operation, able, path)
+    _check_kind(operation.kind, able, path)
+    check_values(operation, able, limits, path)
+
+
+def check_values(operation: Operation, able: Capabilities, limits: PayloadLimits, path: str) -> None:
+    """The part of :func:`check_operation` that is left where another operation of the same target was admissible.
+
+    That is its provider, whose capabilities are ``able``, its connection, resource and kind.
+    """
+    kind = operation.kind
+    if operation.record_id is not None or kind is not _CREATE:
+        _check_text(operation.record_id, MAX_ID, path, "record_id")
+    if (kind is _READ or kind is _DELETE) and operation.fields:
+        raise InvalidOperation(f"must be empty, as a {kind} writes no fields", path=f"{path}.fields")
     check_fields(operation.fields, limits, f"{path}.fields")
     _check_priority(operation.priority, path)
     if _rarely_given(operation) != _NONE_GIVEN:
@@ -73,19 +86,13 @@ def _able(provider: object, capabilities: Mapping[str, Capabilities], path: str)
     return able
 
 
-def _check_kind(operation: Operation, able: Capabilities, path: str) -> None:
-    """Check the kind, and the attributes whose presence depends on it."""
-    kind = operation.kind
+def _check_kind(kind: object, able: Capabilities, path: str) -> None:
     if type(kind) is not Kind:
         problem = f"must be a Kind, not {_type_of(kind)}: build it with Operation.update and its like"
         raise InvalidOperation(problem, path=f"{path}.kind")
     if kind not in able.kinds:
         problem = f"the provider cannot {kind}; it can: {', '.join(sorted(able.kinds)) or 'nothing'}"
         raise UnsupportedOperation(problem, path=f"{path}.kind")
-    if operation.record_id is not None or kind is not _CREATE:
-        _check_text(operation.record_id, MAX_ID, path, "record_id")
-    if (kind is _READ or kind is _DELETE) and operation.fields:
-        raise InvalidOperation(f"must be empty, as a {kind} writes no fields", path=f"{path}.fields")
 
 
 def _check_priority(priority: object, path: str) -> None:

@@ -12,11 +12,11 @@ from attrs import define
 CREDIT = 0.9
 """Share of the shortest round trip that calls surely spend on the way."""
 
-SLACK = 0.005
+SLACK = 0.003
 """Seconds taken off the credit. It doubles with a refusal, at most once in a window."""
 
 TRUSTED_ROUND_TRIPS = 20
-TRUSTED_AFTER = 2.0
+TRUSTED_AFTER = 1.0
 """No credit before so many round trips were seen, over so many seconds and a whole window (or over two shorter ones).
 The first ones build connections, and those of one bunch are slow together."""
 

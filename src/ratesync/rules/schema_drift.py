@@ -3,67 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from enum import StrEnum
 from typing import cast
 
 from attrs import frozen
 
-from ratesync.model.schema import RemoteField, RemoteSchema
-
-
-class DriftKind(StrEnum):
-    """How a field differs from before."""
-
-    NEW = "new"
-    """It is there now."""
-    NEW_REQUIRED = "new_required"
-    """It is there now, and new records must have it; or one that was there is required now."""
-    GONE = "gone"
-    """It is no longer there."""
-    TYPE = "type"
-    """It has another type."""
-    SHORTER = "shorter"
-    """It holds fewer characters than before."""
-    CHOICES_NEW = "choices_new"
-    """It can have values that it could not have before."""
-    CHOICES_GONE = "choices_gone"
-    """It can no longer have values that it could have."""
-
-
-@frozen
-class FieldDrift:
-    """One difference."""
-
-    path: str
-    kind: DriftKind
-    is_used: bool
-    """The mapping reads or writes this field, or one around or inside it."""
-    choices: tuple[str, ...] = ()
-    """The values that came or went, sorted."""
-
-
-class DriftPolicy(StrEnum):
-    """What to do about a schema that changed."""
-
-    EVOLVE = "evolve"
-    """Go on, and take new fields and values as they come, as long as what the mapping uses is still there."""
-    FREEZE = "freeze"
-    """Stop until somebody has looked at it, whatever changed."""
-    DISCARD = "discard"
-    """Go on without what changed: new fields are not passed through, and a used field that changed is left alone."""
-
-
-@frozen
-class DriftDecision:
-    """What to do with a resource until somebody has looked at it."""
-
-    stops: bool
-    """Its records wait: translating them could lose or spoil something."""
-    left_out: frozenset[str]
-    """Paths whose fields are neither read nor written."""
-    reasons: tuple[FieldDrift, ...]
-    """Why it stops, if it does."""
-
+from ratesync.model.schema import DriftDecision, DriftKind, DriftPolicy, FieldDrift, RemoteField, RemoteSchema
 
 _BREAKING = frozenset({DriftKind.GONE, DriftKind.TYPE})
 
@@ -144,3 +88,44 @@ def unknown_choices(schema: RemoteSchema, values: Mapping[str, object]) -> tuple
         if unknown:
             found.append(FieldDrift(path, DriftKind.CHOICES_NEW, is_used=True, choices=unknown))
     return tuple(found)
+
+
+@frozen
+class SchemaJudgement:
+    """What a look at a resource's schema came to."""
+
+    accepted: RemoteSchema
+    """What records are translated by from now on."""
+    drift: tuple[FieldDrift, ...]
+    """How the schema differs from the one accepted before."""
+    decision: DriftDecision
+
+
+def judge_schema(
+    accepted: RemoteSchema | None, current: RemoteSchema, used: Collection[str], policy: DriftPolicy
+) -> SchemaJudgement:
+    """What to do about the schema that a provider describes now.
+
+    The first one is accepted as it is. A change that neither stops the resource nor leaves a field out is accepted with
+    it; any other stays a change until somebody accepts it.
+    """
+    drift = () if accepted is None else find_drift(accepted, current, used)
+    decision = decide_drift(drift, policy) if drift else DriftDecision(False, frozenset(), ())
+    if accepted is None or not (decision.stops or decision.left_out):
+        accepted = current
+    return SchemaJudgement(accepted, drift, decision)
+
+
+def choices_in(schema: RemoteSchema, record: Mapping[str, object], used: Collection[str]) -> dict[str, object]:
+    """The values of a record in those fields that a mapping uses and that can only have certain values, by path."""
+    found: dict[str, object] = {}
+    for path in used:
+        described = schema.fields.get(path)
+        if described is None or described.choices is None:
+            continue
+        value: object = record
+        for name in path.split("."):
+            value = cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
+        if value is not None:
+            found[path] = value
+    return found

@@ -63,7 +63,8 @@ class TimeCursor:
 
         :param lag: seconds after which every change is surely shown.
         """
-        since = max(self.since, self.began_at - timedelta(seconds=lag))
+        # Not where the last page ended: what shows late lies before that.
+        since = max(_BEGINNING, self.began_at - timedelta(seconds=lag))
         return json.dumps([since.isoformat(), None, None])
 
 

@@ -89,6 +89,14 @@ def decide_repeat(operation: Operation, capabilities: Capabilities) -> Repeat:
     return Repeat.LOOKUP if identity is CreateIdentity.LOOKUP else Repeat.REFUSE
 
 
+def rest_before_repeat(operation: Operation, capabilities: Capabilities) -> float:
+    """Seconds that must have passed since an attempt in doubt before anything is done about the operation.
+
+    A lookup that comes too early does not see the record, and the create would be sent twice.
+    """
+    return capabilities.lookup_after if decide_repeat(operation, capabilities) is Repeat.LOOKUP else 0.0
+
+
 def judge(
     outcome: Outcome,
     operation: Operation,
@@ -124,7 +132,8 @@ def judge(
     reason = _reason_to_stop(operation, capabilities, policy, attempt if circuit_closed else 0)
     if reason is not None:
         return Finish(OperationState.DEAD, Unknown(_in_doubt(f"{outcome.reason}; {reason}")))
-    return Again(retry_delay(policy, attempt, None, fraction, affordable=affordable), counted=circuit_closed, sent=True)
+    delay = retry_delay(policy, attempt, None, fraction, affordable=affordable)
+    return Again(max(delay, rest_before_repeat(operation, capabilities)), counted=circuit_closed, sent=True)
 
 
 def is_throttled(outcome: Outcome) -> bool:

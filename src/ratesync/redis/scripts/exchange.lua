@@ -12,7 +12,7 @@
 --   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, rtt, hold, report},
 --                          for an adaptive one: adaptive, change {from, version, text, limit, alone, resume, cut}
 --   holds                  {place of its key, until}
---   wants                  {units, privileged, horizon, reuse, asks, places, costs}
+--   wants                  {units, privileged, horizon, reuse, asks, share, places, costs}
 --   leaves                 whether the holder goes away
 -- Returns JSON: status, now, epoch, workers, for each bucket
 --   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with

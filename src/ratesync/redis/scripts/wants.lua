@@ -206,6 +206,9 @@ local function serve_all(wants, buckets, me, now)
           b.hungry, b.hungry_by = now + 1, me
         end
       end
+    elseif want.share then
+      answer = { given, longest_wait(want, buckets, function(b) return b.kept end, now) }
+      answer[5] = 0
     end
     answers[number] = answer
   end

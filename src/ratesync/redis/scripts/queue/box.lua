@@ -4,7 +4,7 @@
 -- instant; priority, lengths of key and dedupe; key, dedupe, then body or result. Of a dead letter: length of the body,
 -- body, result. A number is the place in the mailbox.
 
-local HEAD, PAST, TAIL = '<BI4I6dd', '<I4I4dd', '<dI4I4'
+local HEAD, PAST, TAIL = '<BI4I6dd', '<I4I4dd', '<hHH'
 local HAS_PAST, HAS_RESULT = 8, 16
 local ITEMS, DEDUPES = PREFIX .. 'items', PREFIX .. 'dedupe'
 local MOST_DUE = 500 -- timers that one script carries out; what is left is done by the next one

@@ -172,8 +172,8 @@ local function take_box(lane, batch, filled, is_first)
     local raw = lane.records[index]
     local flags = byte(raw)
     local tail = flags % 16 >= HAS_PAST and 52 or 28
-    local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
-    local size = #raw - tail - 15 - key_length - (dedupe_length > 0 and dedupe_length - 1 or 0)
+    local key_length, dedupe_length = unpack_from('<HH', raw, tail + 2)
+    local size = #raw - tail - 5 - key_length - (dedupe_length > 0 and dedupe_length - 1 or 0)
     if size > budget and (own > 0 or not is_first) then
       is_full = true
       break

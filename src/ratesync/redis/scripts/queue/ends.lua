@@ -47,9 +47,9 @@ local function forget(ids)
     local lane = lane_of(number)
     lane.known = lane.known - 1
     local tail = byte(raw) % 16 >= HAS_PAST and 52 or 28
-    local key_length, dedupe_length = unpack_from('<I4I4', raw, tail + 8)
+    local key_length, dedupe_length = unpack_from('<HH', raw, tail + 2)
     if dedupe_length > 0 then
-      local at = tail + 16 + key_length
+      local at = tail + 6 + key_length
       dedupes[#dedupes + 1] = pack('>I4', number) .. string.sub(raw, at, at + dedupe_length - 2)
     end
   end

@@ -185,7 +185,7 @@ local total, last = 0, 9
 for run in runs() do
   total, last = total + run.count, run.from + 2 * run.count - 1
   for at = run.from + 1, last, 2 do
-    if #(ARGV[at] or '') < 16 then
+    if #(ARGV[at] or '') < 6 then
       return redis.error_reply('ERR an item is cut off')
     end
   end

@@ -5,7 +5,7 @@
 --   `6`: its one item has ended in that state; then id and result. Other kinds: until when the mailbox rests (or empty),
 --   flags (`c`: the attempt counts, `s`: it may have been sent) and how many were finished, attempted, unsent; then for
 --   each finished one its id, state and result, and the ids of the others.
--- Answers for each settlement 1, or 0 where it was refused.
+-- Answers with a text that has for each settlement `1`, or `0` where it was refused.
 
 local worker, results, name = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local ANSWER = PREFIX .. 'answer:' .. name
@@ -14,11 +14,7 @@ local WORKER = worker_key(worker)
 write_when_full()
 local earlier = call('GET', ANSWER)
 if earlier then
-  local answer = {}
-  for place = 1, #earlier do
-    answer[place] = string.byte(earlier, place) - 48
-  end
-  return answer
+  return earlier
 end
 
 -- How many were finished, attempted and unsent in a settlement of which that is the kind.
@@ -132,8 +128,8 @@ end
 
 local function end_single(lane, key, id, raw, state, result)
   vanish(lane, key)
-  local key_length, dedupe_length = unpack_from('<I4I4', raw, 36)
-  local body = 44 + key_length + (dedupe_length > 0 and dedupe_length - 1 or 0)
+  local key_length, dedupe_length = unpack_from('<HH', raw, 30)
+  local body = 34 + key_length + (dedupe_length > 0 and dedupe_length - 1 or 0)
   lane.leased, root.pending = lane.leased - 1, root.pending - 1
   note_end(lane, id, state, ENDED[state] .. sub(raw, 2, 27) .. past .. sub(raw, 28, body - 1) .. result)
 end
@@ -217,8 +213,9 @@ many('HDEL', WORKER, closed)
 flush_ends(results)
 sign(worker)
 return_holdings(worker, by_number)
+local told = table.concat(answer)
 if #closed > 0 then
-  call('SET', ANSWER, table.concat(answer), 'PX', 60000)
+  call('SET', ANSWER, told, 'PX', 60000)
 end
 close_shard()
-return answer
+return told

@@ -1,0 +1,76 @@
+"""A request as a dry run shows it: nothing is sent for it, and no authentication is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from ratesync.model.preview import PreviewedRequest
+from ratesync.rules.masking import mask_headers, mask_query, mask_text, secrets_among
+
+
+def previewed(
+    method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None, auth: httpx.Auth | None
+) -> PreviewedRequest:
+    """The request with secrets masked.
+
+    An authentication object of ours says by its ``preview`` what it would add, with the values left out. One of the
+    host's is named only.
+    """
+    request = httpx.Request(method, url, headers=headers)
+    preview_auth(auth, request)
+    given = {name: value for name, value in request.headers.items() if name in headers or name not in _OF_THE_WIRE}
+    pairs = request.url.params.multi_items()
+    secrets = secrets_among(given, pairs)
+    query = "&".join(f"{_quote(name)}={_quote(value)}" for name, value in mask_query(pairs))
+    bare = str(request.url.copy_with(query=None, fragment=None))
+    return PreviewedRequest(
+        method=method,
+        url=mask_text(f"{bare}?{query}" if query else bare, secrets),
+        headers=mask_headers(given),
+        body=_body(content, given.get("content-type", ""), secrets),
+        auth=None if auth is None else type(auth).__name__,
+    )
+
+
+def preview_auth(auth: httpx.Auth | None, request: httpx.Request) -> None:
+    """Let an authentication object add to the request what it would, masked, if it can tell."""
+    tell = getattr(auth, "preview", None)
+    if tell is not None:
+        tell(request)
+
+
+_OF_THE_WIRE = frozenset({"host", "content-length", "transfer-encoding"})
+"""Set by the client when a request is sent."""
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="*")
+
+
+def _body(content: bytes | None, content_type: str, secrets: frozenset[str]) -> Any:
+    if content is None:
+        return None
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind.endswith(("/json", "+json")):
+        try:
+            return _masked(json.loads(content), secrets)
+        except ValueError:
+            pass
+    # A form may hold a client's secret, and bytes of other kinds what cannot be told.
+    return f"<{len(content)} bytes of {kind or 'unknown type'}>"
+
+
+def _masked(value: Any, secrets: frozenset[str]) -> Any:
+    """The JSON value with the secrets in its texts masked. As deep as ``json.loads`` went."""
+    if not secrets:
+        return value
+    return json.loads(mask_text(json.dumps(value, ensure_ascii=False), {_in_json(secret) for secret in secrets}))
+
+
+def _in_json(secret: str) -> str:
+    return json.dumps(secret, ensure_ascii=False)[1:-1]

@@ -1,0 +1,224 @@
+"""What most adapters over HTTP need: an account for each connection, one pool, and answers judged alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from typing_extensions import override
+
+from ratesync.clock import Clock, SystemClock
+from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
+from ratesync.http.accounts import AccountCallers, Accounts
+from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
+from ratesync.http.client_callers import ClientCallers
+from ratesync.http.exchange import HttpClient
+from ratesync.http.feedback import ThrottleReader, read_feedback
+from ratesync.http.guard import AddressGuard
+from ratesync.http.headers import checked_headers
+from ratesync.http.outcome import read_answer
+from ratesync.http.pages import Page
+from ratesync.http.reason import reason_of
+from ratesync.http.refusal import refusal_in
+from ratesync.http.response import Response
+from ratesync.model.batch import Batch, Reply
+from ratesync.model.feedback import Feedback
+from ratesync.model.operation import Kind
+from ratesync.model.outcome import Cause, Outcome, RetryLater
+from ratesync.providers.bulk import Bulk
+from ratesync.rules.paging import Content, Pager, Trail, items_at, step
+from ratesync.rules.provider_errors import outcome_for_error
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class HttpOptions(TypedDict, total=False):
+    """What may be said of any adapter over HTTP, by keyword. :class:`HttpProvider` explains each."""
+
+    headers: Mapping[str, str]
+    throttle: ThrottleReader
+    client: HttpClient[Any]
+    transport: httpx.AsyncBaseTransport
+    timeout: float
+    max_response_bytes: int
+    max_connections: int
+    guard: AddressGuard
+    clock: Clock
+
+
+class RequestOptions(TypedDict, total=False):
+    """What may be said of one request, as for :meth:`ratesync.http.HttpCaller.send`."""
+
+    params: Mapping[str, str] | None
+    json: Any
+    content: bytes | None
+    headers: Mapping[str, str] | None
+
+
+class HttpProvider:
+    """The part of an adapter that has nothing to do with what the API is about.
+
+    A subclass has ``capabilities`` and ``execute``; it calls with :meth:`send`, :meth:`ask` and :meth:`send_bulk`, and
+    is left after the engine that uses it. No adapter needs to be one: the engine knows the protocol only.
+
+    :param name: the provider's name, as operations give it.
+    :param base_url: where paths begin, for accounts that have no address of their own.
+    :param accounts: how to authenticate: one :class:`~ratesync.http.Account` for all connections, or each by the
+        connection's name, or a function from the name to it.
+    :param headers: sent with every request.
+    :param throttle: tells throttling where the status does not.
+    :param client: the host's own ``httpx.AsyncClient`` or httpx2's, never closed here.
+    :param transport: in place of a pool of our own; it is closed with the adapter.
+    :param timeout: seconds for a whole call. Default 30.
+    :param max_response_bytes: largest answer. Default 10 MiB.
+    :param max_connections: of the pool. Default 10.
+    :param guard: which addresses may be called, where users of the host configure them.
+    :param clock: for dates in Retry-After.
+    :raises ConfigurationError: something of it cannot be used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str | None,
+        accounts: Accounts,
+        *,
+        headers: Mapping[str, str] | None = None,
+        throttle: ThrottleReader | None = None,
+        client: HttpClient[Any] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
+        max_connections: int = DEFAULT_MAX_CONNECTIONS,
+        guard: AddressGuard | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name = name
+        self._throttle = throttle
+        self._clock = clock or SystemClock()
+        calls: dict[str, Any] = {
+            "headers": checked_headers(headers or {}),
+            "transport": transport,
+            "timeout": timeout,
+            "max_response_bytes": max_response_bytes,
+            "max_connections": max_connections,
+            "guard": guard,
+        }
+        self._secrets = tuple(calls["headers"].values())
+        self._callers = (
+            AccountCallers(accounts, base_url, **calls)
+            if client is None
+            else ClientCallers(accounts, base_url, client=client, **calls)
+        )
+
+    async def send(self, connection: str, method: str, target: str, **request: Unpack[RequestOptions]) -> Response:
+        """Make one call for a connection; the whole answer, whatever its status.
+
+        Parameters and errors are those of :meth:`ratesync.http.HttpCaller.send`, and:
+
+        :raises Unauthorised: the connection has no account. :raises NotSent: asking for it failed.
+        """
+        return await self._callers.caller(connection).send(method, target, **request)
+
+    async def ask(
+        self, connection: str, target: str, params: Mapping[str, str] | None = None, *, json: Any = None
+    ) -> Response:
+        """Make one call that must succeed: for a page of a listing, a description. A POST where there is ``json``.
+
+        :raises ProviderError: as :meth:`send` does, and where the answer is a refusal.
+        """
+        method = "GET" if json is None else "POST"
+        return self.checked(await self.send(connection, method, target, params=params, json=json))
+
+    async def page(
+        self,
+        connection: str,
+        target: str,
+        pager: Pager,
+        position: str | None,
+        *,
+        params: Mapping[str, str] | None = None,
+        link_header: str = "link",
+        can_expire: bool = False,
+    ) -> Page:
+        """Read the one page of a listing at a position; None: the first. It may be the position of another process.
+
+        :param link_header: as for :class:`~ratesync.providers.Listing`.
+        :param can_expire: a cursor is asked with, so that 410 means that it is no longer known.
+        :raises CursorExpired: that is so.
+        :raises ProviderError: as :meth:`ask` does.
+        :raises PagingBroken: the page leads back to itself, or the position is none of this listing.
+        """
+        try:
+            asked = pager.ask(position)
+        except ValueError:
+            raise PagingBroken("the position is none of this listing", fault="position", page=0) from None
+        query = {**(params or {}), **asked.params}
+        if asked.target is not None:
+            origin = self._callers.caller(connection).origin
+            target, query = str(origin.link(target, asked.target)), dict(asked.params)
+        response = await self.send(connection, "GET", target, params=query)
+        if can_expire and response.status == HTTPStatus.GONE:
+            raise CursorExpired(f"{reason_of(response, self._secrets)}: list all records anew")
+        self.checked(response)
+        body, link = response.json(), response.headers.get(link_header, "")
+        if link and link_header.lower() != "link":
+            link = f'<{link}>; rel="next"'
+        content, trail = Content(items_at(body, pager.items_path), body, link), Trail()
+        if position is not None:
+            trail.leave(position)
+        following = step(pager, position, content, trail)
+        return Page(1, tuple(content.items), response, position, following)
+
+    async def send_bulk(self, batch: Batch, bulk: Bulk) -> Reply:
+        """Carry a batch out in one call. Raises nothing for a call that fails: each operation has its outcome."""
+        sent = bulk.prepare(batch.operations)
+        if not sent.operations:
+            return Reply(sent.refused)
+        headers = {"content-type": "application/json", **bulk.headers}
+        try:
+            response = await self.send(
+                batch.connection, bulk.method, bulk.target, content=sent.content, headers=headers
+            )
+        except ProviderError as error:
+            return Reply(sent.all_as(outcome_for_error(error)))
+        except ConfigurationError as error:
+            # Nothing is wrong with the operations: they wait until the host has put its settings right.
+            return Reply(sent.all_as(RetryLater(str(error), Cause.NOT_SENT)))
+        # Whatever the kind: a 404 for a path of many records does not tell that one of them is gone.
+        whole, feedback = self.judge(response, Kind.UPSERT)
+        return Reply(bulk.outcomes(sent, response, whole), feedback)
+
+    def judge(self, response: Response, kind: Kind) -> tuple[Outcome, Feedback]:
+        """What an answer says of an operation of ``kind``, and of quotas: :func:`ratesync.http.read_answer`."""
+        return read_answer(response, kind, now=self._clock.now(), secrets=self._secrets, throttle=self._throttle)
+
+    def checked(self, response: Response) -> Response:
+        """The answer, if it is a success.
+
+        :raises ProviderError: what it is instead: :func:`ratesync.http.refusal_in`.
+        """
+        refusal = refusal_in(response, now=self._clock.now(), secrets=self._secrets, throttle=self._throttle)
+        if refusal is not None:
+            raise refusal
+        return response
+
+    def feedback(self, response: Response) -> Feedback:
+        """What an answer tells of quotas."""
+        return read_feedback(response, self._clock.now(), self._throttle)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._callers.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"

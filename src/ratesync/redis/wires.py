@@ -1,0 +1,50 @@
+"""Opens wires."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeAlias
+
+from ratesync.redis.address import Address, Kind
+from ratesync.redis.asyncio_wire import asyncio_wire
+from ratesync.redis.stream_wire import stream_wire
+from ratesync.redis.wire import Wire
+
+OpenWire: TypeAlias = Callable[[], AbstractAsyncContextManager[Wire]]
+
+
+def wire_opener(address: Address, timeout: float, ssl_context: ssl.SSLContext | None) -> OpenWire | None:
+    """A function that opens wires to that Redis; None where several servers stand behind the address.
+
+    :param timeout: seconds for each step.
+    """
+    if address.kind not in {Kind.SINGLE, Kind.SOCKET}:
+        return None
+    if not address.is_tls:
+        ssl_context = None
+    elif ssl_context is None:
+        ssl_context = ssl.create_default_context(cafile=address.ssl_ca_certs)
+
+    @asynccontextmanager
+    async def open_wire() -> AsyncGenerator[Wire]:
+        connect = asyncio_wire if _is_asyncio() else stream_wire
+        async with connect(address, timeout, ssl_context) as wire:
+            if address.password is not None:
+                login = [address.username] if address.username is not None else []
+                await wire.ask(["AUTH", *login, address.password], timeout)
+            if address.db:
+                await wire.ask(["SELECT", address.db], timeout)
+            yield wire
+
+    return open_wire
+
+
+def _is_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

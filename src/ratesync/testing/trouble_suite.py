@@ -1,0 +1,278 @@
+"""The conformance suite of adapters in trouble: what may have been done is never called undone, nor the other way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import httpx
+import pytest
+
+from ratesync.errors import ProviderError
+from ratesync.model.batch import Batch, CreateIdentity
+from ratesync.model.operation import Kind, Operation
+from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
+from ratesync.protocols import LooksUp, ProviderClient
+from ratesync.rules.provider_errors import outcome_for_error
+from ratesync.testing.faulty_transport import FaultyTransport, random_troubles
+from ratesync.testing.provider_calls import Sample, again, applied, outcome_of, same_record
+from ratesync.testing.suite import Suite
+from ratesync.testing.trouble import ALLOWED, HARMLESS, OF_ROWS, Trouble
+
+ProviderOver = Callable[[httpx.AsyncBaseTransport], ProviderClient]
+"""Makes the adapter over a transport."""
+
+_PATIENCE = 10.0
+_DEADLINE = 0.1
+_STORM = 25
+_OF_ONE = sorted(set(Trouble) - OF_ROWS - {Trouble.SILENT})
+
+
+class TroubleSuite(Suite):
+    """Subclass it and give three fixtures.
+
+    ::
+
+        class TestAcmeContactsInTrouble(TroubleSuite):
+            @pytest.fixture
+            async def provider(self) -> AsyncIterator[AcmeContacts]: ...
+
+            @pytest.fixture
+            def sample(self) -> Sample: ...
+
+            @pytest.fixture
+            def provider_over(self) -> ProviderOver: ...
+
+    ``provider`` and ``sample`` are those of :class:`~ratesync.testing.provider_suite.ProviderSuite`. ``provider_over``
+    is a function that makes the adapter over a transport of httpx's kind, before the same working provider. Give it a
+    small bound on the size of answers, or a trouble with a huge one takes its time. The suite closes the transport;
+    nothing else of the adapter is closed.
+
+    The transport leads to the provider over the network. Where it is no server but a part of the test, override the
+    fixture ``transport`` with one of httpx's kind that leads there.
+    """
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture
+    def transport(self) -> httpx.AsyncBaseTransport:
+        """Leads to the working provider."""
+        return httpx.AsyncHTTPTransport(trust_env=False)
+
+    @pytest.fixture
+    async def faulty(self, transport: httpx.AsyncBaseTransport) -> AsyncIterator[FaultyTransport]:
+        """The transport under the adapter in trouble."""
+        faulty = FaultyTransport(transport)
+        yield faulty
+        await faulty.aclose()
+
+    @pytest.mark.parametrize("trouble", _OF_ONE)
+    async def test_trouble_is_told_as_what_it_is(
+        self,
+        provider: ProviderClient,
+        provider_over: ProviderOver,
+        sample: Sample,
+        faulty: FaultyTransport,
+        trouble: Trouble,
+    ) -> None:
+        """Such as a lost answer, which may never be called undone: it would be sent again, or given up."""
+        adapter = provider_over(faulty)
+        for kind in sorted(provider.capabilities.kinds):
+            if trouble is Trouble.HIDDEN and kind is Kind.DELETE and provider.capabilities.batch_max == 1:
+                continue  # for the path of one record 404 says that it is gone; for that of a batch it does not
+            operation = await sample(kind)
+            can_tell = await _can_tell(provider, operation)
+            faulty.play(trouble)
+            outcome = await _attempt(adapter, operation)
+            assert isinstance(outcome, _allowed(kind, trouble)), f"a {kind} that was {trouble} came to {outcome}"
+            if can_tell:
+                _compare(operation, outcome, is_done=await _is_done(provider, operation))
+            assert faulty.met[trouble] >= 1, "the adapter calls over the transport that it is given"
+        assert faulty.strays == [], "nothing goes to another host"
+
+    async def test_a_call_that_is_never_answered_can_be_cancelled(
+        self, provider: ProviderClient, provider_over: ProviderOver, sample: Sample, faulty: FaultyTransport
+    ) -> None:
+        """As the engine does at its deadline, if the adapter has none of its own before that."""
+        adapter = provider_over(faulty)
+        kind = min(provider.capabilities.kinds)
+        operation = await sample(kind)
+        faulty.play(Trouble.SILENT)
+        with anyio.fail_after(_PATIENCE), anyio.move_on_after(_DEADLINE):
+            outcome = await _attempt(adapter, operation)
+            assert isinstance(outcome, _allowed(kind, Trouble.SILENT))
+        await applied(adapter, await sample(kind))
+
+    @pytest.mark.parametrize("trouble", sorted(OF_ROWS))
+    async def test_rows_of_an_answer_are_given_to_whom_they_belong(
+        self,
+        provider: ProviderClient,
+        provider_over: ProviderOver,
+        sample: Sample,
+        faulty: FaultyTransport,
+        trouble: Trouble,
+    ) -> None:
+        if provider.capabilities.batch_max == 1:
+            pytest.skip("the adapter takes one operation at a time")
+        adapter = provider_over(faulty)
+        for kind in sorted(provider.capabilities.kinds):
+            operations = [await sample(kind) for _ in range(min(provider.capabilities.batch_max, 3))]
+            faulty.play(trouble)
+            before = faulty.requests
+            outcomes = await _attempt_all(adapter, *operations)
+            for operation, outcome in zip(operations, outcomes, strict=True):
+                assert isinstance(outcome, _allowed(kind, trouble)), f"a {kind} with {trouble} came to {outcome}"
+                if isinstance(outcome, Applied) and outcome.record is not None:
+                    assert outcome.record.record_id == operation.record_id, "the record is another operation's"
+            if trouble is Trouble.ROW_MISSING and faulty.requests == before + 1:
+                assert not all(isinstance(outcome, Applied) for outcome in outcomes), "who has no row is in doubt"
+
+    @pytest.mark.parametrize("seed", range(3))
+    async def test_in_a_storm_what_is_told_is_what_was_done(
+        self,
+        provider: ProviderClient,
+        provider_over: ProviderOver,
+        sample: Sample,
+        faulty: FaultyTransport,
+        seed: int,
+    ) -> None:
+        if Kind.READ not in provider.capabilities.kinds:
+            pytest.skip("the adapter reads no records, so that nothing can be compared")
+        adapter = provider_over(faulty)
+        source = random.Random(seed)
+        among = [trouble for trouble in _OF_ONE if trouble is not Trouble.HIDDEN]
+        script = random_troubles(seed, share=0.6, among=among)
+        kinds = sorted(provider.capabilities.kinds - {Kind.READ})
+        for _ in range(_STORM if kinds else 0):
+            operation = await sample(source.choice(kinds))
+            if not await _can_tell(provider, operation):
+                continue
+            faulty.play(next(script))
+            outcome = await _attempt(adapter, operation)
+            _compare(operation, outcome, is_done=await _is_done(provider, operation))
+
+    @pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.TRUNCATED, Trouble.BROKEN])
+    async def test_a_create_whose_answer_was_lost_can_be_repeated(
+        self,
+        provider: ProviderClient,
+        provider_over: ProviderOver,
+        sample: Sample,
+        faulty: FaultyTransport,
+        trouble: Trouble,
+    ) -> None:
+        """As its capabilities promise: no second record comes of it."""
+        identity = provider.capabilities.create_identity
+        if Kind.CREATE not in provider.capabilities.kinds or identity in {CreateIdentity.NONE, CreateIdentity.LOOKUP}:
+            pytest.skip("the adapter does not promise it")
+        adapter = provider_over(faulty)
+        operation = await sample(Kind.CREATE)
+        faulty.play(trouble)
+        await _attempt(adapter, operation)
+        repeated = await _attempt(adapter, operation)
+        if identity is CreateIdentity.IDEMPOTENCY_KEY:
+            assert isinstance(repeated, Applied)
+            assert await applied(provider, operation) == repeated
+        else:
+            assert not isinstance(repeated, Applied), "the second create of an id conflicts"
+
+    async def test_a_create_whose_answer_was_lost_can_be_looked_up(
+        self, provider: ProviderClient, provider_over: ProviderOver, sample: Sample, faulty: FaultyTransport
+    ) -> None:
+        _needs_lookup(provider)
+        adapter = provider_over(faulty)
+        assert isinstance(adapter, LooksUp)
+        operation = await sample(Kind.CREATE)
+        faulty.play(Trouble.LOST)
+        await _attempt(adapter, operation)
+        assert isinstance(await adapter.lookup(operation), Applied)
+
+    async def test_a_lookup_that_fails_denies_nothing(
+        self, provider: ProviderClient, provider_over: ProviderOver, sample: Sample, faulty: FaultyTransport
+    ) -> None:
+        """None says that the create surely was not applied: it would be sent again."""
+        _needs_lookup(provider)
+        adapter = provider_over(faulty)
+        assert isinstance(adapter, LooksUp)
+        operation = await sample(Kind.CREATE)
+        await applied(provider, operation)
+        for trouble in _OF_ONE:
+            faulty.play(trouble)
+            try:
+                with anyio.fail_after(_PATIENCE):
+                    found = await adapter.lookup(operation)
+            except ProviderError:
+                continue
+            assert found is not None, f"a lookup that was {trouble} denies a create that was applied"
+
+    async def test_after_trouble_it_works_as_before(
+        self, provider: ProviderClient, provider_over: ProviderOver, sample: Sample, faulty: FaultyTransport
+    ) -> None:
+        adapter = provider_over(faulty)
+        kind = min(provider.capabilities.kinds, key=lambda kind: (kind is not Kind.READ, kind))
+        for trouble in _OF_ONE:
+            faulty.play(trouble)
+            await _attempt(adapter, await sample(kind))
+        for _ in range((provider.capabilities.concurrency or 10) + 1):
+            await applied(adapter, await sample(kind))
+
+
+def _allowed(kind: Kind, trouble: Trouble) -> tuple[type[Outcome], ...]:
+    """A read that failed may simply be made again; but without its record it was not carried out."""
+    if kind is Kind.READ and trouble is Trouble.ROW_MISSING:
+        return (*ALLOWED[trouble], Rejected)  # a search by ids gives no row for a record that is gone
+    if kind is not Kind.READ or trouble in HARMLESS | OF_ROWS:
+        return ALLOWED[trouble]
+    return (*(outcome for outcome in ALLOWED[trouble] if outcome is not Applied), RetryLater)
+
+
+async def _attempt(adapter: ProviderClient, operation: Operation) -> Outcome:
+    """The outcome of an operation, that of an error included, within its time."""
+    return (await _attempt_all(adapter, operation))[0]
+
+
+async def _attempt_all(adapter: ProviderClient, *operations: Operation) -> list[Outcome]:
+    """The outcomes as the engine takes them: of what an adapter does not tell, or fails over, nothing is known."""
+    first = operations[0]
+    batch = Batch(first.lane, first.resource, first.kind, operations)
+    with anyio.fail_after(_PATIENCE):
+        try:
+            outcomes = await adapter.execute(batch)
+        except ProviderError as error:
+            return [outcome_for_error(error) for _ in operations]
+        except Exception as error:  # noqa: BLE001  an adapter may raise anything
+            return [Unknown(f"the adapter raised {type(error).__name__}") for _ in operations]
+    unknown = Unknown("the adapter gave no outcome for this operation")
+    return [outcomes.get(operation.id or "", unknown) for operation in operations]
+
+
+def _needs_lookup(provider: ProviderClient) -> None:
+    capabilities = provider.capabilities
+    if Kind.CREATE not in capabilities.kinds or capabilities.create_identity is not CreateIdentity.LOOKUP:
+        pytest.skip("the adapter does not promise it")
+
+
+async def _can_tell(provider: ProviderClient, operation: Operation) -> bool:
+    """Whether reading the record will tell if a write was carried out."""
+    if operation.kind is Kind.READ or Kind.READ not in provider.capabilities.kinds or operation.record_id is None:
+        return False
+    return not await _is_done(provider, operation)
+
+
+async def _is_done(provider: ProviderClient, operation: Operation) -> bool:
+    """Whether the record is as the operation wants it."""
+    outcome = await outcome_of(provider, again(same_record(operation, Kind.READ)))
+    if not isinstance(outcome, Applied) or outcome.record is None:
+        return operation.kind is Kind.DELETE
+    fields = outcome.record.fields
+    return operation.kind is not Kind.DELETE and all(
+        fields.get(name) == value for name, value in operation.fields.items()
+    )
+
+
+def _compare(operation: Operation, outcome: Outcome, *, is_done: bool) -> None:
+    told = f"a {operation.kind} came to {outcome}"
+    if is_done:
+        assert isinstance(outcome, Applied | Unknown), f"{told}, and it was done"
+    else:
+        assert not isinstance(outcome, Applied), f"{told}, and it was not done"

@@ -172,9 +172,7 @@ class FakeCrm:
         for record_id in record_ids:
             record = self.records.get(record_id)
             if record is not None:
-                changes.append(
-                    Change(record_id, record.version, record.fields if self.trial.feed_has_fields else None)
-                )
+                changes.append(Change(record_id, record.version, record.fields if self.trial.feed_has_fields else None))
             elif self.trial.tombstones:
                 changes.append(Change(record_id, is_deleted=True))
         return tuple(changes)

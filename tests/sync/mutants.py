@@ -281,8 +281,6 @@ def _(patch: Patch) -> None:
     patch.setattr(pull._Position, "read", hopeful)
 
 
-
-
 @bug("a delete that waits is forgotten when it begins")
 def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion

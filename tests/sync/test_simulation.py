@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -29,7 +30,7 @@ MUST_HAPPEN = {
 """What enough trials must have met, or they prove less than they seem to."""
 
 
-async def run(seeds: range, **where: object) -> tuple[dict[int, list[str]], Counter[str]]:
+async def run(seeds: range, **where: Any) -> tuple[dict[int, list[str]], Counter[str]]:
     """The violations by seed, and what was seen."""
     violations: dict[int, list[str]] = {}
     seen: Counter[str] = Counter()
@@ -51,7 +52,7 @@ def test_nothing_is_lost_nothing_is_there_twice_and_the_sides_end_alike(chunk: i
         assert sorted(MUST_HAPPEN - set(seen)) == []
 
 
-async def run_badly(count: int, **where: object) -> dict[int, list[str]]:
+async def run_badly(count: int, **where: Any) -> dict[int, list[str]]:
     violations, _ = await run(range(count), **where)
     return violations
 
@@ -91,7 +92,7 @@ def test_each_rule_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_lost_create_that_nobody_can_find_is_told_and_not_repeated() -> None:
     async def main() -> list[Report]:
-        where = {"identity": CreateIdentity.NONE, "fault_chance": 0.2, "engines": 1, "poller": False}
+        where: dict[str, Any] = {"identity": CreateIdentity.NONE, "fault_chance": 0.2, "engines": 1, "poller": False}
         return [await simulate(seed, evolve(Trial.of(seed), **where)) for seed in range(60)]
 
     reports = run_virtual(main)

@@ -1,4 +1,4 @@
-"""The simulation of two-way sync: the real code, with users, crashes and a second engine at every step.
+"""The simulation of two-way sync: the real code, with users, crashes and rivals at every step.
 
 Users write values that are all different, so that each can be accounted for at the end. :func:`simulate` runs one trial;
 its report says what went wrong.
@@ -50,7 +50,11 @@ LEASE = 100.0
 MOST_QUIET_PASSES = 16
 TOKEN = re.compile(r"#(\d+)#")
 GUARD = DeletePolicy(
-    max_deletes=10**6, max_delete_ratio=1.0, refuse_if_side_empty=False, min_listing_ratio=0.0, ratio_applies_above=10**6
+    max_deletes=10**6,
+    max_delete_ratio=1.0,
+    refuse_if_side_empty=False,
+    min_listing_ratio=0.0,
+    ratio_applies_above=10**6,
 )
 
 T = TypeVar("T")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ratesync.model.change import Change
-from ratesync.model.difference import View
+from ratesync.model.difference import Side, View
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
-from ratesync.model.difference import Side
 from ratesync.rules.sameness import is_same
 
 

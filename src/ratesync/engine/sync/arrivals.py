@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import evolve, frozen
@@ -20,7 +21,7 @@ from ratesync.model.stored import Write
 from ratesync.rules.first_match import Match, SideKeys, Situation, first_match
 
 _MOST_CREATIONS = 10_000
-"""Creations under way that are looked at. There are never more than engines work on at a time, and what crashes left."""
+"""Creations under way that are looked at. There are no more than engines work on at a time, and crashes left."""
 
 
 @frozen
@@ -63,10 +64,8 @@ class Arrivals:
         if not under_way:
             return False
         waiting = evolve(mark, waits_for=tuple(under_way))
-        try:
+        with suppress(StateConflict):
             await state.commit([Write(keys.mark(mark.side, mark.record_id), encode_mark(waiting), mark.revision)])
-        except StateConflict:
-            pass
         case.leave("it may be what a creation made whose answer is out")
         return True
 

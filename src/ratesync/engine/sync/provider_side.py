@@ -99,7 +99,7 @@ class ProviderSide:
         if held is None:
             return self.lens.get(self.lens.create(patched({}, patch)))
         brought = self.lens.get(self._put(held, patch))
-        return {name: brought[name] if name in brought else value for name, value in patch.items()}
+        return {name: brought.get(name, value) for name, value in patch.items()}
 
     def _put(self, held: Held, patch: View) -> Fields:
         return self.lens.put(held.record.fields, patched(held.view, patch))
@@ -222,10 +222,8 @@ class ProviderSide:
             if age < self.caller.capabilities.lookup_after:
                 return Fate.IN_DOUBT
             found = await self.caller.lookup(self.lane, self._make(order))
-            if isinstance(found, Applied):
-                return found
             if found is not None:
-                return Fate.IN_DOUBT
+                return found if isinstance(found, Applied) else Fate.IN_DOUBT
             if not is_wanted:
                 return Fate.NOT_MADE
         return (await self.write([order]))[order.op_id]

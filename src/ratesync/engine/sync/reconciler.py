@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
 
@@ -22,6 +22,7 @@ from ratesync.model.intent import Creating, Intent, Step
 from ratesync.model.link import LinkStatus
 from ratesync.model.outcome import Applied
 from ratesync.randomness import operation_id
+from ratesync.rules.reconcile import Action
 
 _ORDER = (Side.EXTERNAL, Side.LOCAL)
 """The provider first: what it refuses need not be undone on the host's side."""
@@ -38,6 +39,8 @@ class Reconciler:
     source: random.Random
     owner: str
     """Names this engine in intents."""
+    is_dry: bool = False
+    """Only look: decide, and write nothing."""
 
     async def run(self, cases: Sequence[Case], *, may_delete: bool) -> None:
         """Work on the cases until each is done or left.
@@ -67,6 +70,9 @@ class Reconciler:
         await self._meet([case for case in self.books.still_open(cases) if case.link is None])
         cases = self.books.still_open(cases)
         creating = [case for case in cases if _is_creating(case)]
+        if self.is_dry:
+            self._foresee(cases)
+            return
         await self._creations().find(creating)
         planner = Planner(self.pair, self.begin)
         for case in cases:
@@ -77,6 +83,15 @@ class Reconciler:
         for side in _ORDER:
             await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
         await self._end([case for case in self.books.still_open(cases) if case.orders])
+
+    def _foresee(self, cases: Iterable[Case]) -> None:
+        """Note what would be done."""
+        planner = Planner(self.pair, self.begin)
+        for case in cases:
+            self._plan(planner, case, may_delete=True)
+            if case.state is CaseState.OPEN:
+                case.state = CaseState.DONE
+                case.actions.append(Action.LINK if case.found is None else case.found.action)
 
     async def _meet(self, cases: list[Case]) -> None:
         """Link records that have no link; those that are gone need none."""
@@ -184,5 +199,3 @@ class Reconciler:
 def _is_creating(case: Case) -> bool:
     link = case.link
     return link is not None and link.intent is not None and isinstance(link.intent.step, Creating)
-
-

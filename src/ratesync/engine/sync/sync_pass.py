@@ -39,6 +39,13 @@ class Pass:
         await Deletions(self.reconciler, self._note).carry_out(self.run, self.pulled)
         return self.run
 
+    async def look(self) -> SyncRun:
+        """Find out what would be done, with a reconciler that only looks."""
+        for side in Side:
+            await self._pull(side)
+        await self._sweep()
+        return self.run
+
     async def _pull(self, side: Side) -> None:
         reconciler = self.reconciler
         puller = Puller(reconciler.pair.side(side), reconciler.books, reconciler.settings, reconciler.clock)

@@ -14,7 +14,8 @@ from attrs import evolve
 
 from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps
 from ratesync.engine.sync.arrivals import Arrivals
-from ratesync.engine.sync.link_codec import from_bytes
+from ratesync.engine.sync.endings import created
+from ratesync.engine.sync.link_codec import encode_link, from_bytes
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.errors import StateConflict
@@ -24,6 +25,7 @@ from ratesync.model.difference import ABSENT
 from ratesync.model.intent import Decided
 from ratesync.model.link import LinkEnd
 from ratesync.model.stored import Write
+from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
@@ -69,10 +71,8 @@ def _(patch: Patch) -> None:
 
 @bug("no intent is stored")
 def _(patch: Patch) -> None:
-    encode = saving.encode_link
-
     def without(link: Any) -> bytes:
-        return encode(evolve(link, intent=None))
+        return encode_link(evolve(link, intent=None))
 
     patch.setattr(saving, "encode_link", without)
     patch.setattr(saving, "_makes", lambda link, side: False)
@@ -156,7 +156,6 @@ def _(patch: Patch) -> None:
 
 @bug("a lost create that is found takes what the sides hold now as bases")
 def _(patch: Patch) -> None:
-    made = creations.created
     find = creations.Creations._find
 
     async def looking(self: Any, case: Any) -> None:
@@ -164,13 +163,13 @@ def _(patch: Patch) -> None:
             source = case.held.get(step.side.other)
             if source is not None:
                 step = evolve(step, view=source.view, source_version=source.version)
-            return made(link, step, record_id, sent, **options)
+            return created(link, step, record_id, sent, **options)
 
-        creations.created = current
+        vars(creations)["created"] = current
         try:
             await find(self, case)
         finally:
-            creations.created = made
+            vars(creations)["created"] = created
 
     patch.setattr(creations.Creations, "_find", looking)
 
@@ -213,8 +212,6 @@ def _(patch: Patch) -> None:
 
 @bug("what a write answers is the base, though others changed it too")
 def _(patch: Patch) -> None:
-    end_after_patch = endings.end_after_patch
-
     def greedy(end: Any, before: Any, patched: Any, deferred: Any, *, version: Any, answer: Any) -> LinkEnd:
         if answer is None:
             return end_after_patch(end, before, patched, deferred, version=version, answer=answer)
@@ -249,7 +246,7 @@ def _(patch: Patch) -> None:
 
 @bug("all that a version of ours holds counts as ours")
 def _(patch: Patch) -> None:
-    def trusting(end: Any, held: Any) -> LinkEnd:
+    def trusting(end: Any, held: Any) -> Any:
         if not end.unconfirmed or end.version != held.version:
             return end
         return evolve(end, base=dict(held.view), unconfirmed=())
@@ -259,8 +256,6 @@ def _(patch: Patch) -> None:
 
 @bug("a field that waits for a person is settled")
 def _(patch: Patch) -> None:
-    end_after_read = steps.end_after_read
-
     def settle(end: Any, held: Any, deferred: Any) -> LinkEnd:
         return end_after_read(end, held, ())
 

@@ -1,7 +1,7 @@
 """The simulation of two-way sync: the real code, with users, crashes and rivals at every step.
 
-Users write values that are all different, so that each can be accounted for at the end. :func:`simulate` runs one trial;
-its report says what went wrong.
+Users write values that are all different, so that each can be accounted for at the end. :func:`simulate` runs one
+trial; its report says what went wrong.
 """
 
 from __future__ import annotations
@@ -254,13 +254,13 @@ class Engine:
     def reconciler(self) -> Reconciler:
         world = self.world
         pair = Pair(
-            local=LocalSide(_Watched(world, world.local)),  # type: ignore[arg-type]
-            external=ProviderSide(_Watched(world, world.crm), Lane("crm"), "contacts"),  # type: ignore[arg-type]
+            local=LocalSide(_Watched(world, world.local)),
+            external=ProviderSide(_Watched(world, world.crm), Lane("crm"), "contacts"),
             resolve=world.resolver(),
             gone=GonePolicy(edit_wins=world.trial.edit_wins),
             guard=GUARD,
         )
-        books = Books(_Watched(world, world.state), Keys.of("crm", "contacts"))  # type: ignore[arg-type]
+        books = Books(_Watched(world, world.state), Keys.of("crm", "contacts"))
         settings = SyncSettings(page_size=2, chunk=3, lease=LEASE, margin=LEASE / 4)
         return Reconciler(pair, books, settings, _Time(world), world.random, self.owner)
 

@@ -62,12 +62,12 @@ class Crm:
 
 def engine(clock: VirtualClock, crm: Crm, **options: Any) -> SyncEngine:
     backend = MemoryBackend(clock=clock, cold_start=False)
-    given = {"backend": backend, "quotas": {"crm": [Rate(5, per=10), Concurrency(3)]}} | options
+    given: dict[str, Any] = {"backend": backend, "quotas": {"crm": [Rate(5, per=10), Concurrency(3)]}} | options
     return SyncEngine(providers=[crm], clock=clock, random=random.Random(1), **given)
 
 
 def binding(local: MemoryRecords, **options: Any) -> Binding:
-    given = {"resolve": prefer(Side.LOCAL)} | options
+    given: dict[str, Any] = {"resolve": prefer(Side.LOCAL)} | options
     return Binding(local=local, provider="crm", resource="contacts", **given)
 
 

@@ -165,11 +165,11 @@ def _(patch: Patch) -> None:
                 step = evolve(step, view=source.view, source_version=source.version)
             return created(link, step, record_id, sent, **options)
 
-        vars(creations)["created"] = current
+        setattr(creations, "created", current)  # noqa: B010  type checkers know no such name there
         try:
             await find(self, case)
         finally:
-            vars(creations)["created"] = created
+            setattr(creations, "created", created)  # noqa: B010
 
     patch.setattr(creations.Creations, "_find", looking)
 

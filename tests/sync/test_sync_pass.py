@@ -63,7 +63,7 @@ class Desk:
         self.crm = crm(trial, self.clock.now, random.Random(0))
         self.state = MemoryStateStore()
         self.cases: list[Any] = []
-        given = {"resolve": prefer(Side.EXTERNAL)} | pair
+        given: dict[str, Any] = {"resolve": prefer(Side.EXTERNAL)} | pair
         self.reconciler = Reconciler(
             Pair(local=LocalSide(self.local), external=ProviderSide(self.crm, Lane("crm"), "contacts"), **given),
             Books(self.state, Keys.of("crm", "contacts")),

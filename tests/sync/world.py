@@ -254,13 +254,13 @@ class Engine:
     def reconciler(self) -> Reconciler:
         world = self.world
         pair = Pair(
-            local=LocalSide(_Watched(world, world.local)),
-            external=ProviderSide(_Watched(world, world.crm), Lane("crm"), "contacts"),
+            local=LocalSide(watch(world, world.local)),
+            external=ProviderSide(watch(world, world.crm), Lane("crm"), "contacts"),
             resolve=world.resolver(),
             gone=GonePolicy(edit_wins=world.trial.edit_wins),
             guard=GUARD,
         )
-        books = Books(_Watched(world, world.state), Keys.of("crm", "contacts"))
+        books = Books(watch(world, world.state), Keys.of("crm", "contacts"))
         settings = SyncSettings(page_size=2, chunk=3, lease=LEASE, margin=LEASE / 4)
         return Reconciler(pair, books, settings, _Time(world), world.random, self.owner)
 
@@ -277,6 +277,11 @@ class _Time:
 
     def now(self) -> float:
         return self._world.now
+
+
+def watch(world: World, inner: Any) -> Any:
+    """The same thing, with the world turning at each call."""
+    return _Watched(world, inner)
 
 
 class _Watched:

@@ -63,6 +63,8 @@ class SyncEngine(AsyncContextManagerMixin):
     An engine belongs to one event loop and one process, and is entered once.
     """
 
+    _syncs: SyncDesk | None = None
+
     def __init__(
         self,
         *,
@@ -128,7 +130,6 @@ class SyncEngine(AsyncContextManagerMixin):
             checks,
         )
         self._dead_letters = DeadLetterBox(self._parts.queue)
-        self._syncs: SyncDesk | None = None
         self._running = self._entered = False
 
     @asynccontextmanager

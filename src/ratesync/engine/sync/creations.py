@@ -11,7 +11,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.endings import created, quarantined
 from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.saving import draft_of
+from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Make
 from ratesync.model.intent import Creating, Fate
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
@@ -34,7 +34,7 @@ class Creations:
         if not cases:
             return
         await self._take_over(cases)
-        drafts = []
+        drafts: list[Draft] = []
         for case in self.books.still_open(cases):
             await self._find(case)
             if case.next is not None:
@@ -44,7 +44,7 @@ class Creations:
     async def _take_over(self, cases: Sequence[Case]) -> None:
         """Become the owner before anything is written, so that a late owner can settle nothing."""
         now = self.clock.now()
-        drafts = []
+        drafts: list[Draft] = []
         for case in cases:
             link = case.link
             if link is None or link.intent is None:

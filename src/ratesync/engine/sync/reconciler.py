@@ -14,7 +14,7 @@ from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
 from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.saving import draft_of
+from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Trouble
 from ratesync.engine.sync.steps import Planner
 from ratesync.model.difference import Side
@@ -144,8 +144,8 @@ class Reconciler:
 
     async def _write_down(self, cases: Sequence[Case]) -> None:
         """Store intents, with what they drop; and the ends of those that need no write."""
-        drafts = []
-        ending = []
+        drafts: list[Draft] = []
+        ending: list[Case] = []
         for case in cases:
             is_matched = case.link is None and not case.orders
             ends = not case.orders and not is_matched and not case.finishes_earlier
@@ -172,7 +172,7 @@ class Reconciler:
     async def _keep_leases(self, cases: Iterable[Case]) -> None:
         """Make sure that nobody takes over what is about to be written."""
         now = self.clock.now()
-        drafts = []
+        drafts: list[Draft] = []
         for case in cases:
             link = case.link
             if link is None or link.intent is None or link.intent.until - now >= self.settings.margin:
@@ -184,8 +184,8 @@ class Reconciler:
     async def _end(self, cases: Sequence[Case]) -> None:
         """Store what the writes came to."""
         endings = Endings(self.pair, self.settings, self.clock)
-        drafts = []
-        done = []
+        drafts: list[Draft] = []
+        done: list[Case] = []
         for case in cases:
             if endings.end(case):
                 done.append(case)

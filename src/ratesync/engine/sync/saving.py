@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define, field
 
 from ratesync.engine.sync.case import Case
@@ -94,7 +96,7 @@ def _loser_writes(old: RecordLink | None, new: RecordLink, keys: Keys) -> list[W
 
 def _conflict_writes(case: Case, new: RecordLink, keys: Keys) -> list[Write]:
     """Conflicts that were opened or closed, or are about other values now."""
-    before = {} if case.link is None else case.link.deferred
+    before: Mapping[str, str] = {} if case.link is None else case.link.deferred
     writes = [Write(keys.conflict(new.link_id, name), None) for name in before if name not in new.deferred]
     for conflict in case.conflicts:
         name = conflict.name

@@ -119,7 +119,7 @@ class Planner:
                 case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
-            case Action.UNLINK:
+            case Action.UNLINK | Action.LINK:  # reconcile never links
                 case.next = evolve(released, status=LinkStatus.UNLINKED)
             case Action.TOMBSTONE:
                 case.next = buried(link)

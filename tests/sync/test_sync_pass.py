@@ -2,89 +2,26 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
-from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import decode_link, encode_link
-from ratesync.engine.sync.local_side import LocalSide
-from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.provider_side import ProviderSide
-from ratesync.engine.sync.reconciler import Reconciler
-from ratesync.engine.sync.sync_pass import Pass
-from ratesync.memory.records import MemoryRecords
+from ratesync.engine.sync.link_codec import encode_link
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.difference import Side
 from ratesync.model.intent import Deleting, Intent
 from ratesync.model.lane import Lane
-from ratesync.model.link import RecordLink
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
-from ratesync.model.run import SyncRun
 from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import DeletePolicy
-from ratesync.rules.resolvers import prefer
+from tests.sync.desk import PLAIN, Desk
 from tests.sync.fake_crm import FakeCrm
-from tests.sync.trial import Trial, Versions
 
 pytestmark = pytest.mark.anyio
-
-PLAIN = evolve(
-    Trial.of(0), versions=Versions.COUNTED, fault_chance=0.0, expiry_chance=0.0, tidy_local="", tidy_external="",
-    coarse=False, answers_with_record=True, tombstones=True, batch_max=3,
-)  # fmt: skip
-
-
-class Still:
-    """A clock that moves a little whenever it is asked."""
-
-    is_virtual = True
-
-    def __init__(self) -> None:
-        self._at = 1_000_000.0
-
-    def now(self) -> float:
-        self._at += 0.001
-        return self._at
-
-
-class Desk:
-    """Two sides, and passes over them."""
-
-    def __init__(self, trial: Trial = PLAIN, crm: type[FakeCrm] = FakeCrm, **pair: Any) -> None:
-        self.clock = Still()
-        self.local = MemoryRecords()
-        self.crm = crm(trial, self.clock.now, random.Random(0))
-        self.state = MemoryStateStore()
-        self.cases: list[Any] = []
-        given: dict[str, Any] = {"resolve": prefer(Side.EXTERNAL)} | pair
-        self.reconciler = Reconciler(
-            Pair(local=LocalSide(self.local), external=ProviderSide(self.crm, Lane("crm"), "contacts"), **given),
-            Books(self.state, Keys.of("crm", "contacts")),
-            SyncSettings(),
-            self.clock,
-            random.Random(1),
-            "engine",
-        )
-
-    async def sync(self) -> SyncRun:
-        self.cases = []
-        return await Pass(self.reconciler, SyncRun("run", 0.0), self.cases.append).carry_out()
-
-    async def links(self) -> list[RecordLink]:
-        return [decode_link(stored.value) for stored in await self.state.scan(self.reconciler.books.keys.links)]
-
-    def names(self) -> tuple[list[Any], list[Any]]:
-        return tuple(  # type: ignore[return-value]
-            sorted(str(record.fields.get("name")) for record in records.values())
-            for records in (self.local.records, self.crm.records)
-        )
 
 
 async def many(count: int, **pair: Any) -> Desk:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.link_codec import encode_link
 from ratesync.memory.state import MemoryStateStore
+from ratesync.model.conflict import SetValue, Take
 from ratesync.model.difference import Side
 from ratesync.model.intent import Deleting, Intent
 from ratesync.model.lane import Lane
@@ -18,6 +20,7 @@ from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import DeletePolicy
+from ratesync.rules.resolvers import manual
 from tests.sync.desk import PLAIN, Desk
 from tests.sync.fake_crm import FakeCrm
 
@@ -151,3 +154,33 @@ async def test_a_pass_over_many_links_with_no_news_asks_nothing_and_stores_nothi
     monkeypatch.setattr(MemoryStateStore, "commit", never)
     run = await desk.sync()
     assert (run.actions, run.errors, calls) == ({}, [], [])
+
+
+async def test_a_conflict_waits_and_its_decision_holds_for_just_these_values() -> None:
+    desk = Desk(resolve=manual())
+    desk.local.put("l1", {"name": "base", "city": "x"})
+    await desk.sync()
+    (link,) = await desk.links()
+    external_id = link.external.record_id or ""
+    book = ConflictBook(desk.reconciler.books)
+
+    async def edit(here: str, there: str) -> None:
+        desk.local.change("l1", name=here, city=here)
+        desk.crm.put(external_id, {**desk.crm.records[external_id].fields, "name": there})
+        await desk.sync()
+
+    await edit("here", "there")
+    assert desk.crm.records[external_id].fields == {"name": "there", "city": "here"}
+    (found,) = [conflict async for conflict in book.conflicts()]
+    assert (found.conflict.local, found.conflict.external, found.local_id) == ("here", "there", "l1")
+    assert await book.resolve(found, Take(Side.LOCAL))
+    await edit("here 2", "there")
+    (newer,) = [conflict async for conflict in book.conflicts()]
+    assert not await book.resolve(found, Take(Side.LOCAL))
+    assert await book.resolve(newer, SetValue("both"))
+    await desk.sync()
+    assert desk.names() == (["both"], ["both"])
+    assert [conflict async for conflict in book.conflicts()] == []
+    (dropped,) = [each async for each in book.dropped()]
+    assert sorted(loser.value for loser in dropped.losers) == ["here 2", "there"]
+    assert dropped.external_id == external_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
 import anyio
 from attrs import define, evolve, field
@@ -16,9 +16,11 @@ from ratesync.engine.quotas import QuotaTable
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case
+from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.gate import Gate
 from ratesync.engine.sync.keys import Keys
+from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair, SyncSettings
@@ -26,8 +28,13 @@ from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.errors import ConfigurationError, UnknownProvider
+from ratesync.model.conflict import Resolution
+from ratesync.model.difference import Side
+from ratesync.model.mark import Mark
+from ratesync.model.open_conflict import Dropped, OpenConflict
 from ratesync.model.run import SyncRun
 from ratesync.model.settings import Settings
+from ratesync.model.stored import Write
 from ratesync.protocols import Limiter, ProviderClient, StateStore
 from ratesync.randomness import operation_id
 
@@ -71,6 +78,24 @@ class SyncDesk:
     async def approve_deletes(self, binding: Binding) -> int:
         """Let the next pass carry out the deletes that are held now; how many they are."""
         return await Deletions(self._reconciler(binding), _ignore_all).approve()
+
+    def conflicts(self, binding: Binding) -> AsyncGenerator[OpenConflict]:
+        """The conflicts that wait for a person."""
+        return ConflictBook(self._reconciler(binding).books).conflicts()
+
+    def dropped(self, binding: Binding) -> AsyncGenerator[Dropped]:
+        """The values that were dropped, oldest first."""
+        return ConflictBook(self._reconciler(binding).books).dropped()
+
+    async def resolve(self, binding: Binding, conflict: OpenConflict, resolution: Resolution) -> bool:
+        """Decide a conflict: see :meth:`ConflictBook.resolve`."""
+        return await ConflictBook(self._reconciler(binding).books).resolve(conflict, resolution)
+
+    async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
+        """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""
+        books = self._reconciler(binding).books
+        marks = [Mark(side, record_id) for record_id in dict.fromkeys(record_ids)]
+        await books.state.commit([Write(books.keys.mark(side, mark.record_id), encode_mark(mark)) for mark in marks])
 
     def _new_run(self) -> SyncRun:
         now = self.clock.now()

@@ -13,6 +13,7 @@ from ratesync.model.difference import ABSENT, NOT_KNOWN, Side, View
 from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.mark import Mark
+from ratesync.model.open_conflict import OpenConflict
 
 FORMAT = 1
 """Version of the format that is written. Versions up to it are read."""
@@ -195,6 +196,22 @@ def encode_conflict(conflict: FieldConflict, link: RecordLink) -> bytes:
     values = [conflict.base_local, conflict.base_external, conflict.local, conflict.external]
     ids = [link.local.record_id, link.external.record_id]
     return to_bytes({"n": conflict.name, "c": [pack(value) for value in values], "ids": ids, "link": link.link_id})
+
+
+def decode_conflict(data: bytes) -> OpenConflict:
+    """The conflict that :func:`encode_conflict` wrote.
+
+    :raises CorruptItem: the bytes are damaged.
+    :raises NewerFormat: they were written by a newer version.
+    """
+    value = from_bytes(data)
+    try:
+        base_local, base_external, local, external = map(unpack, value["c"])
+        local_id, external_id = value["ids"]
+        conflict = FieldConflict(value["n"], base_local, base_external, local, external)
+        return OpenConflict(value["link"], local_id, external_id, conflict)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CorruptItem(f"a stored conflict is damaged ({type(error).__name__})") from None
 
 
 def encode_mark(mark: Mark) -> bytes:

@@ -51,7 +51,6 @@ links = st.builds(
     st.none() | intents,
     st.dictionaries(names, names, max_size=2),
     st.dictionaries(names, st.just({"of": "x", "as": {"take": "local"}}), max_size=1),
-    attempts=st.integers(0, 9),
     trouble=names,
     is_held=st.booleans(),
     hold_reason=names,

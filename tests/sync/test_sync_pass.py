@@ -184,3 +184,21 @@ async def test_a_conflict_waits_and_its_decision_holds_for_just_these_values() -
     (dropped,) = [each async for each in book.dropped()]
     assert sorted(loser.value for loser in dropped.losers) == ["here 2", "there"]
     assert dropped.external_id == external_id
+
+
+async def test_values_that_the_sides_rewrite_for_ever_are_written_a_few_times_only() -> None:
+    desk = Desk()
+    desk.local.put("l1", {"name": "ada"})
+    await desk.sync()
+    (external_id,) = desk.crm.records
+    for _ in range(20):
+        desk.local.put("l1", {"name": "ada"})
+        await desk.sync()
+        desk.crm.put(external_id, {"name": "ADA"})  # an automation at the provider
+        await desk.sync()
+    assert desk.crm.writes <= 7
+    (link,) = await desk.links()
+    assert link.status == "quarantined"
+    desk.crm.put(external_id, {"name": "Ada Lovelace"})
+    await desk.sync()
+    assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])

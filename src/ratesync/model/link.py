@@ -55,10 +55,6 @@ class RecordLink:
     """Fields with an open conflict, each with a digest of the values in question."""
     resolved: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
     """Fields that a person decided: the digest of the values in question, and the resolution in plain JSON."""
-    attempts: int = 0
-    """Failed in a row."""
-    retry_at: float = 0.0
-    """Left alone until this instant."""
     trouble: str = ""
     """Why it failed last; no values."""
     is_held: bool = False

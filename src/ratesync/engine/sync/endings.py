@@ -141,7 +141,7 @@ def created(
 
 def _finished(link: RecordLink) -> RecordLink:
     status = LinkStatus.ACTIVE
-    return evolve(link, intent=None, status=status, attempts=0, trouble="", is_held=False, hold_reason="")
+    return evolve(link, intent=None, status=status, trouble="", is_held=False, hold_reason="")
 
 
 def quarantined(link: RecordLink, reason: str) -> RecordLink:

@@ -57,6 +57,11 @@ def digest(*values: Any) -> str:
     return blake2b(_encode([pack(value) for value in values]).encode(), digest_size=8).hexdigest()
 
 
+def digest_of_patches(to_local: View, to_external: View) -> str:
+    """A short fingerprint of what is written to both sides."""
+    return digest(_pack_view(to_local), _pack_view(to_external))
+
+
 def pack(value: Any) -> Any:
     """A value in plain JSON, told from ``ABSENT`` and ``NOT_KNOWN``."""
     return _ABSENT if value is ABSENT else None if value is NOT_KNOWN else [value]
@@ -105,7 +110,7 @@ def encode_link(link: RecordLink) -> bytes:
     return to_bytes(value)
 
 
-_PLAIN = ("deferred", "resolved", "attempts", "retry_at", "trouble", "is_held", "hold_reason", "writes", "synced_at")
+_PLAIN = ("deferred", "resolved", "trouble", "is_held", "hold_reason", "writes", "synced_at")
 
 
 def decode_link(data: bytes) -> RecordLink:

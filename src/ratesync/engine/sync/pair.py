@@ -29,8 +29,6 @@ class SyncSettings:
     """Least part of the lease that is left when a write is sent. Must be longer than a call can take. Default 90 s."""
     max_rounds: int = field(default=5, validator=ge(2))
     """How often a record is looked at in one pass, when others change it at the same time. Default 5."""
-    max_attempts: int = field(default=10, validator=ge(1))
-    """Failures in a row before a record is set aside. Default 10."""
 
 
 @frozen(kw_only=True)

@@ -115,8 +115,6 @@ class Reconciler:
             case.leave("a record may or may not have been made: a person must look")
         elif link.intent is not None and link.intent.owner != self.owner and link.intent.until > now:
             case.leave("another engine works on it")
-        elif link.retry_at > now:
-            case.leave(link.trouble)
 
     async def _read(self, cases: Iterable[Case]) -> None:
         """What both sides hold now, all records of a side together."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from attrs import evolve, frozen
 
 from ratesync.engine.sync.case import Case
-from ratesync.engine.sync.link_codec import digest, unpack_resolution
+from ratesync.engine.sync.link_codec import digest, digest_of_patches, unpack_resolution
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.side import Change, Make, Remove
 from ratesync.model.conflict import FieldConflict, Resolution
@@ -20,6 +20,7 @@ from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.rules.link_end import confirm, end_after_read
 from ratesync.rules.merge import Merge, Resolve
+from ratesync.rules.oscillation import note_write
 from ratesync.rules.reconcile import Action, Reconciliation, reconcile
 from ratesync.rules.recovery import may_delete, recover, recovered_base
 
@@ -128,7 +129,13 @@ class Planner:
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], decided: Decided
     ) -> None:
         intent = self.begin(decided, None)
-        case.next = evolve(link, intent=intent)
+        what = digest_of_patches(found.to_local, found.to_external) if not case.finishes_earlier else intent.op_id
+        writes = note_write(self.pair.oscillation, link.writes, what, intent.started_at)
+        if writes is None:
+            case.found, case.reason = None, "the sides rewrite each other's values again and again"
+            case.next = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            return
+        case.next = evolve(link, intent=intent, writes=writes)
         for side, patch in ((Side.LOCAL, found.to_local), (Side.EXTERNAL, found.to_external)):
             if patch:
                 case.orders[side] = Change(intent.op_id, held[side], patch)
@@ -170,7 +177,7 @@ def settled(link: RecordLink, held: dict[Side, Held], deferred: tuple[FieldConfl
     """The link, when all that both sides hold is settled, but for deferred fields."""
     for side, record in held.items():
         link = link.with_end(side, end_after_read(link.end(side), record, deferred))
-    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, attempts=0, trouble=""), deferred)
+    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), deferred)
 
 
 def with_deferred(link: RecordLink, deferred: tuple[FieldConflict, ...]) -> RecordLink:
@@ -191,5 +198,5 @@ def recovered(link: RecordLink, decided: Decided, held: dict[Side, Held]) -> Rec
 def buried(link: RecordLink) -> RecordLink:
     """The link, when both records are gone."""
     ends = {side: evolve(link.end(side), base=None, unconfirmed=()) for side in Side}
-    link = evolve(link, status=LinkStatus.TOMBSTONE, intent=None, attempts=0, trouble="", is_held=False, hold_reason="")
+    link = evolve(link, status=LinkStatus.TOMBSTONE, intent=None, trouble="", is_held=False, hold_reason="")
     return with_deferred(evolve(link, local=ends[Side.LOCAL], external=ends[Side.EXTERNAL]), ())

@@ -28,8 +28,8 @@ def note_write(
     """The latest writes with one more; None if it must not be made, as the same was written too often.
 
     What counts is what is written, not what is read: a side that rewrites our values, each time under a new version,
-    looks like somebody who edits. But then we write the same values again, and somebody who edits makes us write others.
-    A few writes are remembered, enough for values that go back and forth.
+    looks like somebody who edits. But then we write the same values again, and who edits makes us write others. A few
+    writes are remembered, enough for values that go back and forth.
     """
     recent = [write for write in writes if write[0] > now - policy.per]
     if sum(what == earlier for _, earlier in recent) >= policy.max_writes:

@@ -28,8 +28,3 @@ class SyncRun:
     def needs_approval(self) -> bool:
         """Deletes wait for somebody to approve them."""
         return self.held > 0
-
-    def count(self, state: object, actions: list[str]) -> None:
-        """Note a case that came to its end in this pass."""
-        self.actions.update(actions)
-        self.left += str(getattr(state, "value", state)) == "left"

@@ -57,7 +57,7 @@ class Pass:
 
     async def _sweep(self) -> tuple[int, int]:
         """Go through all marks once; how many cases were done, and how many left."""
-        done = left = 0
+        done = left = self.run.left = 0
         after: str | None = None
         while True:
             marks, after = await self.reconciler.books.marks(after, self.reconciler.settings.chunk)
@@ -72,5 +72,6 @@ class Pass:
 
     def _note(self, cases: Sequence[Case]) -> None:
         for case in cases:
-            self.run.count(case.state, [str(action) for action in case.actions])
+            self.run.actions.update(str(action) for action in case.actions)
+            self.run.left += case.state is CaseState.LEFT
             self.note(case)

@@ -10,12 +10,13 @@ from attrs import evolve
 
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
-from ratesync.engine.sync.link_codec import encode_link
+from ratesync.engine.sync.link_codec import encode_link, encode_mark
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import SetValue, Take
 from ratesync.model.difference import Side
 from ratesync.model.intent import Deleting, Intent
 from ratesync.model.lane import Lane
+from ratesync.model.mark import Mark
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.stored import Write
@@ -186,7 +187,7 @@ async def test_a_conflict_waits_and_its_decision_holds_for_just_these_values() -
     assert dropped.external_id == external_id
 
 
-async def test_values_that_the_sides_rewrite_for_ever_are_written_a_few_times_only() -> None:
+async def test_flip_flop_values_that_the_sides_rewrite_for_ever_are_written_a_few_times_only() -> None:
     desk = Desk()
     desk.local.put("l1", {"name": "ada"})
     await desk.sync()
@@ -202,3 +203,39 @@ async def test_values_that_the_sides_rewrite_for_ever_are_written_a_few_times_on
     desk.crm.put(external_id, {"name": "Ada Lovelace"})
     await desk.sync()
     assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])
+
+
+async def test_revived_deletes_a_late_event_or_a_stale_read_brings_nothing_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = await many(3)
+    old = dict(desk.crm.records)
+    desk.local.remove("l1")
+    await desk.sync()
+    assert len(desk.crm.records) == 2
+    (gone,) = set(old) - set(desk.crm.records)
+    keys = desk.reconciler.books.keys
+    late = Write(keys.mark(Side.EXTERNAL, gone), encode_mark(Mark(Side.EXTERNAL, gone)))
+    await desk.state.commit([late])
+    await desk.sync()
+    assert len(desk.local.records) == 2
+    desk.crm.records[gone] = old[gone]  # a replica that has not heard of the delete
+    await desk.state.commit([late])
+    await desk.sync()
+    del desk.crm.records[gone]
+    await desk.sync()
+    assert desk.names() == (["n0", "n2"], ["n0", "n2"])
+
+
+async def test_re_inserted_records_are_new_and_stand_once_on_each_side() -> None:
+    desk = await many(3)
+    desk.local.remove("l1")
+    await desk.sync()
+    desk.local.put("l1", {"name": "again"})
+    for _ in range(3):
+        await desk.sync()
+    assert desk.names() == (["again", "n0", "n2"], ["again", "n0", "n2"])
+    desk.local.remove("l0")
+    desk.local.put("l0", {"name": "at once"})
+    await desk.sync()
+    assert desk.names() == (["again", "at once", "n2"], ["again", "at once", "n2"])

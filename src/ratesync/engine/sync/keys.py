@@ -88,12 +88,3 @@ class Keys:
     def cursor(self, side: Side) -> str:
         """How far a side's feed was read."""
         return f"{self.prefix}cursor/{_LETTERS[side]}"
-
-    def run(self, run_id: str) -> str:
-        """The record of a pass."""
-        return f"{self.runs}{run_id}"
-
-    @property
-    def runs(self) -> str:
-        """The prefix of the records of all passes, oldest first."""
-        return f"{self.prefix}run/"

@@ -10,7 +10,7 @@ server tells what it was asked: each record must be there once, as it was writte
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ def measured(count: int, work: Callable[[str], Awaitable[None]]) -> dict[str, fl
 
 
 @asynccontextmanager
-async def engine_of(url: str, resource: Resource, transport: Transport, **settings: Any) -> AsyncIterator[SyncEngine]:
+async def engine_of(url: str, resource: Resource, transport: Transport, **settings: Any) -> AsyncGenerator[SyncEngine]:
     """An engine in memory with an adapter for that API, both entered."""
     async with (
         RestProvider("acme", url, resources=resource, transport=transport(), concurrency=CONNECTIONS) as provider,
@@ -174,7 +174,7 @@ async def _send_all(parts: Any, call: Call, size: int) -> None:
 
 
 @asynccontextmanager
-async def httpx_client(url: str, transport: Transport = stock) -> AsyncIterator[Call]:
+async def httpx_client(url: str, transport: Transport = stock) -> AsyncGenerator[Call]:
     """Httpx alone."""
     async with httpx.AsyncClient(base_url=url, transport=transport(), trust_env=False) as client:
 
@@ -186,14 +186,14 @@ async def httpx_client(url: str, transport: Transport = stock) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def httpx_over_aiohttp(url: str) -> AsyncIterator[Call]:
+async def httpx_over_aiohttp(url: str) -> AsyncGenerator[Call]:
     """Httpx over aiohttp."""
     async with httpx_client(url, fast) as call:
         yield call
 
 
 @asynccontextmanager
-async def aiohttp_client(url: str) -> AsyncIterator[Call]:
+async def aiohttp_client(url: str) -> AsyncGenerator[Call]:
     """Aiohttp alone."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     async with aiohttp.ClientSession(url, connector=connector) as session:

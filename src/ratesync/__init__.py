@@ -23,6 +23,7 @@ from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
+from ratesync.model.preview import Preview, PreviewedRequest, Problem
 from ratesync.model.quota import (
     Adaptive,
     Budget,
@@ -51,6 +52,7 @@ from ratesync.protocols import (
     LooksUp,
     NamesPaths,
     Observer,
+    PreviewsRequests,
     ProviderClient,
     PullsChanges,
     QueueBackend,
@@ -99,6 +101,10 @@ __all__ = [
     "PayloadLimits",
     "Penalty",
     "Period",
+    "Preview",
+    "PreviewedRequest",
+    "PreviewsRequests",
+    "Problem",
     "ProviderClient",
     "PullsChanges",
     "QueueBackend",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,8 +12,9 @@ from attrs import define, evolve, field
 from typing_extensions import override
 
 from ratesync import Batch, Capabilities, Concurrency, Operation, Outcome, Settings, SyncEngine
-from ratesync.memory import MemoryBackend, MemoryQueue
+from ratesync.memory import MemoryBackend, MemoryLimiter, MemoryQueue
 from ratesync.model.work import Claim, ClaimRequest
+from ratesync.sqlite import SqliteBackend
 from ratesync.testing import simulation
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.mortal_queue import MortalQueue
@@ -272,3 +274,29 @@ def test_nothing_is_lost_where_calls_linger_and_workers_die(seed: int, monkeypat
 
     monkeypatch.setattr(simulation, "Scenario", Lingering)
     assert simulation.simulate(seed, backend="asyncio" if seed % 2 else "trio").violations == []
+
+
+def test_with_a_queue_on_disk_it_is_the_same(tmp_path: Path) -> None:
+    """In real time: a mixed backlog, and what many tasks submit one by one."""
+
+    async def run() -> tuple[list[int], int]:
+        provider = Timing(capabilities=Capabilities(batch_max=MOST), latency=(0.001, 0.001))
+        backlog, single = upserts(1_000, RESOURCES), upserts(1_000 + MOST)[1_000:]
+        provider.submitted = {operation.id or "": 0.0 for operation in (*backlog, *single)}
+        backend = SqliteBackend(tmp_path / "sync.db", limiter=MemoryLimiter())
+        async with SyncEngine(backend=backend, providers=[provider], settings=Settings(linger=0.5)) as engine:
+            await engine.pause()
+            await engine.submit_many(backlog)
+            await engine.resume()
+            assert await engine.drain(timeout=60)
+            calls = len(provider.sizes)
+            async with anyio.create_task_group() as tasks:
+                for operation in single:
+                    tasks.start_soon(engine.submit, operation)
+            assert await engine.drain(timeout=60)
+        assert sum(provider.sizes) == 1_000 + MOST
+        return provider.sizes[:calls], len(provider.sizes) - calls
+
+    sizes, calls = anyio.run(run)
+    assert len(sizes) <= 15
+    assert calls <= 10

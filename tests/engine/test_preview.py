@@ -38,6 +38,9 @@ from ratesync.model.preview import Preview, PreviewedRequest, Problem
 from ratesync.protocols import PreviewsRequests, RecordsRequests
 from ratesync.protocols.preview import recording
 from ratesync.providers import RestProvider
+from ratesync.providers.hubspot import HubSpotProvider
+from ratesync.providers.kinto import KintoProvider
+from ratesync.providers.pipedrive import PipedriveProvider
 from ratesync.testing.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +174,26 @@ async def test_an_adapter_that_makes_a_call_for_each_operation_shows_its_own(tra
     ]
     assert [request.body for request in requests] == [{"n": 1}, None]
     assert all(request.headers["x-token"] == "***" for request in requests)
+
+
+SHIPPED: list[tuple[Callable[[Account, httpx.AsyncBaseTransport], Any], str, str]] = [
+    (lambda account, wire: HubSpotProvider(account, transport=wire), "contacts", "/crm/v3/objects/contacts/7"),
+    (lambda account, wire: PipedriveProvider(account, transport=wire), "persons", "/api/v2/persons/7"),
+    (lambda account, wire: KintoProvider(URL, account, bucket="crm", transport=wire), "contacts", "/v1/batch"),
+]
+
+
+@pytest.mark.parametrize(("make", "resource", "path"), SHIPPED, ids=["hubspot", "pipedrive", "kinto"])
+async def test_adapters_over_callers_need_nothing_for_it(
+    make: Callable[[Account, httpx.AsyncBaseTransport], Any], resource: str, path: str, transport: Untouchable
+) -> None:
+    adapter = make(Account(Bearer(CANARY)), transport)
+    (preview,) = await engine_of(adapter).preview(Operation.delete(adapter.name, resource, "7"))
+    assert preview.problems == ()
+    (request,) = preview.requests
+    assert httpx.URL(request.url).path == path
+    assert request.headers["authorization"] == "***"
+    assert CANARY not in f"{preview}{request.body}"
 
 
 class Strange(httpx.Auth):
@@ -380,6 +403,13 @@ async def test_callers_note_what_is_called_in_tasks_that_are_started(transport: 
             for number in range(3):
                 tasks.start_soon(call, f"/{number}")
     assert sorted(request.url for request in requests) == [f"{URL}/{number}" for number in range(3)]
+
+
+async def test_a_caller_sends_nothing_in_a_dry_run_whichever_way_it_is_asked(transport: Untouchable) -> None:
+    caller = HttpCaller(URL, transport=transport)
+    with recording() as requests, pytest.raises(NotSent, match="dry run"):
+        await caller._call("GET", httpx.URL(URL), {}, None)  # pyright: ignore[reportPrivateUsage]
+    assert requests == []
 
 
 def test_who_holds_a_caller_is_known(transport: Untouchable) -> None:

@@ -81,3 +81,31 @@ async def test_an_eager_mapping_refuses_at_submit_and_nothing_is_enqueued(make_e
         await engine.submit_many([elsewhere, delete])
     assert caught.value.path == "operations[1].fields"
     assert [(error.path, error.code) for error in caught.value.errors] == [("email", "required"), ("amount", "invalid")]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_good_change_does_not_die_for_having_waited_beside_a_bad_one(
+    make_engine: EngineFactory, provider: FakeProvider, place: int
+) -> None:
+    """Several changes of one record are folded into one. Only those die that cannot be translated."""
+    lazy = Mapping(*LINES, eager=False)
+    changes = [{"email": "a"}, {"amount": "1"}, {"email": "c"}]
+    changes[place] = {"emial": "hunter2"}
+    async with make_engine(transformers={("fake", "contacts"): lazy}) as engine:
+        await engine.submit(Operation.upsert("fake", "contacts", "1", {"email": "old", "amount": "0"}))
+        assert await engine.drain(timeout=60)
+        await engine.pause()
+        tickets = await engine.submit_many([Operation.update("fake", "contacts", "1", change) for change in changes])
+        other = await engine.submit(Operation.upsert("fake", "contacts", "2", {"email": "b"}))
+        await engine.resume()
+        outcomes = [await ticket.outcome(timeout=60) for ticket in tickets]
+        assert isinstance(await other.outcome(timeout=60), Applied)
+        (letter,) = await engine.dead_letters()
+    assert [isinstance(outcome, Applied) for outcome in outcomes] == [number != place for number in range(3)]
+    assert letter.id == tickets[place].id
+    assert isinstance(letter.outcome, Rejected)
+    assert "emial: is no field of the mapping" in letter.outcome.reason
+    written = [write.fields["properties"] for write in provider.writes if write.record_id == "1"][1:]
+    both = [{"email": "c", "amount": "1.00"}, {"email": "c"}, {"email": "a", "amount": "1.00"}]
+    assert written == [both[place]]

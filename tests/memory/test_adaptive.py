@@ -34,7 +34,7 @@ async def drive(provider: Provider, demands: list[Demand], until: float, way: tu
                 tasks.start_soon(call)
 
 
-@pytest.mark.parametrize(("way", "seed"), [(LAN, 1), (WAN, 2)], ids=["lan-1", "wan-2"])
+@pytest.mark.parametrize(("way", "seed"), [(LAN, 1), (WAN, 2), (WAN, 4)], ids=["lan-1", "wan-2", "wan-4"])
 def test_an_unknown_limit_is_found_again_when_it_changes(way: tuple[float, float], seed: int) -> None:
     provider = Provider(((0.0, 100), (25.0, 40), (50.0, 150)))
     run_virtual(drive, provider, [Demand(SCOPE, Adaptive())], 85.0, way, seed)

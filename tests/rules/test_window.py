@@ -21,7 +21,7 @@ START = 1_700_000_000.0
 
 def trust(window: Window) -> None:
     """As if enough round trips, all of them endless, had been seen over enough windows."""
-    window.credit.round_trips, window.credit.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
+    window.credit.trusted = TRUSTED_ROUND_TRIPS
 
 
 def used_up(permits: int, *, per: float, lasting: float = 0.0, trusted: bool = False) -> Window:
@@ -96,19 +96,18 @@ def test_a_window_is_idle_once_nothing_is_counted() -> None:
 
 
 def test_the_way_of_the_shortest_round_trip_is_credited_once_enough_were_seen() -> None:
-    permits = TRUSTED_ROUND_TRIPS
+    permits = 2 * TRUSTED_ROUND_TRIPS
     window = open_window(Rate(permits, per=10))
     window.take(permits, START)
-    for call in range(permits - 1):
+    for call in range(TRUSTED_ROUND_TRIPS):
         window.settle(1, 1, START, START + 0.1 + call / 100)
-    window.settle(1, 1, START, START + 1)
-    assert window.counted_for == 10, "so far all round trips are of one window"
-    later = START + 0.1 + 10
-    window.take(1, later)
-    window.settle(1, 1, later, later + 2)
+    warm = START + 0.1 + TRUSTED_AFTER
+    for call in range(TRUSTED_ROUND_TRIPS):
+        assert window.counted_for == 10, "so far too few calls began with connections that were there"
+        window.settle(1, 1, warm, warm + 0.2 + call / 100)
     credit = CREDIT * 0.1 - SLACK
     assert window.counted_for == pytest.approx(10 - credit)
-    assert window.free_at(permits, later + 2) == pytest.approx(later + 2 + 10 - credit)
+    assert window.free_at(1, warm + 2) == pytest.approx(START + 0.1 + 10 - credit)
 
 
 def test_round_trips_shorter_than_the_slack_earn_no_credit() -> None:
@@ -154,7 +153,7 @@ def test_ends_in_one_sub_window_are_free_together_when_the_last_one_is() -> None
 def test_a_window_that_was_emptied_starts_a_new_sub_window() -> None:
     window = open_window(Rate(6_400, per=64))
     window.settle(0, 0, START - 100, START)  # slower than the window itself
-    window.credit.round_trips = TRUSTED_ROUND_TRIPS
+    window.credit.trusted = TRUSTED_ROUND_TRIPS
     assert window.used(START) == 0
     window.take(1, START)
     window.settle(1, 1, START, START + 0.5)
@@ -171,18 +170,17 @@ class PlainCount:
     late: float = 0.0
     trips: list[float] = field(factory=list[float])
     first_at: float = math.inf
+    warm_trips: int = 0
     credit: float = 0.0
     ended: list[tuple[float, int]] = field(factory=list[tuple[float, int]])
     under_way: list[tuple[float, int]] = field(factory=list[tuple[float, int]])
 
     def settle(self, number: int, now: float) -> tuple[float, int]:
         started_at, cost = self.under_way.pop(number % len(self.under_way))
-        self.trips.append(now - started_at)
         self.first_at = min(self.first_at, now)
-        is_enough = len(self.trips) >= TRUSTED_ROUND_TRIPS and now >= self.first_at + min(
-            2 * self.per, max(TRUSTED_AFTER, self.per)
-        )
-        if self.trusted or is_enough:
+        self.trips.append(now - started_at)
+        self.warm_trips += now - self.trips[-1] >= self.first_at + TRUSTED_AFTER
+        if self.trusted or self.warm_trips >= TRUSTED_ROUND_TRIPS:
             self.credit = max(0.0, CREDIT * min(self.trips) - SLACK)
         self.ended.append((now, cost))
         return started_at, cost

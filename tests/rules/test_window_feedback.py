@@ -177,7 +177,7 @@ def test_a_refusal_in_doubt_says_that_the_window_is_used_up() -> None:
 def trusted(shortest: float) -> Window:
     """A window that gives credit for such a way."""
     window = opened()
-    window.credit.round_trips, window.credit.trusted_at = TRUSTED_ROUND_TRIPS, -math.inf
+    window.credit.trusted = TRUSTED_ROUND_TRIPS
     window.take(1, START)
     window.settle(1, 1, START, START + shortest)
     return window

@@ -23,6 +23,9 @@ WAN = (0.03, 0.08)
 
 START = 1_700_000_000.0
 
+PARTS = 20
+"""Beginnings of spans in a cycle."""
+
 
 @define
 class Provider:
@@ -56,9 +59,17 @@ class Provider:
         (self.accepted if is_accepted else self.refused).append(now)
         return is_accepted
 
-    def share(self, since: float, until: float, limit: int) -> float:
-        """Which share of the limit was used."""
-        return self.between(self.accepted, since, until) / (limit * (until - since) / self.window)
+    def share(self, since: float, until: float, limit: int, cycle: float | None = None) -> float:
+        """Which share of the limit was used: the mean over spans that begin at all moments of a cycle.
+
+        Calls come in bunches, one in each window. Of one span it would depend on whether a bunch comes just before its
+        end: with a small limit that is several points. ``cycle``: seconds between bunches, if not a window.
+        """
+        cycle = cycle or self.window
+        whole = until - since - cycle
+        begins = [since + cycle * part / PARTS for part in range(PARTS)]
+        counts = [self.between(self.accepted, begin, begin + whole) for begin in begins]
+        return sum(counts) / PARTS / (limit * whole / self.window)
 
     def refusals(self, since: float, until: float) -> float:
         """Refusals a minute."""

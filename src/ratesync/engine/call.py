@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 from attrs import frozen
 
 from ratesync.clock import MINIMUM_DELAY, Clock, timeout_at
 from ratesync.engine.admission import Admission, Entry, Pass, Refused
+from ratesync.engine.blame import find_culprits
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.notifier import Notifier
@@ -204,22 +206,23 @@ class Call:
             await self._conclude([(task, operation, outcome)], [outcome])
 
     async def _send(self) -> None:
+        desk = self._desk
         operations = [task.operation for task in self._tasks if task.operation is not None]
-        if self._desk.executor.schemas.stops(self.lane, operations[0].resource):
-            resume_at = self._desk.clock.now() + _SCHEMA_REST
+        if desk.executor.schemas.stops(self.lane, operations[0].resource):
+            resume_at = desk.clock.now() + _SCHEMA_REST
             self._known = [Settlement(task.lease, resume_at=resume_at) for task in self._tasks]
             return
         entered = await self._enter(operations[0])
         if entered is None:
             return
         del operations[entered.size :]  # the rest of the leases goes back
-        ready = self._desk.executor.transform(operations)
+        ready = desk.executor.transform(operations)
         sendable = [operation for operation in ready if isinstance(operation, Operation)]
         answers = Reply({})
         if sendable:
             self._sending = frozenset(operation.id or "" for operation in sendable)
-            self._limit = self._desk.executor.limit()
-            answers = await self._desk.executor.execute(self.lane, sendable, self._limit)
+            self._limit = desk.executor.limit()
+            answers = await desk.executor.execute(self.lane, sendable, self._limit)
             if self.is_lost:
                 await self._hand_back()
                 return
@@ -227,17 +230,24 @@ class Call:
             (task, operation, result if isinstance(result, Rejected) else answers[operation.id or ""])
             for task, operation, result in zip(self._tasks[: entered.size], operations, ready, strict=True)
         ]
-        await self._conclude(judged, list(answers.values()), answers.feedback)
+        parted = {
+            task.lease.key: desk.settler.finish_some(task, culprits)
+            for task, result in zip(self._tasks, ready, strict=False)
+            if isinstance(result, Rejected) and (culprits := find_culprits(task, desk.executor))
+        }
+        await self._conclude(judged, list(answers.values()), answers.feedback, parted)
 
     async def _conclude(
         self,
         judged: Sequence[tuple[Task, Operation, Outcome]],
         answers: Sequence[Outcome],
         feedback: Feedback = NO_FEEDBACK,
+        parted: Mapping[str, Settlement] = MappingProxyType({}),
     ) -> None:
         """Judge what was answered, and hold or stop the lane if the provider said so.
 
-        What the outcomes mean is decided before the first await, so that a cancellation cannot lose it.
+        What the outcomes mean is decided before the first await, so that a cancellation cannot lose it. ``parted`` are
+        settlements, by mailbox, that are decided already.
         """
         desk = self._desk
         # The budget is counted in calls, as a batch is sent again as a batch.
@@ -255,7 +265,10 @@ class Call:
             self.lane, throttled=any(map(is_throttled, troubles)), admitted_at=self._admitted_at
         )
         for task, operation, outcome in judged:
-            desk.settler.judge(task, operation, outcome, capabilities, ledger)
+            if task.lease.key in parted:
+                ledger.settlements.append(parted[task.lease.key])
+            else:
+                desk.settler.judge(task, operation, outcome, capabilities, ledger)
         self._known = [*ledger.settlements, *(Settlement(task.lease) for task in self._tasks[len(judged) :])]
         await self._leave(answers, troubles, judged[0][1], feedback)
         try:

@@ -31,15 +31,14 @@ _TURN = 500
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
 
 
-_MOST_TARGETS = 10_000
+_MOST_TARGETS = 200
 """Of so many it is remembered that operations may go there."""
 
 
 @frozen
 class _Target:
-    """What operations of one provider, connection, resource and kind have in common."""
+    """What operations of one provider, resource and kind have in common."""
 
-    lane: Lane
     able: Capabilities
     check: ChecksFields | None
     """Of the mapping, for what is written."""
@@ -56,9 +55,7 @@ class Intake:
     random: random.Random
     notify: Notifier
     checks: Mapping[TransformerKey, ChecksFields]
-    _targets: dict[tuple[str, str, str, Kind], _Target] = field(
-        factory=dict[Any, Any], init=False, eq=False, repr=False
-    )
+    _targets: dict[tuple[str, str, Kind], _Target] = field(factory=dict[Any, Any], init=False, eq=False, repr=False)
     """Where admissible operations went."""
 
     async def submit(self, operations: Sequence[Operation], *, wait: float | None) -> Sequence[Enqueued]:
@@ -93,7 +90,7 @@ class Intake:
         identity = operation.id or operation_id(self.clock.now(), self.random)
         return Item(
             identity,
-            target.lane,
+            Lane(operation.provider, operation.connection),
             _mailbox_key(operation, identity),
             body,
             operation.priority,
@@ -105,7 +102,7 @@ class Intake:
         """Check the operation; what concerns its target only once for all that go there."""
         names = None
         if operation.__class__ is Operation and operation.kind.__class__ is Kind:
-            names = operation.provider, operation.connection, operation.resource, operation.kind
+            names = operation.provider, operation.resource, operation.kind
             try:
                 target = self._targets.get(names)
             except TypeError:  # no texts, as the check will tell
@@ -115,8 +112,7 @@ class Intake:
                 return target
         check_operation(operation, self.capabilities, self.limits, path)
         check = self.checks.get((operation.provider, operation.resource)) if operation.kind in _WRITES else None
-        lane = Lane(operation.provider, operation.connection)
-        target = _Target(lane, self.capabilities[operation.provider], check)
+        target = _Target(self.capabilities[operation.provider], check)
         if names is not None:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()

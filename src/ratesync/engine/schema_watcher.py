@@ -58,7 +58,7 @@ class SchemaShelf:
     async def load(self) -> dict[SchemaKey, tuple[Stored, SchemaRecord] | None]:
         """What is kept of each."""
         names = [schema_key(*key) for key in self.keys]
-        found = await self.state.load(names) if names else []
+        found: Sequence[Stored | None] = await self.state.load(names) if names else ()
         return {
             key: None if stored is None else (stored, SchemaRecord.decode(stored.value, stored.key))
             for key, stored in zip(self.keys, found, strict=True)

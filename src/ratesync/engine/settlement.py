@@ -22,7 +22,7 @@ from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Unknown
 from ratesync.model.settings import Settings
-from ratesync.model.work import Finished, Settlement
+from ratesync.model.work import Finished, LeasedItem, Settlement
 from ratesync.protocols import QueueBackend
 from ratesync.rules.retry import backoff
 from ratesync.rules.verdict import Again, Finish, Hold, Stop, Verdict, is_throttled, judge
@@ -115,6 +115,13 @@ class Settler:
             state = OperationState.DEAD
             result = encode_outcome(Unknown("the provider answered, but its record is not JSON: check the adapter"))
         return Settlement(task.lease, tuple([Finished(item.id, state, result) for item in task.items]))
+
+    def finish_some(self, task: Task, culprits: Sequence[tuple[LeasedItem, Outcome]]) -> Settlement:
+        """The settlement of a task of which some items are dead, each for its own reason; the others go back."""
+        return Settlement(
+            task.lease,
+            tuple(Finished(item.id, OperationState.DEAD, encode_outcome(outcome)) for item, outcome in culprits),
+        )
 
     async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
         """Hand the settlements of calls, each of one lane, to the queue in one piece.

@@ -74,9 +74,10 @@ class AccountCallers:
             self._pool = GuardedTransport(self.guard, limits)
         else:
             self._pool = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
-        named = [self.accounts] if isinstance(self.accounts, Account) else []
-        if isinstance(self.accounts, Mapping):
-            named = list(self.accounts.values())
+        if isinstance(self.accounts, Account):
+            named = [self.accounts]
+        else:
+            named = [] if callable(self.accounts) else list(self.accounts.values())
         for account in named:
             self._made(account)  # a mistake in an address shows now rather than at the first call
 

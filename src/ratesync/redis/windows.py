@@ -60,7 +60,7 @@ class RateWindow(Window):
     def free_at(self, granted_at: float, now: float, clock: ServerClock) -> float:
         """A window after the call's end, less the credit."""
         self.credit.learn(now - granted_at, now)
-        return clock.latest(now) + self.credit.counted_for(now)
+        return clock.latest(now) + self.credit.counted_for
 
     def round_trip(self) -> float:
         """The shortest round trip so far; -1 if none is known."""

@@ -55,7 +55,6 @@ def check_operation(
         raise InvalidOperation(problem, path=path)
     able = _able(operation.provider, capabilities, path)
     _check_text(operation.resource, MAX_NAME, path, "resource")
-    _check_text(operation.connection, MAX_NAME, path, "connection")
     _check_kind(operation.kind, able, path)
     check_values(operation, able, limits, path)
 
@@ -63,8 +62,9 @@ def check_operation(
 def check_values(operation: Operation, able: Capabilities, limits: PayloadLimits, path: str) -> None:
     """The part of :func:`check_operation` that is left where another operation of the same target was admissible.
 
-    That is its provider, whose capabilities are ``able``, its connection, resource and kind.
+    That is its provider, whose capabilities are ``able``, its resource and kind.
     """
+    _check_text(operation.connection, MAX_NAME, path, "connection")
     kind = operation.kind
     if operation.record_id is not None or kind is not _CREATE:
         _check_text(operation.record_id, MAX_ID, path, "record_id")

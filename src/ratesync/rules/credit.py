@@ -17,8 +17,8 @@ SLACK = 0.003
 
 TRUSTED_ROUND_TRIPS = 20
 TRUSTED_AFTER = 1.0
-"""No credit before so many round trips were seen, over so many seconds and a whole window (or over two shorter ones).
-The first ones build connections, and those of one bunch are slow together."""
+"""No credit before so many round trips were seen of calls that began so many seconds after the first one had ended: the
+first ones build connections, and those of one bunch are slow together."""
 
 
 @define
@@ -31,21 +31,22 @@ class Credit:
     """Shortest round trip so far, in seconds, of anybody whose calls are counted with ours."""
     round_trips: int = 0
     """Calls that ended so far."""
-    trusted_at: float = math.inf
-    """Instant after which round trips have been seen long enough."""
+    warm_at: float = math.inf
+    """Instant after which calls begin whose round trips are trusted."""
+    trusted: int = 0
+    """Calls that began after it and have ended."""
     slack: float = SLACK
     slackened_at: float = -math.inf
 
     def learn(self, round_trip: float, now: float) -> float:
         """A call ended now that took so many seconds. Returns for how many it is counted."""
         if self.round_trips == 0:
-            self.trusted_at = now + min(2 * self.per, max(TRUSTED_AFTER, self.per))
+            self.warm_at = now + TRUSTED_AFTER
         self.round_trips += 1
         self.shortest = min(self.shortest, round_trip)
-        if self.round_trips < TRUSTED_ROUND_TRIPS or now < self.trusted_at:
-            return self.per
-        gained = CREDIT * self.shortest - self.slack
-        return self.per - gained if gained > 0 else self.per
+        if now - round_trip >= self.warm_at:
+            self.trusted += 1
+        return self.counted_for
 
     def refuse(self, now: float) -> None:
         """Calls came closer to each other than thought."""
@@ -53,8 +54,9 @@ class Credit:
             self.slackened_at = now
             self.slack *= 2
 
-    def counted_for(self, now: float) -> float:
-        """Seconds for which a call that ends now is counted."""
-        if self.round_trips < TRUSTED_ROUND_TRIPS or now < self.trusted_at:
+    @property
+    def counted_for(self) -> float:
+        """Seconds for which a call is counted after its end."""
+        if self.trusted < TRUSTED_ROUND_TRIPS:
             return self.per
         return self.per - max(0.0, CREDIT * self.shortest - self.slack)

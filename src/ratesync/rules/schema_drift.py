@@ -125,7 +125,8 @@ def choices_in(schema: RemoteSchema, record: Mapping[str, object], used: Collect
             continue
         value: object = record
         for name in path.split("."):
-            value = cast("Mapping[str, object]", value).get(name) if isinstance(value, Mapping) else None
+            inner = cast("Mapping[str, object] | None", value if isinstance(value, Mapping) else None)
+            value = None if inner is None else inner.get(name)
         if value is not None:
             found[path] = value
     return found

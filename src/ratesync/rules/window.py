@@ -137,7 +137,7 @@ class Window:
             self.others_until, self.doubt_until = self.doubt_until, -math.inf
         elif not self.others:
             self.credit.refuse(now)
-            self.counted_for = self.credit.counted_for(now)
+            self.counted_for = self.credit.counted_for
 
     def goes_alone(self, now: float) -> bool:
         """Tell whether the next call must wait for one that is under way, as it is not known what was used before."""

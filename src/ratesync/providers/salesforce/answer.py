@@ -1,0 +1,107 @@
+"""What a whole answer says: by its status, and by the errors in it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from attrs import evolve
+
+from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthorised, Unavailable
+from ratesync.http.feedback import read_feedback, server_time
+from ratesync.http.outcome import read_answer
+from ratesync.http.payload import json_array, json_object
+from ratesync.http.response import Response
+from ratesync.http.throttle_readers import salesforce_throttle
+from ratesync.model.feedback import Feedback
+from ratesync.model.operation import Kind
+from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.providers.salesforce.problem import Problem
+from ratesync.rules.retry_after import parse_retry_after
+
+SEVERAL = "MULTIPLE_CHOICES"
+"""Code of the rejection of an operation whose external id several records have."""
+_SERVER_ERROR = 5
+_PAUSE = 5.0
+_NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
+
+def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
+    """What the answer says of all operations of its call. A success comes as plain ``Applied``."""
+    outcome, _ = read_answer(response, kind, now=now, throttle=salesforce_throttle)
+    if isinstance(outcome, Applied):
+        return evolve(outcome, version=None) if response.is_success else Unknown(f"HTTP {response.status}")
+    if response.status == HTTPStatus.MULTIPLE_CHOICES:
+        return Rejected("several records have that value of the external id", SEVERAL)
+    problem = read_problem(response)
+    if problem.code:
+        return _explained(response, outcome, problem, kind, now)
+    # Without an error of Salesforce's own somebody in between has answered, who knows nothing of records.
+    return Unknown(outcome.reason) if response.status in _NOT_THERE else outcome
+
+
+def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kind, now: float) -> Outcome:
+    """The outcome that the errors in the answer tell, which know more than its status."""
+    if isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
+        return outcome
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return RetryLater(problem.reason, Cause.UNAUTHORISED)
+    if response.status // 100 == _SERVER_ERROR and not problem.is_locked:
+        # The status says whether something may have been done; the words of the error may repeat values.
+        reason = f"HTTP {response.status}: {problem.reason}"
+        return evolve(outcome, reason=reason) if isinstance(outcome, RetryLater) else Unknown(reason)
+    told = problem.outcome(kind)
+    if isinstance(told, RetryLater) and told.cause is Cause.UNAVAILABLE:
+        asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))
+        return told if asked is None else evolve(told, retry_after=asked)
+    return told
+
+
+def refusal(response: Response, now: float) -> ProviderError | None:
+    """The error that an answer to a reading call stands for; None for a success."""
+    outcome = read_whole(response, Kind.READ, now)
+    match outcome:
+        case RetryLater():
+            return error_for(outcome)
+        case Unknown() if response.status // 100 == _SERVER_ERROR:
+            return Unavailable(outcome.reason, retry_after=_PAUSE)
+        case Applied():  # only a success is
+            return None
+        case _:
+            return InvalidResponse(outcome.reason)
+
+
+def error_for(outcome: RetryLater) -> ProviderError:
+    """The error that means the same for a whole call."""
+    match outcome.cause:
+        case Cause.THROTTLED:
+            return Throttled(outcome.reason, retry_after=outcome.retry_after)
+        case Cause.UNAUTHORISED:
+            return Unauthorised(outcome.reason)
+        case _:
+            return Unavailable(outcome.reason, retry_after=outcome.retry_after)
+
+
+def read_quotas(response: Response, now: float) -> Feedback:
+    """What the answer tells of quotas."""
+    return read_feedback(response, now, salesforce_throttle)
+
+
+def read_object(response: Response) -> dict[str, Any]:
+    """The JSON object that the answer must be.
+
+    :raises InvalidResponse: it is none.
+    """
+    body = json_object(response.json())
+    if body is None:
+        raise InvalidResponse("Salesforce's answer is no JSON object")
+    return body
+
+
+def read_problem(response: Response) -> Problem:
+    """The errors in an answer: a list, in some answers one alone. An empty one if it holds none."""
+    try:
+        body = response.json()
+    except InvalidResponse:
+        return Problem.read(None)
+    return Problem.read(json_array(body) or [body])

@@ -1,0 +1,471 @@
+"""No credential shows: a marked one of every kind goes through success and every failure, and is looked for everywhere.
+
+How :class:`~ratesync.model.secret.Secret` itself keeps still is told by ``tests/model/test_secret.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import json
+import logging
+import pickle
+import pprint
+import ssl
+import traceback
+from base64 import b64encode
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import anyio
+import attrs
+import cattrs
+import httpx
+import pytest
+from attrs import define, field
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from typing_extensions import override
+
+from ratesync import Applied, Batch, Capabilities, Operation, Outcome, RetryPolicy, Secret, Settings, SyncEngine
+from ratesync.errors import RateSyncError
+from ratesync.http import (
+    Account,
+    AccountCallers,
+    ApiKey,
+    Basic,
+    Bearer,
+    Chain,
+    ClientCredentials,
+    HmacSignature,
+    HmacSigned,
+    HttpCaller,
+    HubSpotV3,
+    JwtBearer,
+    LocalVault,
+    OAuth2,
+    OnlyAt,
+    QueryKey,
+    RefreshToken,
+    StandardWebhooks,
+    StateVault,
+    StripeSignature,
+    TokenEndpoint,
+    TokenKeeper,
+    Tokens,
+    WebhookVerifier,
+    read_outcome,
+)
+from ratesync.memory import MemoryBackend, MemoryStateStore
+from ratesync.providers import RestProvider
+from ratesync.redis import RedisBackend
+
+URL = "https://api.acme.example/v1"
+MARK = "canary"
+"""Every credential has it in it, and nothing else."""
+
+
+def mark(name: str) -> str:
+    return f"{MARK}-{name}-0123456789"
+
+
+KEY = (
+    ec.generate_private_key(ec.SECP256R1())
+    .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    .decode()
+)
+BASIC = b64encode(f"ada:{mark('password')}".encode()).decode()
+LEAKS = (MARK, b64encode(MARK.encode()).decode().rstrip("="), BASIC[6:30], KEY.splitlines()[1][8:40])
+"""What must be found nowhere: the marks, plain and encoded, and a piece of the private key."""
+
+
+def leaks_in(text: str) -> list[str]:
+    return [leak for leak in LEAKS if leak in text]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG)
+    for name in ("ratesync", "httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+# What is shown of objects that hold a credential.
+
+
+def endpoint(transport: httpx.AsyncBaseTransport | None = None, **options: Any) -> TokenEndpoint:
+    given: dict[str, Any] = {"client_id": "c", "client_secret": mark("client-secret")}
+    return TokenEndpoint("https://id.example/token", transport=transport, **(given | options))
+
+
+def tokens() -> Tokens:
+    return Tokens(access=Secret(mark("access")), refresh=Secret(mark("refresh")), generation=1)
+
+
+def keeper(transport: httpx.AsyncBaseTransport | None = None) -> TokenKeeper:
+    return TokenKeeper(grant=RefreshToken(more={"x": mark("more")}), endpoint=endpoint(transport))
+
+
+def jwt() -> JwtBearer:
+    return JwtBearer(key=Secret(KEY), issuer="i", audience="a", algorithm="ES256", claims={"c": mark("claim")})
+
+
+def answering(status: int = 200) -> httpx.AsyncBaseTransport:
+    return httpx.MockTransport(lambda _: httpx.Response(status, json={}))
+
+
+HOLDERS: dict[str, Callable[[], object]] = {
+    "Secret": lambda: Secret(mark("secret")),
+    "ApiKey": lambda: ApiKey(mark("key")),
+    "Bearer": lambda: Bearer(mark("bearer")),
+    "Basic": lambda: Basic("ada", mark("password")),
+    "QueryKey": lambda: QueryKey(mark("key")),
+    "HmacSigned": lambda: HmacSigned(mark("hmac")),
+    "OAuth2": lambda: OAuth2(keeper()),
+    "Chain": lambda: Chain(Bearer(mark("bearer")), QueryKey(mark("key"))),
+    "OnlyAt": lambda: OnlyAt(URL, Bearer(mark("bearer"))),
+    "TokenEndpoint": endpoint,
+    "TokenKeeper": keeper,
+    "RefreshToken": lambda: RefreshToken(more={"x": mark("more")}),
+    "ClientCredentials": lambda: ClientCredentials(more={"x": mark("more")}),
+    "JwtBearer": jwt,
+    "Tokens": tokens,
+    "LocalVault": LocalVault,
+    "StateVault": lambda: StateVault(MemoryStateStore(), "acme", cipher=None),
+    "Account": lambda: Account(Bearer(mark("bearer"))),
+    "AccountCallers": lambda: AccountCallers(
+        {"default": Account(Bearer(mark("bearer")))}, URL, headers={"X-Key": mark("key")}
+    ),
+    "HttpCaller": lambda: HttpCaller(URL, headers={"X-Key": mark("key")}, auth=Bearer(mark("bearer"))),
+    "RestProvider": lambda: RestProvider(
+        "acme", URL, headers={"X-Key": mark("key")}, credentials={"default": {"X-Token": mark("token")}}
+    ),
+    "StandardWebhooks": lambda: StandardWebhooks(b64encode(mark("webhook").encode()).decode()),
+    "StripeSignature": lambda: StripeSignature(mark("webhook")),
+    "HubSpotV3": lambda: HubSpotV3(mark("webhook")),
+    "HmacSignature": lambda: HmacSignature(secrets=mark("webhook")),
+    "WebhookVerifier": lambda: WebhookVerifier(HmacSignature(secrets=mark("webhook"))),
+    "RedisBackend": lambda: RedisBackend.from_url(f"redis://ada:{mark('redis')}@127.0.0.1:1/0"),
+    "RedisBackend.queue": lambda: RedisBackend.from_url(f"redis://:{mark('redis')}@127.0.0.1:1").queue,
+    "RedisBackend.limiter": lambda: RedisBackend.from_url(f"redis://:{mark('redis')}@127.0.0.1:1").limiter,
+    "SyncEngine": lambda: SyncEngine(
+        backend=MemoryBackend(),
+        providers=[RestProvider("acme", URL, credentials={"default": {"X-Token": mark("token")}})],
+    ),
+}
+
+
+@pytest.mark.parametrize("make", HOLDERS.values(), ids=HOLDERS)
+def test_who_holds_a_credential_shows_nothing_of_it(make: Callable[[], object]) -> None:
+    holder = make()
+    shown = [repr(holder), str(holder), f"{holder}", f"{holder!r:>9}", pprint.pformat([holder]), repr({"a": holder})]
+    shown.append(json.dumps({"a": holder}, default=str))
+    shown.append(str(logging.LogRecord("x", 10, "x", 1, "%s %r", (holder, holder), None).getMessage()))
+    assert not leaks_in("".join(shown))
+    with suppress(Exception):
+        assert not leaks_in(repr(copy.copy(holder)))
+
+
+PLAIN = {"RefreshToken", "ClientCredentials"}
+"""Grants hold no credential of their own. Further fields of a form are the host's data, kept as it gave them."""
+
+
+@pytest.mark.parametrize("name", sorted(HOLDERS.keys() - PLAIN))
+def test_a_credential_is_not_pickled(name: str) -> None:
+    try:
+        stored = pickle.dumps(HOLDERS[name]())
+    except Exception as error:  # noqa: BLE001  many things cannot be pickled: what is said about it
+        stored = f"{error!r}{error.__context__!r}".encode()
+    assert not leaks_in(stored.decode("latin-1"))
+
+
+SECRET_FIELDS = ["Tokens", "JwtBearer", "StripeSignature", "HubSpotV3", "HmacSignature", "StandardWebhooks", "Account"]
+
+
+@pytest.mark.parametrize("name", SECRET_FIELDS)
+def test_a_credential_stays_hidden_where_a_value_is_taken_apart(name: str) -> None:
+    holder: Any = HOLDERS[name]()
+    if name == "JwtBearer":
+        holder = attrs.evolve(holder, claims={})
+    parts = attrs.asdict(holder)
+    assert not leaks_in(repr(parts))
+    with suppress(Exception):
+        assert not leaks_in(repr(cattrs.unstructure(holder)))
+
+
+# What comes out of an engine, whatever the provider does.
+
+
+def repeated(request: httpx.Request) -> str:
+    """All that a provider could repeat of what it was sent."""
+    return f"you sent {dict(request.headers)} to {request.url} with {request.content!r}"
+
+
+@define
+class Rude(httpx.AsyncBaseTransport):
+    """A provider and a token endpoint with every bad habit, and it repeats what it is sent."""
+
+    habit: str
+    requests: int = 0
+    asked: list[str] = field(factory=list[str])
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
+        self.asked.append(f"{request.url} {dict(request.headers)} {request.content!r}")
+        if request.url.host == "id.example":
+            return self._token(request)
+        match self.habit:
+            case "ok" | "tokens refused" | "tokens are no JSON":
+                return httpx.Response(200, json={"id": "1"}, headers={"etag": '"1"'})
+            case "no JSON":
+                return httpx.Response(200, text=f"<html>{repeated(request)}</html>")
+            case "redirect":
+                return httpx.Response(307, headers={"location": f"https://evil.example/{request.url.raw_path!r}"})
+            case "redirect within":
+                return httpx.Response(302, headers={"location": f"{URL}/other?{request.url.query.decode()}"})
+            case "timeout":
+                raise httpx.ReadTimeout(repeated(request), request=request)
+            case "tls":
+                raise httpx.ConnectError(repeated(request), request=request) from ssl.SSLCertVerificationError(
+                    repeated(request)
+                )
+            case "broken":
+                raise RuntimeError(repeated(request))
+            case status:
+                told = repeated(request)
+                return httpx.Response(int(status), json={"message": told, "code": "x"}, headers={"x-echo": "1"})
+
+    def _token(self, request: httpx.Request) -> httpx.Response:
+        if self.habit == "tokens refused":
+            return httpx.Response(400, json={"error": "invalid_grant", "error_description": repeated(request)})
+        if self.habit == "tokens are no JSON":
+            return httpx.Response(200, text=repeated(request))
+        given = {"access_token": mark("access"), "refresh_token": mark("refresh"), "token_type": "Bearer"}
+        return httpx.Response(200, json=given | {"expires_in": 3600})
+
+
+HABITS = (
+    *("ok", "no JSON", "redirect", "redirect within", "timeout", "tls", "broken", "400", "401", "403", "404", "409"),
+    *("412", "422", "429", "500", "503", "tokens refused", "tokens are no JSON"),
+)
+HABITS_OF_TOKENS = {"tokens refused", "tokens are no JSON"}
+
+
+def oauth(transport: httpx.AsyncBaseTransport) -> OAuth2:
+    return OAuth2(
+        TokenKeeper(grant=jwt(), endpoint=endpoint(transport, in_body=True)),
+    )
+
+
+AUTHS: dict[str, Callable[[httpx.AsyncBaseTransport], httpx.Auth]] = {
+    "key": lambda _: ApiKey(mark("key"), header="X-Acme"),
+    "query": lambda _: QueryKey(mark("key")),
+    "bearer": lambda _: Bearer(mark("bearer")),
+    "basic": lambda _: Basic("ada", mark("password")),
+    "hmac": lambda _: Chain(HmacSigned(mark("hmac")), ApiKey(mark("key"))),
+    "oauth": oauth,
+    "refresh": lambda transport: OAuth2(with_tokens(transport)),
+}
+
+
+def with_tokens(transport: httpx.AsyncBaseTransport) -> TokenKeeper:
+    kept = TokenKeeper(grant=RefreshToken(), endpoint=endpoint(transport))
+
+    @define
+    class Filled(LocalVault):
+        """Holds tokens whose access token has run out."""
+
+    vault = Filled()
+    vault._held = attrs.evolve(vault._held, tokens=attrs.evolve(tokens(), expires_at=1.0), revision=1)  # pyright: ignore[reportPrivateUsage]
+    kept.vault = vault
+    return kept
+
+
+@define
+class Adapter:
+    """An adapter as authors write them."""
+
+    caller: HttpCaller
+    name: str = "acme"
+    capabilities: Capabilities = field(factory=lambda: Capabilities(batch_max=5))
+
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        response = await self.caller.send(
+            "POST", f"/{batch.resource}", json=[dict(each.fields) for each in batch.operations]
+        )
+        outcome = read_outcome(response, batch.kind, now=0.0)
+        if isinstance(outcome, Applied):
+            response.json()
+        return {operation.id or "": outcome for operation in batch.operations}
+
+
+def everything_about(error: BaseException | None, seen: set[int] | None = None) -> Iterator[str]:
+    """All that an exception says, and those that it came from."""
+    seen = set() if seen is None else seen
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    yield repr(error)
+    yield repr(error.args)
+    yield repr(vars(error))
+    yield "".join(traceback.format_exception(error))
+    yield from everything_about(error.__cause__, seen)
+    yield from everything_about(error.__context__, seen)
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from everything_about(each, seen)
+
+
+async def run(auth: httpx.Auth, transport: httpx.AsyncBaseTransport) -> list[str]:
+    """Everything that an engine says of two operations: events, outcomes, dead letters, previews, errors."""
+    said: list[str] = []
+    settings = Settings(retry=RetryPolicy(max_attempts=1, base_delay=0.001, max_delay=0.001), grace=0)
+    backend = MemoryBackend()
+    adapter = Adapter(HttpCaller(URL, transport=transport, auth=auth))
+    over = anyio.Event()
+
+    def observe(event: object) -> None:
+        said.append(repr(event))
+        if type(event).__name__ in {"CallFinished", "LanePaused", "OperationDied"}:
+            over.set()
+
+    async with SyncEngine(backend=backend, providers=[adapter], observers=[observe], settings=settings) as engine:
+        said.append(repr(await engine.preview(Operation.update("acme", "contacts", "1", {"n": 1}))))
+        tickets = await engine.submit_many([Operation.update("acme", "contacts", str(n), {"n": n}) for n in range(2)])
+        with anyio.move_on_after(5):
+            await over.wait()
+        for ticket in tickets:
+            try:
+                said.append(repr(await ticket.outcome(timeout=0.02)))
+            except RateSyncError as error:
+                said += everything_about(error)
+        said.append(repr(await engine.dead_letters()))
+        said.append(repr(await engine.stats()))
+        said.append(repr(tickets))
+    entries = await backend.queue.get([ticket.id for ticket in tickets])
+    said.append(repr(entries))
+    return said
+
+
+CASES = [
+    (name, habit) for name in AUTHS for habit in HABITS if habit not in HABITS_OF_TOKENS or name in {"oauth", "refresh"}
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", AUTHS)
+async def test_nothing_of_a_credential_is_said_whatever_the_provider_does(
+    name: str, log: pytest.LogCaptureFixture
+) -> None:
+    for habit in [habit for each, habit in CASES if each == name]:
+        transport = Rude(habit)
+        said = await run(AUTHS[name](transport), transport)
+        assert transport.requests, f"{habit}: nothing was sent"
+        assert any(leaks_in(text) for text in transport.asked), f"{habit}: no credential was sent"
+        assert len(said) > 5
+        for text in said:
+            assert not leaks_in(text), f"{habit}: {text}"
+        assert not leaks_in(log.text), habit
+        for record in log.records:
+            assert not leaks_in(f"{record.args!r}{record.exc_text or ''}"), habit
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", AUTHS)
+async def test_errors_of_a_caller_hold_nothing_of_the_request(name: str) -> None:
+    for habit in [habit for each, habit in CASES if each == name]:
+        transport = Rude(habit)
+        caller = HttpCaller(URL, transport=transport, auth=AUTHS[name](transport))
+        try:
+            response = await caller.send("GET", "/x")
+            response.json()
+        except RateSyncError as error:
+            for text in everything_about(error):
+                assert not leaks_in(text), f"{habit}: {text}"
+
+
+async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (
+                    int(line.split(b":")[1])
+                    for line in head.split(b"\r\n")
+                    if line.lower().startswith(b"content-length")
+                ),
+                0,
+            )
+            await reader.readexactly(length)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+    writer.close()
+
+
+@pytest.fixture
+async def base_url() -> AsyncIterator[str]:
+    server = await asyncio.start_server(answers, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", [name for name in AUTHS if name not in {"oauth", "refresh"}])
+@pytest.mark.parametrize("own", [True, False], ids=["transport", "client"])
+async def test_log_lines_of_httpx_show_no_credential(
+    name: str, base_url: str, log: pytest.LogCaptureFixture, *, own: bool
+) -> None:
+    auth = AUTHS[name](answering())
+    if own:
+        async with HttpCaller(base_url, auth=auth) as caller:
+            assert (await caller.send("POST", "/x", json={"a": 1})).status == 200
+    else:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            caller = HttpCaller(base_url, client=client, auth=auth)
+            assert (await caller.send("POST", "/x", json={"a": 1})).status == 200
+    assert log.records
+    assert not leaks_in(log.text)
+    assert not leaks_in(repr([record.args for record in log.records]))
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")  # coredis leaves them
+async def test_a_redis_that_cannot_be_reached_is_named_without_its_password(log: pytest.LogCaptureFixture) -> None:
+    backend = RedisBackend.from_url(f"redis://ada:{mark('redis')}@127.0.0.1:1/0")
+    said: list[str] = []
+    try:
+        await backend.queue.open()
+    except RateSyncError as error:
+        said += everything_about(error)
+    finally:
+        await backend.queue.close()
+    gc.collect()  # while the warnings are ignored
+    assert said
+    assert not [text for text in said if leaks_in(text)]
+    assert not leaks_in(log.text)
+    with pytest.raises(RateSyncError) as caught:
+        RedisBackend.from_url(f"redis://ada:{mark('redis')}@127.0.0.1:port/0")
+    assert not [text for text in everything_about(caught.value) if leaks_in(text)]
+
+
+@pytest.mark.anyio
+async def test_a_webhook_that_is_refused_says_nothing_of_the_secret() -> None:
+    for scheme in (
+        StripeSignature(mark("webhook")),
+        HubSpotV3(mark("webhook")),
+        HmacSignature(secrets=mark("webhook")),
+        StandardWebhooks(b64encode(mark("webhook").encode()).decode()),
+    ):
+        verifier = WebhookVerifier(scheme)
+        with pytest.raises(RateSyncError) as caught:
+            await verifier.verify({"X-Signature": "00"}, b"{}")
+        assert not [text for text in everything_about(caught.value) if leaks_in(text)]

@@ -20,7 +20,8 @@ def held(view: dict[str, Any], version: str | None = "2") -> Held:
 
 def after_patch(before: Held, patch: dict[str, Any], **told: Any) -> LinkEnd:
     end = LinkEnd("r", {"a": 0, "c": 0}, "1")
-    return end_after_patch(end, before, patch, (DEFERRED,), **({"version": "2", "answer": None} | told))
+    options: dict[str, Any] = {"version": "2", "answer": None, **told}
+    return end_after_patch(end, before, patch, (DEFERRED,), **options)
 
 
 def test_what_is_read_and_settled_is_the_base_but_for_deferred_fields() -> None:

@@ -167,7 +167,7 @@ async def test_a_listing_that_broke_off_is_made_again_and_what_it_lacks_needs_ap
 
 
 async def test_a_broken_listing_taken_for_whole_would_miss_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = pull._Position.read
+    read = pull.FeedPosition.read
 
     def hopeful(stored: Any) -> Any:
         position = read(stored)
@@ -175,5 +175,5 @@ async def test_a_broken_listing_taken_for_whole_would_miss_deletes(monkeypatch: 
             position.cursor, position.is_listing = from_bytes(stored.value)["c"], False
         return position
 
-    monkeypatch.setattr(pull._Position, "read", hopeful)
+    monkeypatch.setattr(pull.FeedPosition, "read", hopeful)
     assert await a_listing_breaks_off() == 0

@@ -41,7 +41,7 @@ class Pulled:
 
 
 @define
-class _Position:
+class FeedPosition:
     """How far a feed was read, as it is stored."""
 
     cursor: str | None = None
@@ -51,7 +51,7 @@ class _Position:
     revision: int = 0
 
     @classmethod
-    def read(cls, stored: Stored | None) -> _Position:
+    def read(cls, stored: Stored | None) -> FeedPosition:
         if stored is None:
             return cls(is_listing=True)
         value = from_bytes(stored.value)
@@ -108,7 +108,7 @@ class Puller:
 
     async def _pull_feed(self) -> None:
         (stored,) = await self.books.state.load([self._cursor_key])
-        position = _Position.read(stored)
+        position = FeedPosition.read(stored)
         began_at = self.clock.now()
         seen = _Seen()
         while True:
@@ -118,7 +118,7 @@ class Puller:
                 if position.cursor is None:
                     raise
                 self.pulled.expired = True
-                position = _Position(None, True, _EXPIRED, position.revision)
+                position = FeedPosition(None, True, _EXPIRED, position.revision)
                 seen, began_at = _Seen(), self.clock.now()
                 continue
             if position.is_listing:
@@ -151,7 +151,7 @@ class Puller:
         self.pulled.listed = len(seen)
         await self._mark_missing(seen, began_at, "")
 
-    async def _stage(self, changes: Sequence[Change], position: _Position | None, *, moved: bool) -> bool:
+    async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
         self.pulled.changes += len(changes)
         news = await self._news(changes)

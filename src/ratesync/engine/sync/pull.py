@@ -52,6 +52,7 @@ class FeedPosition:
 
     @classmethod
     def read(cls, stored: Stored | None) -> FeedPosition:
+        """The position that was stored; from the beginning, if none was or a listing was broken off."""
         if stored is None:
             return cls(is_listing=True)
         value = from_bytes(stored.value)
@@ -60,6 +61,7 @@ class FeedPosition:
         return cls(value["c"], revision=stored.revision)
 
     def written(self) -> bytes:
+        """What to store."""
         value: dict[str, Any] = {"c": self.cursor}
         if self.is_listing:
             value |= {"l": True, "h": self.hold_reason}

@@ -122,6 +122,9 @@ class Puller:
                 self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, position.revision)
                 seen, began_at = _Seen(), self.clock.now()
+                # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
+                if not await self._stage((), position, moved=True):
+                    return
                 continue
             if position.is_listing:
                 _note(seen, page.changes)

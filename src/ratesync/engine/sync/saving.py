@@ -12,6 +12,7 @@ from ratesync.engine.sync.link_codec import encode_conflict, encode_link, encode
 from ratesync.model.difference import Side
 from ratesync.model.intent import Creating
 from ratesync.model.link import RecordLink
+from ratesync.model.mark import Mark
 from ratesync.model.stored import Write
 
 _NOTHING = b'{"v":1}'
@@ -49,6 +50,8 @@ def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
             draft.writes += [
                 Write(keys.mark(mark.side, mark.record_id), encode_mark(mark), mark.revision) for mark in case.marks
             ]
+        if not clear:
+            draft.writes += _source_mark(case, case.next, keys)
     if clear:
         draft.clears = [
             Write(keys.mark(mark.side, mark.record_id), None, mark.revision) for mark in case.marks if mark.revision
@@ -92,6 +95,23 @@ def _loser_writes(old: RecordLink | None, new: RecordLink, keys: Keys) -> list[W
     ids = [new.local.record_id, new.external.record_id]
     value = {"link": new.link_id, "ids": ids, "at": intent.started_at, "lost": pack_losers(losers)}
     return [Write(keys.lost(intent.op_id), to_bytes(value))]
+
+
+def _source_mark(case: Case, new: RecordLink, keys: Keys) -> list[Write]:
+    """A mark that leads to a creation, should it be left half done.
+
+    The record that is made anew may be the only one that was marked, and its old id leaves the link.
+    """
+    step = None if new.intent is None else new.intent.step
+    if case.link is None or not isinstance(step, Creating):
+        return []
+    side = step.side.other
+    record_id = new.end(side).record_id
+    if record_id is None or any(mark.side is side and mark.record_id == record_id for mark in case.marks):
+        return []
+    mark = Mark(side, record_id)
+    case.marks.append(mark)
+    return [Write(keys.mark(side, record_id), encode_mark(mark))]
 
 
 def _conflict_writes(case: Case, new: RecordLink, keys: Keys) -> list[Write]:

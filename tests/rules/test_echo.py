@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from attrs import evolve
 
 from ratesync.model.change import Change
-from ratesync.model.record import Record
+from ratesync.model.difference import Side
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.rules.echo import is_echo
 
-HELD = Record("1", {"name": "Ada", "tags": ["a"]}, "v2")
+LINK = RecordLink("k", LinkEnd("7", {}, "1"), LinkEnd("1", {"name": "Ada", "tags": ["a"]}, "v2"))
+
+
+def echoes(change: Change, link: RecordLink = LINK) -> bool:
+    view: Any = change.fields
+    return is_echo(change, view, Side.EXTERNAL, link)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +28,7 @@ HELD = Record("1", {"name": "Ada", "tags": ["a"]}, "v2")
     ],
 )
 def test_what_is_known_is_an_echo(change: Change) -> None:
-    assert is_echo(change, HELD)
+    assert echoes(change)
 
 
 @pytest.mark.parametrize(
@@ -31,24 +40,37 @@ def test_what_is_known_is_an_echo(change: Change) -> None:
         Change("1", None, {"name": "Ada"}),
         Change("1", "v3", {"name": "Ada", "tags": ["a", "b"]}),
         Change("1", "v2", is_deleted=True),
+        Change("1", None, {"name": "Ada", "tags": [True]}),
     ],
 )
 def test_what_may_be_new_is_none(change: Change) -> None:
-    assert not is_echo(change, HELD)
+    assert not echoes(change)
 
 
 def test_without_versions_the_content_decides() -> None:
-    unversioned = Record("1", {"name": "Ada"})
-    assert is_echo(Change("1", None, {"name": "Ada"}), unversioned)
-    assert not is_echo(Change("1"), unversioned)
-    assert not is_echo(Change("1", None, {"name": "Ada Lovelace"}), unversioned)
+    link = evolve(LINK, external=LinkEnd("1", {"name": "Ada"}))
+    assert echoes(Change("1", None, {"name": "Ada"}), link)
+    assert not echoes(Change("1"), link)
+    assert not echoes(Change("1", None, {"name": "Ada Lovelace"}), link)
 
 
-def test_to_python_true_is_1_but_it_is_no_echo() -> None:
-    assert not is_echo(Change("1", None, {"n": True}), Record("1", {"n": 1}))
+def test_a_version_of_ours_that_is_not_confirmed_must_be_read() -> None:
+    link = evolve(LINK, external=evolve(LINK.external, unconfirmed=("name",)))
+    assert not echoes(Change("1", "v2"), link)
+
+
+def test_with_an_open_conflict_going_back_to_the_base_is_news() -> None:
+    link = evolve(LINK, deferred={"name": "digest"})
+    assert not echoes(Change("1", "v3", {"name": "Ada", "tags": ["a"]}), link)
+    assert echoes(Change("1", "v2"), link)
+
+
+def test_without_a_base_nothing_is_known() -> None:
+    assert not echoes(Change("1", "v2"), evolve(LINK, external=LinkEnd("1", None, "v2")))
 
 
 def test_a_deletion_is_an_echo_of_a_deletion_only() -> None:
-    assert is_echo(Change("1", is_deleted=True), None)
-    assert not is_echo(Change("1", "v2", {"name": "back again"}), None)
-    assert not is_echo(Change("1"), None)
+    buried = evolve(LINK, status=LinkStatus.TOMBSTONE, external=LinkEnd("1", None, "v2"))
+    assert echoes(Change("1", is_deleted=True), buried)
+    assert not echoes(Change("1", "v2", {"name": "back again"}), buried)
+    assert not echoes(Change("1"), buried)

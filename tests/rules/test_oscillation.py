@@ -1,25 +1,39 @@
 from __future__ import annotations
 
-import pytest
+from ratesync.rules.oscillation import OscillationPolicy, Written, note_write
 
-from ratesync.rules.oscillation import OscillationPolicy, is_oscillating
-
-POLICY = OscillationPolicy(max_writes=2, per=10.0)
+POLICY = OscillationPolicy(max_writes=3, per=100.0)
 
 
-@pytest.mark.parametrize(
-    ("writes_at", "edited_at", "is_held"),
-    [
-        ((), None, False),
-        ((95.0, 96.0), None, False),
-        ((95.0, 96.0, 97.0), None, True),
-        ((90.0, 96.0, 97.0), None, False),
-        ((95.0, 96.0, 97.0), 94.0, True),
-        ((95.0, 96.0, 97.0), 95.0, False),
-        ((95.0, 96.0, 97.0), 99.0, False),
-    ],
-)
-def test_only_our_own_writes_with_no_edit_between_are_held(
-    writes_at: tuple[float, ...], edited_at: float | None, is_held: bool
-) -> None:
-    assert is_oscillating(POLICY, writes_at, edited_at, 100.0) is is_held
+def made(whats: str, seconds: float = 1.0) -> int:
+    """How many of the writes are made."""
+    writes: tuple[Written, ...] = ()
+    count = 0
+    for number, what in enumerate(whats):
+        noted = note_write(POLICY, writes, what, number * seconds)
+        if noted is not None:
+            writes, count = noted, count + 1
+    return count
+
+
+def test_the_same_values_are_written_a_few_times_only() -> None:
+    assert made("aaaaaaaa") == 3
+
+
+def test_values_that_go_back_and_forth_are_found_out() -> None:
+    assert made("abababababab") == 6
+
+
+def test_who_edits_often_is_followed_as_often() -> None:
+    assert made("abcdefghijklmnop") == 16
+
+
+def test_what_was_long_ago_does_not_count() -> None:
+    assert made("aaaaaaaa", seconds=40.0) == 8
+
+
+def test_few_writes_are_remembered() -> None:
+    writes: tuple[Written, ...] = ()
+    for number in range(50):
+        writes = note_write(POLICY, writes, str(number), float(number)) or ()
+    assert len(writes) == 6

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from ratesync.model.conflict import Defer, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, Side
+from ratesync.model.held import Held
+from ratesync.model.intent import Decided, Deleting
 from ratesync.model.record import Record
 from ratesync.rules.merge import Merge, merge
-from ratesync.rules.recovery import Decided, Standing, may_delete, recover, recovered_base, standing
+from ratesync.rules.recovery import Standing, may_delete, recover, recovered_base, standing
 from ratesync.rules.sameness import is_same
 
 values = st.sampled_from([None, "", "x", 0, 1, True])
@@ -158,4 +160,12 @@ def test_a_base_that_was_not_known_stays_so() -> None:
     ],
 )
 def test_an_old_delete_spares_what_is_new(version: str | None, current: Record | None, may: bool) -> None:
-    assert may_delete(Record("r", {"a": 1}, version), current) is may
+    held = None if current is None else Held(current, current.fields)
+    assert may_delete(Deleting(Side.LOCAL, version, {"a": 1}), held) is may
+
+
+def test_a_value_that_the_mapping_rounds_is_as_decided() -> None:
+    decided = Decided({"a": 1.005}, {"a": 1.005}, {"a": 0.0}, as_external={"a": 1.0})
+    found = recover(decided, {"a": 1.005}, {"a": 1.0}, lambda _conflict: Defer("not asked"))
+    assert found.losers == ()
+    assert found.deferred == ()

@@ -19,6 +19,7 @@ from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.preview import Previewer
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
 from ratesync.engine.schema_watcher import shelf_of
+from ratesync.engine.sync.desk import SyncDesk
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import (
     TransformerKey,
@@ -61,6 +62,8 @@ class SyncEngine(AsyncContextManagerMixin):
 
     An engine belongs to one event loop and one process, and is entered once.
     """
+
+    _syncs: SyncDesk | None = None
 
     def __init__(
         self,
@@ -327,6 +330,27 @@ class SyncEngine(AsyncContextManagerMixin):
         """Forget dead letters for good; False for each id that is no dead letter."""
         self._check_open()
         return list(await self._parts.queue.discard(ids))
+
+    @property
+    def syncs(self) -> SyncDesk:
+        """Two-way syncs: :meth:`SyncDesk.sync`, :meth:`SyncDesk.plan` and more.
+
+        :raises EngineClosed: the engine is not running.
+        """
+        self._check_open()
+        if self._syncs is None:
+            parts, settings = self._parts, self._settings
+            self._syncs = SyncDesk(
+                self._providers,
+                parts.limiter,
+                parts.state,
+                self._quotas,
+                settings,
+                self._clock,
+                self._random,
+                self._notify,
+            )
+        return self._syncs
 
     def _select(self, provider: str | None, connection: str | None) -> Selector:
         self._check_open()

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from ratesync.model.change import Change
-from ratesync.model.record import Record
+from ratesync.model.difference import Side, View
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.rules.sameness import is_same
 
 
-def is_echo(change: Change, held: Record | None) -> bool:
+def is_echo(change: Change, view: View | None, side: Side, link: RecordLink) -> bool:
     """Tell whether a change says no more than what we know: it is then no reason to do anything.
 
-    ``held`` is the record as the provider had it after our last read or write of it, by its own answer; None if it was
-    gone. Versions decide if both are known and equal, else the content does. So an event may come twice, late, out of
-    order or never; nothing is waited for, and no event is skipped for having been expected. A change that names neither
-    a version nor fields is a hint, and never an echo: the record must be read.
+    ``view`` is what the change says that the record holds; None if it does not say. Versions decide if both are known
+    and equal, else the content does. So an event may come twice, late, out of order or never; nothing is waited for,
+    and no event is skipped for having been expected. A change that names neither a version nor fields is a hint, and
+    never an echo: the record must be read.
+
+    Ask it of links only that nobody is working on: no mark, no intent. Somebody who has read a newer state and not yet
+    saved it would else be told nothing of the record's coming back to the older one.
 
     An old event that arrives late is no echo either. Reading the record then shows that nothing is to be done.
     """
-    if change.is_deleted or held is None:
-        return change.is_deleted and held is None
-    if change.version is not None and change.version == held.version:
+    end = link.end(side)
+    if change.is_deleted:
+        return link.status is LinkStatus.TOMBSTONE
+    if link.status is not LinkStatus.ACTIVE or end.base is None:
+        return False
+    if _is_known(change, end):
         return True
-    return change.fields is not None and is_same(dict(change.fields), dict(held.fields))
+    # With an open conflict the base is older than what the side holds: going back to it is news.
+    return not link.deferred and view is not None and is_same(dict(view), dict(end.base))
+
+
+def _is_known(change: Change, end: LinkEnd) -> bool:
+    return change.version is not None and change.version == end.version and not end.unconfirmed

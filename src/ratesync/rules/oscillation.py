@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge, gt
 
 
 @frozen
 class OscillationPolicy:
-    """How often a link may be written with no edit by anybody else in between."""
+    """How often the same may be written to the same record."""
 
-    max_writes: int = 5
-    """Most writes of ours within ``per``."""
-    per: float = 3600.0
-    """Seconds."""
+    max_writes: int = field(default=5, validator=ge(1))
+    """Most writes of the same values within ``per``. Default 5."""
+    per: float = field(default=3600.0, validator=gt(0))
+    """Seconds. Default an hour."""
 
 
-def is_oscillating(policy: OscillationPolicy, writes_at: Iterable[float], edited_at: float | None, now: float) -> bool:
-    """Tell whether a link is to be held back, by the instants of our writes, in seconds.
+Written = tuple[float, str]
+"""The instant of a write, and a digest of what was written to which side."""
 
-    ``edited_at`` is when a side last held a version that was not ours; None if it never did. Only writes after it
-    count: somebody who edits often may be followed as often.
+
+def note_write(
+    policy: OscillationPolicy, writes: Iterable[Written], what: str, now: float
+) -> tuple[Written, ...] | None:
+    """The latest writes with one more; None if it must not be made, as the same was written too often.
+
+    What counts is what is written, not what is read: a side that rewrites our values, each time under a new version,
+    looks like somebody who edits. But then we write the same values again, and who edits makes us write others. A few
+    writes are remembered, enough for values that go back and forth.
     """
-    start = now - policy.per
-    counted = sum(1 for at in writes_at if at > start and (edited_at is None or at > edited_at))
-    return counted > policy.max_writes
+    recent = [write for write in writes if write[0] > now - policy.per]
+    if sum(what == earlier for _, earlier in recent) >= policy.max_writes:
+        return None
+    return (*recent, (now, what))[-2 * policy.max_writes :]

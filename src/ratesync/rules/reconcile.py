@@ -35,6 +35,8 @@ class Action(StrEnum):
     ARCHIVE = "archive"
     UNLINK = "unlink"
     """Nothing is written, and the record that is left is no longer linked."""
+    LINK = "link"
+    """Two records that were found to be the same are linked."""
     TOMBSTONE = "tombstone"
     """Both are gone: only the link is marked."""
 

@@ -6,29 +6,12 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
-from attrs import field, frozen
-
 from ratesync.model.conflict import Defer, FieldConflict, Loser, SetValue
 from ratesync.model.difference import ABSENT, Side, View
-from ratesync.model.record import Record
+from ratesync.model.held import Held
+from ratesync.model.intent import Decided, Deleting
 from ratesync.rules.merge import Merge, Resolve
 from ratesync.rules.sameness import is_same
-
-
-@frozen
-class Decided:
-    """The part of a write-ahead intent that tells of fields: what was read, and what was decided by it."""
-
-    view: View = field(repr=False)
-    """What both sides were to hold, for the decided fields only; ``ABSENT`` if the field was to go.
-
-    It is never a base: a side may never have held it. Fields that were deferred, or left alone, are not in it.
-    """
-    pre_local: View = field(repr=False)
-    """What the local side held when it was decided."""
-    pre_external: View = field(repr=False)
-    losers: tuple[Loser, ...] = ()
-    """What the decision drops. The writes may be half done, so they are told again."""
 
 
 class Standing(Enum):
@@ -90,17 +73,17 @@ def recovered_base(base: View | None, held: View, decided: Decided, deferred: It
     return new
 
 
-def may_delete(before: Record, current: Record | None) -> bool:
+def may_delete(deleting: Deleting, current: Held | None) -> bool:
     """Tell whether a delete that was decided may still be carried out on a side.
 
-    ``before`` is the record that the decision was about, ``current`` what the side holds now; None if it is gone. Only
-    that very record may go. One that was edited or created again since is somebody's new work, even with the same
-    fields: it is reconciled afresh, never deleted by an old decision. Versions tell; if the side has none, the fields
-    must, and a record that was created again just as it was cannot be told from the old one.
+    ``current`` is what the side holds now; None if the record is gone. Only the very record that was read may go. One
+    that was edited or created again since is somebody's new work, even with the same fields: it is reconciled afresh,
+    never deleted by an old decision. Versions tell; if the side has none, the fields must, and a record that was
+    created again just as it was cannot be told from the old one.
     """
-    if current is None or before.version != current.version:
+    if current is None or deleting.version != current.version:
         return False
-    return before.version is not None or is_same(dict(before.fields), dict(current.fields))
+    return deleting.version is not None or is_same(dict(deleting.view), dict(current.view))
 
 
 def _recover_field(
@@ -108,8 +91,10 @@ def _recover_field(
 ) -> FieldConflict | tuple[Any, list[Loser]]:
     """The value that holds, and what it drops; or a conflict that is deferred."""
     meant = decided.view[name]
+    as_external = decided.view if decided.as_external is None else decided.as_external
+    sides_meant = {Side.LOCAL: meant, Side.EXTERNAL: as_external.get(name, ABSENT)}
     before = {Side.LOCAL: decided.pre_local.get(name, ABSENT), Side.EXTERNAL: decided.pre_external.get(name, ABSENT)}
-    stands = {side: standing(current[side], before[side], meant) for side in Side}
+    stands = {side: standing(current[side], before[side], sides_meant[side]) for side in Side}
     newer = [side for side in Side if stands[side] is not Standing.SETTLED]
     if not newer:
         return meant, []

@@ -1,0 +1,132 @@
+"""Records that have no link yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.case import Case, CaseState
+from ratesync.engine.sync.link_codec import encode_mark
+from ratesync.engine.sync.pair import Pair
+from ratesync.errors import StateConflict
+from ratesync.model.difference import Side
+from ratesync.model.held import Held
+from ratesync.model.link import LinkEnd, RecordLink
+from ratesync.model.stored import Write
+from ratesync.rules.first_match import Match, SideKeys, Situation, first_match
+
+_MOST_CREATIONS = 10_000
+"""Creations under way that are looked at. There are no more than engines work on at a time, and crashes left."""
+
+
+@frozen
+class Arrivals:
+    """Finds out what a record without a link is: new, one of ours come back, or the same as one of the other side."""
+
+    pair: Pair
+    books: Books
+    new_link_id: Callable[[], str]
+
+    async def meet(self, cases: Sequence[Case]) -> None:
+        """Give each case a link, or leave it. Its record was read; one that is gone is done."""
+        present: list[Case] = []
+        for case in cases:
+            case.is_new = True
+            if case.held:
+                present.append(case)
+            else:
+                case.state = CaseState.DONE
+        free = [case for case in present if not await self._may_be_ours(case)] if present else []
+        claimed: set[tuple[Side, str]] = set()
+        for case, match in await self._match(free):
+            self._link(case, match, claimed)
+
+    async def _may_be_ours(self, case: Case) -> bool:
+        """Whether it may be what a creation of ours made whose answer is still out, or was lost.
+
+        Only creations that were under way when it was first met can have made it; those are waited for.
+        """
+        (mark,) = case.marks
+        keys, state = self.books.keys, self.books.state
+        if mark.waits_for:
+            open_still = await state.load([keys.creation(mark.side, link_id) for link_id in mark.waits_for])
+            if not any(open_still):
+                return False
+            case.leave("it may be what a creation made whose answer is out")
+            return True
+        prefix = keys.creations(mark.side)
+        under_way = [stored.key[len(prefix) :] for stored in await state.scan(prefix, limit=_MOST_CREATIONS)]
+        if not under_way:
+            return False
+        waiting = evolve(mark, waits_for=tuple(under_way))
+        with suppress(StateConflict):
+            await state.commit([Write(keys.mark(mark.side, mark.record_id), encode_mark(waiting), mark.revision)])
+        case.leave("it may be what a creation made whose answer is out")
+        return True
+
+    async def _match(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
+        if not self.pair.match_keys:
+            return [(case, _alone(case)) for case in cases]
+        found: dict[Side, dict[str, Held]] = {side: {} for side in Side}
+        for case in cases:
+            for side, held in case.held.items():
+                found[side][held.record.record_id] = held
+        views = [held.view for case in cases for held in case.held.values()]
+        for name in self.pair.match_keys:
+            values = list(dict.fromkeys(str(view[name]) for view in views if view.get(name) not in {None, ""}))
+            for side in Side if values else ():
+                for held in await self.pair.side(side).find(name, values):
+                    found[side].setdefault(held.record.record_id, held)
+        keys = {side: await self._keys(side, found[side]) for side in Side}
+        by_record: defaultdict[tuple[Side, str], list[Match]] = defaultdict(list)
+        for match in first_match(keys[Side.LOCAL], keys[Side.EXTERNAL]):
+            for record_id in match.local_ids:
+                by_record[Side.LOCAL, record_id].append(match)
+            for record_id in match.external_ids:
+                by_record[Side.EXTERNAL, record_id].append(match)
+        return [
+            (case, by_record[record][0])
+            for case in cases
+            if (record := case.unlinked) is not None and record in by_record
+        ]
+
+    async def _keys(self, side: Side, found: dict[str, Held]) -> SideKeys:
+        linked = await self.books.link_ids([(side, record_id) for record_id in found])
+        keys = {record_id: self._key(held) for record_id, held in found.items()}
+        taken = frozenset(record_id for record_id, link_id in zip(found, linked, strict=True) if link_id is not None)
+        return SideKeys(keys, taken)
+
+    def _key(self, held: Held) -> str | None:
+        """The first of the match keys that it has, as compared: regardless of case and of blanks around."""
+        for name in self.pair.match_keys:
+            value: Any = held.view.get(name)
+            if value is not None and value != "":
+                return f"{name}={str(value).strip().casefold()}"
+        return None
+
+    def _link(self, case: Case, match: Match, claimed: set[tuple[Side, str]]) -> None:
+        records = {(Side.LOCAL, record_id) for record_id in match.local_ids}
+        records |= {(Side.EXTERNAL, record_id) for record_id in match.external_ids}
+        if match.situation in {Situation.AMBIGUOUS, Situation.CLAIMED}:
+            case.leave(f"first match: {match.situation}")
+            return
+        if records & claimed:  # its other half stands in the same chunk
+            case.state = CaseState.LEFT
+            return
+        claimed |= records
+        link = RecordLink(self.new_link_id())
+        for side, record_id in records:
+            link = link.with_end(side, LinkEnd(record_id))
+        case.next = link
+
+
+def _alone(case: Case) -> Match:
+    mark = case.marks[0]
+    if mark.side is Side.LOCAL:
+        return Match(Situation.LOCAL_ONLY, (mark.record_id,))
+    return Match(Situation.EXTERNAL_ONLY, (), (mark.record_id,))

@@ -1,0 +1,79 @@
+"""One record, or pair of records, that a pass is looking at."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import define, field
+
+from ratesync.engine.sync.side import Order
+from ratesync.model.conflict import FieldConflict
+from ratesync.model.difference import Side
+from ratesync.model.held import Held
+from ratesync.model.link import RecordLink
+from ratesync.model.mark import Mark
+from ratesync.model.outcome import Outcome
+from ratesync.rules.reconcile import Action, Reconciliation
+
+
+class CaseState(Enum):
+    """How far a case is."""
+
+    OPEN = "open"
+    """Another round is due."""
+    DONE = "done"
+    """Nothing is left to do; its marks are cleared, unless they are newer."""
+    LEFT = "left"
+    """Left for a later pass; its marks stay."""
+
+
+@define(eq=False)
+class Case:
+    """What is known of it, and what is to be done. Lives for one chunk of a pass."""
+
+    marks: list[Mark]
+    link: RecordLink | None = None
+    """As it is stored."""
+    revision: int = 0
+    """Of the stored link."""
+    held: dict[Side, Held] = field(factory=dict[Side, Held])
+    """What the sides hold; a side that is missing here has no such record."""
+    found: Reconciliation | None = None
+    orders: dict[Side, Order] = field(factory=dict[Side, Order])
+    """What is to be written in this round."""
+    finishes_earlier: bool = False
+    """The orders carry on with a step that was begun earlier."""
+    conflicts: tuple[FieldConflict, ...] = ()
+    """What is deferred."""
+    answers: dict[Side, Outcome] = field(factory=dict[Side, Outcome])
+    """What the writes of this round came to."""
+    next: RecordLink | None = None
+    """What the link is to become with the next commit."""
+    state: CaseState = CaseState.OPEN
+    actions: list[Action] = field(factory=list[Action])
+    """What was done, for the record of the pass."""
+    reason: str = ""
+    """Why it was left, or what is wrong."""
+    is_new: bool = False
+    """A record of it was met for the first time."""
+
+    @property
+    def unlinked(self) -> tuple[Side, str] | None:
+        """The record that has no link."""
+        return None if self.link is not None else (self.marks[0].side, self.marks[0].record_id)
+
+    def record_id(self, side: Side) -> str | None:
+        """The id of its record on a side."""
+        if self.link is not None:
+            return self.link.end(side).record_id
+        return self.marks[0].record_id if self.marks[0].side is side else None
+
+    def leave(self, reason: str) -> None:
+        """Leave it for a later pass."""
+        self.state = CaseState.LEFT
+        self.reason = reason
+
+    @property
+    def hold_reason(self) -> str:
+        """Why a delete needs approval of its own."""
+        return next((mark.hold_reason for mark in self.marks if mark.hold_reason), "")

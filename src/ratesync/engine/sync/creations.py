@@ -1,0 +1,86 @@
+"""Creations that were begun earlier: was the record made?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from ratesync.clock import Clock
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.case import Case, CaseState
+from ratesync.engine.sync.endings import created, quarantined
+from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.saving import Draft, draft_of
+from ratesync.engine.sync.side import Make
+from ratesync.model.intent import Creating, Fate
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
+from ratesync.model.outcome import Applied, Outcome, Rejected
+from ratesync.rules.reconcile import Action
+
+
+@frozen
+class Creations:
+    """Settles creations whose answer was lost. A record is never made twice."""
+
+    pair: Pair
+    books: Books
+    settings: SyncSettings
+    clock: Clock
+    owner: str
+
+    async def find(self, cases: Sequence[Case]) -> None:
+        """Find or make the records; another round then compares them with what they were made after."""
+        if not cases:
+            return
+        await self._take_over(cases)
+        drafts: list[Draft] = []
+        for case in self.books.still_open(cases):
+            await self._find(case)
+            if case.next is not None:
+                drafts.append(draft_of(case, self.books.keys, clear=case.state is CaseState.DONE))
+        await self.books.commit(drafts)
+
+    async def _take_over(self, cases: Sequence[Case]) -> None:
+        """Become the owner before anything is written, so that a late owner can settle nothing."""
+        now = self.clock.now()
+        drafts: list[Draft] = []
+        for case in cases:
+            link = case.link
+            if link is None or link.intent is None:
+                continue
+            if link.intent.owner != self.owner or link.intent.until - now < self.settings.margin:
+                intent = evolve(link.intent, owner=self.owner, until=now + self.settings.lease)
+                case.next = evolve(link, intent=intent)
+                drafts.append(draft_of(case, self.books.keys, clear=False))
+        await self.books.commit(drafts)
+
+    async def _find(self, case: Case) -> None:
+        link = case.link
+        case.next = None
+        if link is None or link.intent is None or not isinstance(link.intent.step, Creating):
+            return
+        step, side = link.intent.step, self.pair.side(link.intent.step.side)
+        age = self.clock.now() - link.intent.started_at
+        order = Make(link.intent.op_id, step.view, step.record_id)
+        fate = await side.make_sure(order, age, is_wanted=step.side.other in case.held)
+        case.next = self._next(case, link, step, fate)
+
+    def _next(self, case: Case, link: RecordLink, step: Creating, fate: Outcome | Fate) -> RecordLink | None:
+        match fate:
+            case Applied(str(record_id)):
+                case.actions.append(Action.CREATE)
+                sent = self.pair.side(step.side).as_stored(None, step.view)
+                return created(link, step, record_id, sent, version=None, answer=None)
+            case Fate.NOT_MADE:
+                return evolve(link.with_end(step.side, LinkEnd()), intent=None)
+            case Fate.CANNOT_TELL:
+                case.state = CaseState.DONE
+                case.reason = "the answer to a create was lost, and the provider cannot tell whether it was carried out"
+                return evolve(link, status=LinkStatus.AMBIGUOUS_CREATE, trouble=case.reason)
+            case Rejected(reason):
+                case.state = CaseState.DONE
+                return quarantined(link, reason)
+            case _:
+                case.leave("the answer to a create is out")
+                return None

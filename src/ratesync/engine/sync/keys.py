@@ -1,0 +1,90 @@
+"""Where a binding's state stands in a state store."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from attrs import frozen
+
+from ratesync.model.difference import Side
+
+_LETTERS = {Side.LOCAL: "l", Side.EXTERNAL: "x"}
+_SIDES = {letter: side for side, letter in _LETTERS.items()}
+
+
+@frozen
+class Keys:
+    """The keys of one binding. They all begin with its name, so that bindings share a store."""
+
+    prefix: str
+
+    @classmethod
+    def of(cls, *parts: str) -> Keys:
+        """The keys of the binding with this name, in parts of any text."""
+        return cls("/".join(["sync", *(quote(part, safe="") for part in parts), ""]))
+
+    def link(self, link_id: str) -> str:
+        """A link."""
+        return f"{self.prefix}link/{link_id}"
+
+    @property
+    def links(self) -> str:
+        """The prefix of all links."""
+        return f"{self.prefix}link/"
+
+    def index(self, side: Side, record_id: str) -> str:
+        """Which link a record belongs to."""
+        return f"{self.prefix}of/{_LETTERS[side]}/{record_id}"
+
+    def mark(self, side: Side, record_id: str) -> str:
+        """A record is to be looked at."""
+        return f"{self.prefix}mark/{_LETTERS[side]}/{record_id}"
+
+    @property
+    def marks(self) -> str:
+        """The prefix of all marks."""
+        return f"{self.prefix}mark/"
+
+    def marked(self, key: str) -> tuple[Side, str]:
+        """The record that a mark's key is about."""
+        letter, _, record_id = key[len(self.marks) :].partition("/")
+        return _SIDES[letter], record_id
+
+    def creation(self, side: Side, link_id: str) -> str:
+        """A record is being made on a side, under an id that is not known yet."""
+        return f"{self.creations(side)}{link_id}"
+
+    def creations(self, side: Side) -> str:
+        """The prefix of all creations on a side."""
+        return f"{self.prefix}create/{_LETTERS[side]}/"
+
+    def held(self, link_id: str) -> str:
+        """A delete that waits."""
+        return f"{self.all_held}{link_id}"
+
+    @property
+    def all_held(self) -> str:
+        """The prefix of all deletes that wait."""
+        return f"{self.prefix}held/"
+
+    def lost(self, op_id: str) -> str:
+        """What a step dropped."""
+        return f"{self.all_lost}{op_id}"
+
+    @property
+    def all_lost(self) -> str:
+        """The prefix of all that steps dropped, oldest first."""
+        return f"{self.prefix}lost/"
+
+    def conflict(self, link_id: str, name: str) -> str:
+        """An open conflict."""
+        return f"{self.conflicts}{link_id}/{name}"
+
+    @property
+    def conflicts(self) -> str:
+        """The prefix of all open conflicts."""
+        return f"{self.prefix}conflict/"
+
+    def cursor(self, side: Side) -> str:
+        """How far a side's feed was read."""
+        return f"{self.prefix}cursor/{_LETTERS[side]}"

@@ -1,0 +1,49 @@
+"""Two sides that are kept alike, and by which rules."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+from attrs.validators import ge, gt
+
+from ratesync.engine.sync.side import SyncSide
+from ratesync.model.difference import Side
+from ratesync.rules.delete_guard import DeletePolicy
+from ratesync.rules.merge import Resolve
+from ratesync.rules.oscillation import OscillationPolicy
+from ratesync.rules.reconcile import GonePolicy
+from ratesync.rules.resolvers import manual
+
+
+@frozen(kw_only=True)
+class SyncSettings:
+    """How passes work. Durations are seconds."""
+
+    page_size: int = field(default=200, validator=ge(1))
+    """Changes asked for at a time. Default 200."""
+    chunk: int = field(default=100, validator=ge(1))
+    """Marks worked on at a time. Default 100. The memory of a pass is bounded by it."""
+    lease: float = field(default=300.0, validator=gt(0))
+    """How long other engines leave a record alone after a step was begun on it. Default 300 s: should the engine die,
+    another one waits so long before it takes the step over."""
+    margin: float = field(default=90.0, validator=gt(0))
+    """Least part of the lease that is left when a write is sent. Must be longer than a call can take. Default 90 s."""
+    max_rounds: int = field(default=5, validator=ge(2))
+    """How often a record is looked at in one pass, when others change it at the same time. Default 5."""
+
+
+@frozen(kw_only=True)
+class Pair:
+    """Two sides, and how they are kept alike."""
+
+    local: SyncSide
+    external: SyncSide
+    resolve: Resolve = field(factory=manual)
+    gone: GonePolicy = field(factory=GonePolicy)
+    guard: DeletePolicy = field(factory=DeletePolicy)
+    oscillation: OscillationPolicy = field(factory=OscillationPolicy)
+    match_keys: tuple[str, ...] = ()
+    """Fields by which records of both sides are the same, at their first meeting. Empty: none are."""
+
+    def side(self, side: Side) -> SyncSide:
+        """One of the sides."""
+        return self.local if side is Side.LOCAL else self.external

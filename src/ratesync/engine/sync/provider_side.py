@@ -1,0 +1,240 @@
+"""A provider's resource as a side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import field, frozen
+
+from ratesync.engine.sync.side import Change, Make, Order, Trouble
+from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
+from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.difference import Side, View
+from ratesync.model.held import Held
+from ratesync.model.intent import Fate
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Fields, Kind, Operation
+from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.record import Record
+from ratesync.protocols.lens import Lens
+from ratesync.rules.link_end import patched
+from ratesync.rules.merge_patch import diff
+
+_GONE = frozenset({"404", "410"})
+
+
+class Caller(Protocol):
+    """Makes calls to a provider: bounded, admitted by its quotas and its circuit, with failures as outcomes.
+
+    Reading calls raise a :class:`~ratesync.errors.ProviderError`.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider can do."""
+        ...
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        """One call, for operations of one kind on one resource: at most ``batch_max``."""
+        ...
+
+    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+        """See :meth:`ratesync.protocols.LooksUp.lookup`."""
+        ...
+
+    async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
+        """See :meth:`ratesync.protocols.PullsChanges.pull_changes`."""
+        ...
+
+    async def list_records(self, lane: Lane, resource: str, page: str | None, limit: int) -> RecordPage:
+        """See :meth:`ratesync.protocols.ListsRecords.list_records`."""
+        ...
+
+    async def find(self, lane: Lane, resource: str, path: str, values: Sequence[str]) -> RecordPage:
+        """See :meth:`ratesync.protocols.FindsRecords.find`."""
+        ...
+
+
+class PlainLens:
+    """The lens of a record whose fields are its view."""
+
+    def get(self, record: Fields) -> View:
+        """The fields."""
+        return dict(record)
+
+    def put(self, record: Fields, view: View) -> Fields:
+        """The view."""
+        return dict(view)
+
+    def create(self, view: View) -> Fields:
+        """The view."""
+        return dict(view)
+
+
+@frozen
+class ProviderSide:
+    """Speaks to one resource of a connection, in as few calls as its batches allow."""
+
+    caller: Caller
+    lane: Lane
+    resource: str
+    lens: Lens = field(factory=PlainLens)
+    side: Side = Side.EXTERNAL
+    priority: int = 0
+    match_paths: Mapping[str, str] = field(factory=dict[str, str])
+    """Where the view's match keys stand in a record."""
+
+    @property
+    def deletes_by_listing(self) -> bool:
+        """By the adapter's word."""
+        return self.caller.capabilities.deletes is DeleteFeed.LISTING
+
+    def view(self, fields: Fields) -> View:
+        """The view of a record; raises what the mapping raises."""
+        return self.lens.get(fields)
+
+    def as_stored(self, held: Held | None, patch: View) -> View:
+        """The patch as the mapping would bring it back."""
+        if held is None:
+            return self.lens.get(self.lens.create(patched({}, patch)))
+        brought = self.lens.get(self._put(held, patch))
+        return {name: brought.get(name, value) for name, value in patch.items()}
+
+    def _put(self, held: Held, patch: View) -> Fields:
+        return self.lens.put(held.record.fields, patched(held.view, patch))
+
+    def new_id(self, op_id: str) -> str | None:
+        """The step's own id, where the provider lets us choose."""
+        return op_id if self.caller.capabilities.create_identity is CreateIdentity.CLIENT_ID else None
+
+    async def changes(self, cursor: str | None, limit: int) -> ChangePage:
+        """The provider's feed."""
+        return await self.caller.pull_changes(self.lane, self.resource, cursor, limit)
+
+    async def listing(self, page: str | None, limit: int) -> RecordPage:
+        """The provider's listing."""
+        return await self.caller.list_records(self.lane, self.resource, page, limit)
+
+    async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
+        """Those of the records that exist, and those of which that is not known."""
+        operations = [self._operation(Kind.READ, record_id, record_id) for record_id in dict.fromkeys(record_ids)]
+        found: dict[str, Held | Trouble] = {}
+        for record_id, outcome in (await self._execute(operations)).items():
+            read = self._read(outcome)
+            if read is not None:
+                found[record_id] = read
+        return found
+
+    def _read(self, outcome: Outcome) -> Held | Trouble | None:
+        match outcome:
+            case Applied(record=Record() as record):
+                return self._hold(record)
+            case Applied():
+                return Trouble("the adapter read a record and gave none", passes=False)
+            case Rejected(code=code) if code in _GONE:
+                return None
+            case RetryLater(reason, _, retry_after):
+                return Trouble(reason, retry_after=retry_after)
+            case Rejected(reason) | Unknown(reason) | Conflict(reason):
+                return Trouble(reason, passes=not isinstance(outcome, Rejected))
+
+    def _hold(self, record: Record) -> Held | Trouble:
+        try:
+            return Held(record, self.lens.get(record.fields))
+        except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
+            return Trouble(f"the mapping raised {type(error).__name__} on the record", passes=False)
+
+    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
+        """Records that have one of the values, as the provider compares."""
+        path = self.match_paths.get(name, name)
+        page = await self.caller.find(self.lane, self.resource, path, [str(value) for value in values])
+        return [held for record in page.records if isinstance(held := self._hold(record), Held)]
+
+    async def write(self, orders: Sequence[Order]) -> Mapping[str, Outcome]:
+        """Carry orders out, each kind in batches."""
+        answers: dict[str, Outcome] = {}
+        operations: list[Operation] = []
+        for order in orders:
+            try:
+                operation = self._ordered(order)
+            except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
+                answers[order.op_id] = Rejected(f"the mapping raised {type(error).__name__}", code="transform")
+                continue
+            if operation is None and isinstance(order, Change):  # it means the same there already
+                held = order.held
+                answers[order.op_id] = Applied(held.record.record_id, held.version, held.record)
+            elif operation is not None:
+                operations.append(operation)
+        answers |= await self._execute(operations)
+        return answers
+
+    def _ordered(self, order: Order) -> Operation | None:
+        if isinstance(order, Make):
+            return self._make(order)
+        record, is_strong = order.held.record, self.caller.capabilities.conditional_write is ConditionalWrite.STRONG
+        version = order.held.version if is_strong else None
+        if isinstance(order, Change):
+            fields = diff(record.fields, self._put(order.held, order.patch))
+            if not fields:
+                return None
+            return self._operation(Kind.UPDATE, order.op_id, record.record_id, fields, version)
+        return self._operation(Kind.DELETE, order.op_id, record.record_id, None, version)
+
+    def _make(self, order: Make) -> Operation:
+        return self._operation(Kind.CREATE, order.op_id, order.record_id, self.lens.create(order.view))
+
+    def _operation(
+        self, kind: Kind, op_id: str, record_id: str | None, fields: Fields | None = None, version: str | None = None
+    ) -> Operation:
+        return Operation(
+            provider=self.lane.provider,
+            connection=self.lane.connection,
+            resource=self.resource,
+            kind=kind,
+            record_id=record_id,
+            fields=fields or {},
+            id=op_id,
+            idempotency_key=op_id,
+            if_version=version,
+            priority=self.priority,
+        )
+
+    async def _execute(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
+        """Calls for operations of any kinds, each with its ``id``."""
+        answers: dict[str, Outcome] = {}
+        most = self.caller.capabilities.batch_max
+        for kind in dict.fromkeys(operation.kind for operation in operations):
+            chosen = [operation for operation in operations if operation.kind is kind]
+            for start in range(0, len(chosen), most):
+                part = chosen[start : start + most]
+                answers |= await self.caller.execute(self.lane, part)
+        return answers
+
+    async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:
+        """Find the record by what identifies a create at this provider, or make it."""
+        identity = self.caller.capabilities.create_identity
+        if identity is CreateIdentity.NONE:
+            return Fate.CANNOT_TELL
+        if identity is CreateIdentity.CLIENT_ID and order.record_id is not None:
+            return await self._make_by_id(order, order.record_id, is_wanted=is_wanted)
+        if identity is CreateIdentity.LOOKUP:
+            if age < self.caller.capabilities.lookup_after:
+                return Fate.IN_DOUBT
+            found = await self.caller.lookup(self.lane, self._make(order))
+            if found is not None:
+                return found if isinstance(found, Applied) else Fate.IN_DOUBT
+            if not is_wanted:
+                return Fate.NOT_MADE
+        return (await self.write([order]))[order.op_id]
+
+    async def _make_by_id(self, order: Make, record_id: str, *, is_wanted: bool) -> Outcome | Fate:
+        found = (await self.read([record_id])).get(record_id)
+        if isinstance(found, Trouble):
+            return Fate.IN_DOUBT
+        if found is not None:
+            return Applied(record_id)
+        if not is_wanted:
+            return Fate.NOT_MADE
+        outcome = (await self.write([order]))[order.op_id]
+        return Applied(record_id) if isinstance(outcome, Conflict) else outcome

@@ -1,0 +1,265 @@
+"""Reading what changed on a side, and marking the records that must be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from attrs import define, field, frozen
+
+from ratesync.clock import Clock
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes
+from ratesync.engine.sync.pair import SyncSettings
+from ratesync.engine.sync.side import SyncSide
+from ratesync.errors import CursorExpired, StateConflict
+from ratesync.model.change import Change
+from ratesync.model.difference import Side, View
+from ratesync.model.link import LinkStatus, RecordLink
+from ratesync.model.mark import Mark
+from ratesync.model.stored import Stored, Write
+from ratesync.rules.echo import is_echo
+
+_EXPIRED = "the cursor had expired"
+
+
+@define
+class Pulled:
+    """What a pull came to."""
+
+    changes: int = 0
+    """Changes told, our own included."""
+    marked: int = 0
+    """Records that must be looked at."""
+    missing: int = 0
+    """Of those: linked ones that a whole listing lacks."""
+    listed: int | None = None
+    """Records of a whole listing; None if there was none."""
+    expired: bool = False
+    cursor: str | None = None
+
+
+@define
+class FeedPosition:
+    """How far a feed was read, as it is stored."""
+
+    cursor: str | None = None
+    is_listing: bool = False
+    """The feed is being read from its beginning: what it lacks in the end is gone."""
+    hold_reason: str = ""
+    revision: int = 0
+
+    @classmethod
+    def read(cls, stored: Stored | None) -> FeedPosition:
+        """The position that was stored; from the beginning, if none was or a listing was broken off."""
+        if stored is None:
+            return cls(is_listing=True)
+        value = from_bytes(stored.value)
+        if value.get("l"):  # broken off: what it had seen by then is not known any more
+            return cls(None, True, value.get("h", ""), stored.revision)
+        return cls(value["c"], revision=stored.revision)
+
+    def written(self) -> bytes:
+        """What to store."""
+        value: dict[str, Any] = {"c": self.cursor}
+        if self.is_listing:
+            value |= {"l": True, "h": self.hold_reason}
+        return to_bytes(value)
+
+
+class _Seen:
+    """The ids of a listing, in a few bytes each. Two of one fingerprint only hide a deletion until the next listing."""
+
+    def __init__(self) -> None:
+        self._prints: set[int] = set()
+
+    def add(self, record_id: str) -> None:
+        self._prints.add(_fingerprint(record_id))
+
+    def __len__(self) -> int:
+        return len(self._prints)
+
+    def __contains__(self, record_id: str) -> bool:
+        return _fingerprint(record_id) in self._prints
+
+
+def _fingerprint(record_id: str) -> int:
+    return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big")
+
+
+@frozen
+class Puller:
+    """Reads one side's feed, page by page. Marks and cursor are stored in one commit, so neither is ahead."""
+
+    side: SyncSide
+    books: Books
+    settings: SyncSettings
+    clock: Clock
+    pulled: Pulled = field(factory=Pulled)
+
+    async def pull(self) -> Pulled:
+        """Read the feed to its end, and a whole listing where nothing else tells of deletes.
+
+        :raises ProviderError: the side does not answer; what was read by then is kept.
+        """
+        await self._pull_feed()
+        if self.side.deletes_by_listing:
+            await self._list()
+        return self.pulled
+
+    async def _pull_feed(self) -> None:
+        (stored,) = await self.books.state.load([self._cursor_key])
+        position = FeedPosition.read(stored)
+        began_at = self.clock.now()
+        seen = _Seen()
+        while True:
+            try:
+                page = await self.side.changes(position.cursor, self.settings.page_size)
+            except CursorExpired:
+                if position.cursor is None:
+                    raise
+                self.pulled.expired = True
+                position = FeedPosition(None, True, _EXPIRED, position.revision)
+                seen, began_at = _Seen(), self.clock.now()
+                # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
+                if not await self._stage((), position, moved=True):
+                    return
+                continue
+            if position.is_listing:
+                _note(seen, page.changes)
+            moved = page.cursor != position.cursor
+            position.cursor = page.cursor
+            is_last = not page.has_more
+            if is_last and position.is_listing:
+                await self._mark_missing(seen, began_at, position.hold_reason)
+                self.pulled.listed = len(seen)
+                moved, position.is_listing = True, False
+            if not await self._stage(page.changes, position, moved=moved) or is_last:
+                self.pulled.cursor = position.cursor
+                return
+
+    @property
+    def _cursor_key(self) -> str:
+        return self.books.keys.cursor(self.side.side)
+
+    async def _list(self) -> None:
+        began_at, seen, page_id = self.clock.now(), _Seen(), None
+        while True:
+            page = await self.side.listing(page_id, self.settings.page_size)
+            changes = [Change(record.record_id, record.version, record.fields) for record in page.records]
+            _note(seen, changes)
+            await self._stage(changes, None, moved=False)
+            page_id = page.next_page
+            if page_id is None:
+                break
+        self.pulled.listed = len(seen)
+        await self._mark_missing(seen, began_at, "")
+
+    async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
+        """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
+        self.pulled.changes += len(changes)
+        news = await self._news(changes)
+        self.pulled.marked += len(news)
+        writes = [
+            Write(self.books.keys.mark(self.side.side, record_id), encode_mark(Mark(self.side.side, record_id)))
+            for record_id in news
+        ]
+        if position is not None and moved:
+            writes.append(Write(self._cursor_key, position.written(), position.revision))
+        if not writes:
+            return True
+        try:
+            revisions = await self.books.state.commit(writes)
+        except StateConflict:
+            return False
+        if position is not None and moved:
+            position.revision = revisions[-1]
+        return True
+
+    async def _news(self, changes: Sequence[Change]) -> list[str]:
+        """The records that changed by more than we know of."""
+        side = self.side.side
+        record_ids = list(dict.fromkeys(change.record_id for change in changes))
+        found = await self.books.link_ids([(side, record_id) for record_id in record_ids])
+        of_record = {record_id: link_id for record_id, link_id in zip(record_ids, found, strict=True) if link_id}
+        links = await self._load_links(of_record.values())
+        told = {
+            record_id: link
+            for record_id, link_id in of_record.items()
+            if (link := links.get(link_id)) is not None and link[0].end(side).record_id == record_id
+        }
+        for change in changes:
+            known = told.get(change.record_id)
+            if known is not None and not is_echo(change, self._view(change), side, known[0]):
+                del told[change.record_id]
+        idle = await self._idle(told)
+        return [record_id for record_id in record_ids if record_id not in idle]
+
+    async def _load_links(self, link_ids: Iterable[str]) -> dict[str, tuple[RecordLink, int]]:
+        return await self.books.links(list(dict.fromkeys(link_ids)))
+
+    async def _idle(self, echoes: dict[str, tuple[RecordLink, int]]) -> set[str]:
+        """Those whose link nobody is working on. The others are marked anew, echo or not.
+
+        Who has read a newer state, and not yet saved it, must hear of it when the record comes back to the older one.
+        Marks are cleared after a link is saved: so they are looked at first, and then whether the link is still as it
+        was.
+        """
+        idle = {record_id: known for record_id, known in echoes.items() if known[0].intent is None}
+        if not idle:
+            return set()
+        keys = self.books.keys
+        marks = [
+            (record_id, keys.mark(side, end_id))
+            for record_id, (link, _) in idle.items()
+            for side in Side
+            if (end_id := link.end(side).record_id) is not None
+        ]
+        for (record_id, _), mark in zip(marks, await self.books.state.load([key for _, key in marks]), strict=True):
+            if mark is not None:
+                idle.pop(record_id, None)
+        stored = await self.books.state.load([keys.link(link.link_id) for link, _ in idle.values()])
+        return {
+            record_id
+            for (record_id, (_, revision)), now in zip(idle.items(), stored, strict=True)
+            if now is not None and now.revision == revision
+        }
+
+    def _view(self, change: Change) -> View | None:
+        if change.fields is None:
+            return None
+        try:
+            return self.side.view(change.fields)
+        except Exception:  # noqa: BLE001  a mapping of the host's may raise anything: reading the record will tell
+            return None
+
+    async def _mark_missing(self, seen: _Seen, began_at: float, hold_reason: str) -> None:
+        """Mark what is linked and was not listed: it is read once more before it counts as deleted."""
+        after = None
+        side, keys = self.side.side, self.books.keys
+        while True:
+            page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
+            writes = [
+                Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
+                for link in map(_link, page)
+                if link.status is LinkStatus.ACTIVE and link.synced_at < began_at
+                if link.intent is not None or link.end(side).base is not None
+                if (record_id := link.end(side).record_id) is not None and record_id not in seen
+            ]
+            self.pulled.missing += len(writes)
+            if writes:
+                await self.books.state.commit(writes)
+            if len(page) < self.settings.page_size:
+                return
+            after = page[-1].key
+
+
+def _link(stored: Stored) -> RecordLink:
+    return decode_link(stored.value)
+
+
+def _note(seen: _Seen, changes: Iterable[Change]) -> None:
+    for change in changes:
+        if not change.is_deleted:
+            seen.add(change.record_id)

@@ -1,0 +1,199 @@
+"""Reconciling a chunk of records: read, decide, write down, write, settle. Each phase takes all of them together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+from attrs import evolve, frozen
+
+from ratesync.clock import Clock
+from ratesync.engine.sync.arrivals import Arrivals
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.case import Case, CaseState
+from ratesync.engine.sync.creations import Creations
+from ratesync.engine.sync.endings import Endings
+from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.saving import Draft, draft_of
+from ratesync.engine.sync.side import Trouble
+from ratesync.engine.sync.steps import Planner
+from ratesync.model.difference import Side
+from ratesync.model.intent import Creating, Intent, Step
+from ratesync.model.link import LinkStatus
+from ratesync.model.outcome import Applied
+from ratesync.randomness import operation_id
+from ratesync.rules.reconcile import Action
+
+_ORDER = (Side.EXTERNAL, Side.LOCAL)
+"""The provider first: what it refuses need not be undone on the host's side."""
+
+
+@frozen
+class Reconciler:
+    """Brings records of both sides together, whatever was left half done, and by whomever."""
+
+    pair: Pair
+    books: Books
+    settings: SyncSettings
+    clock: Clock
+    source: random.Random
+    owner: str
+    """Names this engine in intents."""
+    is_dry: bool = False
+    """Only look: decide, and write nothing."""
+
+    async def run(self, cases: Sequence[Case], *, may_delete: bool) -> None:
+        """Work on the cases until each is done or left.
+
+        :param may_delete: False: a delete that is due is put off, and written down as such.
+        """
+        for number in range(self.settings.max_rounds):
+            pending = self.books.still_open(cases)
+            if not pending:
+                return
+            if number:
+                await self.books.refresh({case.link.link_id: case for case in pending if case.link is not None})
+            await self._round(self.books.still_open(pending), may_delete=may_delete)
+        for case in self.books.still_open(cases):
+            case.leave("others keep changing it")
+
+    def begin(self, step: Step, op_id: str | None) -> Intent:
+        """A new intent of ours."""
+        now = self.clock.now()
+        return Intent(op_id or operation_id(now, self.source), self.owner, now + self.settings.lease, now, step)
+
+    async def _round(self, cases: list[Case], *, may_delete: bool) -> None:
+        for case in cases:
+            self._check(case)
+        cases = self.books.still_open(cases)
+        await self._read(cases)
+        await self._meet([case for case in self.books.still_open(cases) if case.link is None])
+        cases = self.books.still_open(cases)
+        creating = [case for case in cases if _is_creating(case)]
+        if self.is_dry:
+            self._foresee(cases)
+            return
+        await self._creations().find(creating)
+        planner = Planner(self.pair, self.begin)
+        for case in cases:
+            if case not in creating:
+                self._plan(planner, case, may_delete=may_delete)
+        cases = [case for case in self.books.still_open(cases) if case not in creating]
+        await self._write_down(cases)
+        for side in _ORDER:
+            await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
+        await self._end([case for case in self.books.still_open(cases) if case.orders])
+
+    def _foresee(self, cases: Iterable[Case]) -> None:
+        """Note what would be done."""
+        planner = Planner(self.pair, self.begin)
+        for case in cases:
+            self._plan(planner, case, may_delete=True)
+            if case.state is CaseState.OPEN:
+                case.state = CaseState.DONE
+                case.actions.append(Action.LINK if case.found is None else case.found.action)
+
+    async def _meet(self, cases: list[Case]) -> None:
+        """Link records that have no link; those that are gone need none."""
+        await Arrivals(self.pair, self.books, self._new_id).meet(cases)
+        gone = [case for case in cases if case.state is CaseState.DONE]
+        await self.books.commit(draft_of(case, self.books.keys, clear=True) for case in gone)
+
+    def _new_id(self) -> str:
+        return operation_id(self.clock.now(), self.source)
+
+    def _creations(self) -> Creations:
+        return Creations(self.pair, self.books, self.settings, self.clock, self.owner)
+
+    def _check(self, case: Case) -> None:
+        """Leave what is not to be touched now."""
+        link, now = case.link, self.clock.now()
+        case.held, case.answers, case.orders, case.next = {}, {}, {}, None
+        if link is None:
+            return
+        if link.status is LinkStatus.AMBIGUOUS_CREATE:
+            case.leave("a record may or may not have been made: a person must look")
+        elif link.intent is not None and link.intent.owner != self.owner and link.intent.until > now:
+            case.leave("another engine works on it")
+
+    async def _read(self, cases: Iterable[Case]) -> None:
+        """What both sides hold now, all records of a side together."""
+        for side in Side:
+            wanted = {record_id: case for case in cases if (record_id := case.record_id(side)) is not None}
+            if not wanted:
+                continue
+            for record_id, held in (await self.pair.side(side).read(wanted)).items():
+                case = wanted[record_id]
+                if isinstance(held, Trouble):
+                    case.leave(held.reason)
+                else:
+                    case.held[side] = held
+
+    def _plan(self, planner: Planner, case: Case, *, may_delete: bool) -> None:
+        link = case.next if case.link is None else case.link
+        if link is None:
+            return
+        if case.link is None and all(link.end(side).record_id is not None for side in Side):
+            return  # it was just matched: store the link first, and read the other record
+        try:
+            planner.plan(case, link, may_delete_now=may_delete)
+        except Exception as error:  # noqa: BLE001  a resolver or a mapping of the host's may raise anything
+            case.leave(f"{type(error).__name__} while deciding")
+
+    async def _write_down(self, cases: Sequence[Case]) -> None:
+        """Store intents, with what they drop; and the ends of those that need no write."""
+        drafts: list[Draft] = []
+        ending: list[Case] = []
+        for case in cases:
+            is_matched = case.link is None and not case.orders
+            ends = not case.orders and not is_matched and not case.finishes_earlier
+            if ends:
+                ending.append(case)
+            drafts.append(draft_of(case, self.books.keys, clear=ends))
+        await self.books.commit(drafts)
+        for case in self.books.still_open(ending):
+            case.state = CaseState.DONE
+            if case.found is not None:
+                case.actions.append(case.found.action)
+
+    async def _write(self, side: Side, cases: list[Case]) -> None:
+        """Send the orders for one side, of those whose earlier writes were applied."""
+        cases = [case for case in cases if all(isinstance(answer, Applied) for answer in case.answers.values())]
+        await self._keep_leases(cases)
+        cases = self.books.still_open(cases)
+        if not cases:
+            return
+        answers = await self.pair.side(side).write([case.orders[side] for case in cases])
+        for case in cases:
+            case.answers[side] = answers[case.orders[side].op_id]
+
+    async def _keep_leases(self, cases: Iterable[Case]) -> None:
+        """Make sure that nobody takes over what is about to be written."""
+        now = self.clock.now()
+        drafts: list[Draft] = []
+        for case in cases:
+            link = case.link
+            if link is None or link.intent is None or link.intent.until - now >= self.settings.margin:
+                continue
+            case.next = evolve(link, intent=evolve(link.intent, until=now + self.settings.lease))
+            drafts.append(draft_of(case, self.books.keys, clear=False))
+        await self.books.commit(drafts)
+
+    async def _end(self, cases: Sequence[Case]) -> None:
+        """Store what the writes came to."""
+        endings = Endings(self.pair, self.settings, self.clock)
+        drafts: list[Draft] = []
+        done: list[Case] = []
+        for case in cases:
+            if endings.end(case):
+                done.append(case)
+            if case.next is not None:
+                drafts.append(draft_of(case, self.books.keys, clear=case in done))
+        await self.books.commit(drafts)
+        for case in self.books.still_open(done):
+            case.state = CaseState.DONE
+
+
+def _is_creating(case: Case) -> bool:
+    link = case.link
+    return link is not None and link.intent is not None and isinstance(link.intent.step, Creating)

@@ -1,0 +1,111 @@
+"""A side of a sync as the reconciler sees it, be it the host's own store or a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import field, frozen
+
+from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.difference import Side, View
+from ratesync.model.held import Held
+from ratesync.model.intent import Fate
+from ratesync.model.operation import Fields
+from ratesync.model.outcome import Outcome
+
+
+@frozen
+class Trouble:
+    """A record could not be read, or not be understood."""
+
+    reason: str
+    passes: bool = True
+    """It may be well later by itself. False: only a change of the record, or of the mapping, helps."""
+    retry_after: float | None = None
+    """Seconds, where the side asked for them."""
+
+
+@frozen
+class Make:
+    """A record is to be made."""
+
+    op_id: str
+    view: View = field(repr=False)
+    record_id: str | None = None
+    """The id that it is to have; None: the side chooses."""
+
+
+@frozen
+class Change:
+    """Fields of a record are to be changed. Others stay."""
+
+    op_id: str
+    held: Held
+    """What was read. Where the side can, it refuses if the record has changed since."""
+    patch: View = field(repr=False)
+
+
+@frozen
+class Remove:
+    """A record is to go."""
+
+    op_id: str
+    held: Held
+
+
+Order = Make | Change | Remove
+
+
+class SyncSide(Protocol):
+    """One side."""
+
+    @property
+    def side(self) -> Side:
+        """Which one."""
+        ...
+
+    @property
+    def deletes_by_listing(self) -> bool:
+        """Its feed names no deleted records: what is missing from a whole listing is gone."""
+        ...
+
+    def view(self, fields: Fields) -> View:
+        """The view of a record. Raises what the mapping raises."""
+        ...
+
+    def as_stored(self, held: Held | None, patch: View) -> View:
+        """The patch as the mapping would bring it back; of a new record (``held`` None), all that it would have."""
+        ...
+
+    def new_id(self, op_id: str) -> str | None:
+        """The id for a record that this step makes, where we choose it."""
+        ...
+
+    async def changes(self, cursor: str | None, limit: int) -> ChangePage:
+        """See :meth:`ratesync.protocols.PullsChanges.pull_changes`."""
+        ...
+
+    async def listing(self, page: str | None, limit: int) -> RecordPage:
+        """See :meth:`ratesync.protocols.ListsRecords.list_records`."""
+        ...
+
+    async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
+        """Those of the records that exist, and those of which that is not known."""
+        ...
+
+    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
+        """Records that have one of the values in a field, and maybe others."""
+        ...
+
+    async def write(self, orders: Sequence[Order]) -> Mapping[str, Outcome]:
+        """Carry orders out, in as few calls as can be; an outcome for each by ``op_id``."""
+        ...
+
+    async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:
+        """Find a record that may have been made, or make it now if it surely was not.
+
+        :param age: seconds since it may have been made.
+        :param is_wanted: False: do not make it, if that can be helped.
+        """
+        ...

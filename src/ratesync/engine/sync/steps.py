@@ -1,0 +1,202 @@
+"""From what was read of a record to the next step: what to store, and what to write to which side.
+
+Nothing is done here. A step that was begun earlier is looked at first: it may be half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from ratesync.engine.sync.case import Case
+from ratesync.engine.sync.link_codec import digest, digest_of_patches, unpack_resolution
+from ratesync.engine.sync.pair import Pair
+from ratesync.engine.sync.side import Change, Make, Remove
+from ratesync.model.conflict import FieldConflict, Resolution
+from ratesync.model.difference import ABSENT, Side, View
+from ratesync.model.held import Held
+from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
+from ratesync.rules.link_end import confirm, end_after_read
+from ratesync.rules.merge import Merge, Resolve
+from ratesync.rules.oscillation import note_write
+from ratesync.rules.reconcile import Action, Reconciliation, reconcile
+from ratesync.rules.recovery import may_delete, recover, recovered_base
+
+
+@frozen
+class Planner:
+    """Decides the next step of each case."""
+
+    pair: Pair
+    begin: Callable[[Step, str | None], Intent]
+    """A new intent for a step; with the id of an earlier attempt's operation, where it is the same."""
+
+    def plan(self, case: Case, link: RecordLink, *, may_delete_now: bool) -> None:
+        """Set what the case's link becomes, and its orders. No orders: the case comes to its end with that link.
+
+        :param may_delete_now: False: a delete is put off.
+        """
+        case.orders, case.found, case.conflicts, case.finishes_earlier = {}, None, (), False
+        held = {side: case.held[side] for side in Side if side in case.held and not _is_stale(link, side, case.held)}
+        if link.status is LinkStatus.UNLINKED:
+            case.next = link
+            return
+        for side, record in held.items():
+            link = link.with_end(side, confirm(link.end(side), record))
+        step = None if link.intent is None else link.intent.step
+        if isinstance(step, Decided) and len(held) == len(Side):
+            self._carry_on(case, link, step, held)
+            return
+        found = self._reconcile(link, held)
+        if isinstance(step, Deleting) and found.action is Action.DELETE and not may_delete(step, held.get(step.side)):
+            # Somebody made the record again: it is a new one, which only looks like the one that was to go.
+            link = evolve(link, local=evolve(link.local, base=None), external=evolve(link.external, base=None))
+            found = self._reconcile(link, held)
+        self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
+
+    def _reconcile(self, link: RecordLink, held: dict[Side, Held]) -> Reconciliation:
+        local, external = held.get(Side.LOCAL), held.get(Side.EXTERNAL)
+        return reconcile(
+            link.bases,
+            None if local is None else local.view,
+            None if external is None else external.view,
+            self._resolve(link),
+            self.pair.gone,
+        )
+
+    def _resolve(self, link: RecordLink) -> Resolve:
+        """As a person decided for just these values, else by the pair's rule."""
+
+        def resolve(conflict: FieldConflict) -> Resolution:
+            decided = link.resolved.get(conflict.name)
+            if decided is not None and decided["of"] == digest(conflict.local, conflict.external):
+                return unpack_resolution(decided["as"])
+            return self.pair.resolve(conflict)
+
+        return resolve
+
+    def _carry_on(self, case: Case, link: RecordLink, step: Decided, held: dict[Side, Held]) -> None:
+        """Finish fields that were decided earlier. The others are left to the next round."""
+        local, external = held[Side.LOCAL], held[Side.EXTERNAL]
+        merged = recover(step, local.view, external.view, self._resolve(link))
+        case.conflicts, case.finishes_earlier = merged.deferred, True
+        frozen = {conflict.name for conflict in merged.deferred}
+        names = [name for name in step.view if name not in frozen]
+        value = {
+            name: merged.to_local.get(name, merged.to_external.get(name, local.view.get(name, ABSENT)))
+            for name in names
+        }
+        new = merged.losers[len(step.losers) :]  # the others were stored with the step
+        decided = Decided(value, local.view, external.view, new, self._as_external(external, value))
+        case.found = Reconciliation(_action_of(merged), None, merged.to_local, merged.to_external, new, merged.deferred)
+        if merged.to_local or merged.to_external:
+            self._order_patches(case, link, case.found, held, decided)
+        else:
+            case.next = recovered(link, decided, held)
+
+    def _as_external(self, held: Held, view: View) -> View:
+        return self.pair.external.as_stored(held, view)
+
+    def _begin(
+        self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], *, may_delete_now: bool
+    ) -> None:
+        case.found, case.conflicts = found, found.deferred
+        # While a step is under way, what brought the link here stays: a mark, or the delete that waits.
+        released = evolve(link, is_held=False, hold_reason="")
+        match found.action:
+            case Action.NONE | Action.CONVERGE | Action.CONFLICT:
+                case.next = released if len(held) < len(Side) else settled(released, held, found.deferred)
+            case Action.PUSH | Action.PULL | Action.MERGE:
+                view = {**found.to_local, **found.to_external}
+                local, external = held[Side.LOCAL].view, held[Side.EXTERNAL].view
+                as_external = self._as_external(held[Side.EXTERNAL], view)
+                decided = Decided(view, local, external, found.losers, as_external)
+                self._order_patches(case, link, found, held, decided)
+            case Action.CREATE | Action.RESURRECT:
+                self._order_creation(case, link, found, held)
+            case Action.DELETE if not may_delete_now:
+                case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
+            case Action.DELETE | Action.ARCHIVE:
+                self._order_deletion(case, link, found, held)
+            case Action.UNLINK | Action.LINK:  # reconcile never links
+                case.next = evolve(released, status=LinkStatus.UNLINKED)
+            case Action.TOMBSTONE:
+                case.next = buried(link)
+
+    def _order_patches(
+        self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], decided: Decided
+    ) -> None:
+        intent = self.begin(decided, None)
+        what = digest_of_patches(found.to_local, found.to_external) if not case.finishes_earlier else intent.op_id
+        writes = note_write(self.pair.oscillation, link.writes, what, intent.started_at)
+        if writes is None:
+            case.found, case.reason = None, "the sides rewrite each other's values again and again"
+            case.next = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            return
+        case.next = evolve(link, intent=intent, writes=writes)
+        for side, patch in ((Side.LOCAL, found.to_local), (Side.EXTERNAL, found.to_external)):
+            if patch:
+                case.orders[side] = Change(intent.op_id, held[side], patch)
+
+    def _order_creation(self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held]) -> None:
+        side = found.side
+        assert side is not None  # noqa: S101  a creation is on one side
+        source = held[side.other]
+        intent = self.begin(Creating(side, source.view, None, source.version), None)
+        record_id = self.pair.side(side).new_id(intent.op_id)
+        step = Creating(side, source.view, record_id, source.version)
+        source_end = evolve(link.end(side.other), record_id=source.record.record_id)
+        link = evolve(link, intent=evolve(intent, step=step), status=LinkStatus.ACTIVE)
+        case.next = link.with_end(side, LinkEnd(record_id)).with_end(side.other, source_end)
+        case.orders[side] = Make(intent.op_id, step.view, record_id)
+
+    def _order_deletion(self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held]) -> None:
+        side = found.side
+        assert side is not None  # noqa: S101  a delete is on one side
+        before = held[side]
+        intent = self.begin(Deleting(side, before.version, before.view, found.losers), None)
+        case.next = evolve(link, intent=intent)
+        case.orders[side] = Remove(intent.op_id, before)
+
+
+def _is_stale(link: RecordLink, side: Side, held: dict[Side, Held]) -> bool:
+    """What was read is the record that was deleted, from a replica that does not know yet."""
+    version = held[side].version
+    return link.status is LinkStatus.TOMBSTONE and version is not None and version == link.end(side).version
+
+
+def _action_of(merged: Merge) -> Action:
+    if merged.to_local:
+        return Action.MERGE if merged.to_external else Action.PULL
+    return Action.PUSH if merged.to_external else Action.CONVERGE
+
+
+def settled(link: RecordLink, held: dict[Side, Held], deferred: tuple[FieldConflict, ...]) -> RecordLink:
+    """The link, when all that both sides hold is settled, but for deferred fields."""
+    for side, record in held.items():
+        link = link.with_end(side, end_after_read(link.end(side), record, deferred))
+    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), deferred)
+
+
+def with_deferred(link: RecordLink, deferred: tuple[FieldConflict, ...]) -> RecordLink:
+    """The link, with these open conflicts."""
+    names = {conflict.name: digest(conflict.local, conflict.external) for conflict in deferred}
+    kept = {name: value for name, value in link.resolved.items() if name in names}
+    return evolve(link, deferred=names, resolved=kept)
+
+
+def recovered(link: RecordLink, decided: Decided, held: dict[Side, Held]) -> RecordLink:
+    """The link, when an earlier step is finished: only what it decided is settled, the rest must be merged yet."""
+    for side, record in held.items():
+        base = recovered_base(link.end(side).base, record.view, decided, ())
+        link = link.with_end(side, LinkEnd(record.record.record_id, base))
+    return evolve(link, intent=None)
+
+
+def buried(link: RecordLink) -> RecordLink:
+    """The link, when both records are gone."""
+    ends = {side: evolve(link.end(side), base=None, unconfirmed=()) for side in Side}
+    link = evolve(link, status=LinkStatus.TOMBSTONE, intent=None, trouble="", is_held=False, hold_reason="")
+    return with_deferred(evolve(link, local=ends[Side.LOCAL], external=ends[Side.EXTERNAL]), ())

@@ -1,0 +1,137 @@
+"""The host's records in this process's memory, as a side of a sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+import anyio.lowlevel
+from attrs import define, field
+
+from ratesync.errors import CursorExpired
+from ratesync.model.change import Change, ChangePage
+from ratesync.model.difference import ABSENT, View
+from ratesync.model.operation import Fields
+from ratesync.model.outcome import Applied, Conflict, Outcome
+from ratesync.model.record import Record
+
+
+def _as_given(fields: Fields) -> Fields:
+    return fields
+
+
+@define
+class MemoryRecords:
+    """A :class:`~ratesync.protocols.local.LocalStore` for records that live with the process: for tests, and to begin.
+
+    The host changes records with :meth:`put`, :meth:`change` and :meth:`remove`, at any time.
+    """
+
+    tidy: Callable[[Fields], Fields] = _as_given
+    """What the store makes of fields before it keeps them, as databases do."""
+    _records: dict[str, Record] = field(factory=dict[str, Record], init=False)
+    _changed: dict[str, int] = field(factory=dict[str, int], init=False)
+    """The number of each record's latest change, deleted ones included; in the order of those changes."""
+    _made: dict[str, Record] = field(factory=dict[str, Record], init=False)
+    """Records as they were made, by the operation that made them."""
+    _count: int = field(default=0, init=False)
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """All records by id."""
+        return self._records
+
+    def put(self, record_id: str, fields: Fields) -> Record:
+        """Make a record, or give one all its fields anew."""
+        self._count += 1
+        record = Record(record_id, deepcopy(dict(self.tidy(fields))), str(self._count))
+        self._records[record_id] = record
+        self._changed.pop(record_id, None)
+        self._changed[record_id] = self._count
+        return record
+
+    def change(self, record_id: str, **fields: Any) -> Record:
+        """Change some fields of a record.
+
+        :raises KeyError: there is no such record.
+        """
+        return self.put(record_id, {**self._records[record_id].fields, **fields})
+
+    def remove(self, record_id: str) -> None:
+        """Delete a record, if it is there."""
+        if self._records.pop(record_id, None) is not None:
+            self._count += 1
+            self._changed.pop(record_id)
+            self._changed[record_id] = self._count
+
+    async def changes(self, cursor: str | None, *, limit: int) -> ChangePage:
+        """The next page of changes: each record once, at its latest change."""
+        await anyio.lowlevel.checkpoint()
+        after = _position(cursor)
+        behind = [(record_id, number) for record_id, number in self._changed.items() if number > after]
+        page = behind[:limit]
+        return ChangePage(
+            tuple(self._told(record_id) for record_id, _ in page),
+            str(page[-1][1] if page else after),
+            len(behind) > limit,
+        )
+
+    def _told(self, record_id: str) -> Change:
+        record = self._records.get(record_id)
+        if record is None:
+            return Change(record_id, is_deleted=True)
+        return Change(record_id, record.version, deepcopy(dict(record.fields)))
+
+    async def read(self, record_ids: Sequence[str]) -> Mapping[str, Record]:
+        """Those of the records that exist."""
+        await anyio.lowlevel.checkpoint()
+        return {record_id: self._copy(record_id) for record_id in record_ids if record_id in self._records}
+
+    def _copy(self, record_id: str) -> Record:
+        record = self._records[record_id]
+        return Record(record_id, deepcopy(dict(record.fields)), record.version)
+
+    async def find(self, name: str, values: Sequence[Any]) -> Sequence[Record]:
+        """Records that have one of the values, as texts regardless of case."""
+        await anyio.lowlevel.checkpoint()
+        wanted = {str(value).strip().casefold() for value in values}
+        return [
+            self._copy(record_id)
+            for record_id, record in self._records.items()
+            if str(record.fields.get(name, "")).strip().casefold() in wanted
+        ]
+
+    async def apply(self, record_id: str | None, patch: View, *, if_version: str | None, op_id: str) -> Outcome:
+        """Make a record, once for each ``op_id``, or change one."""
+        await anyio.lowlevel.checkpoint()
+        if record_id is None:
+            made = self._made.get(op_id)
+            if made is None:
+                made = self._made[op_id] = self.put(op_id, _without_absent(patch))
+            return Applied(made.record_id, made.version, made)
+        current = self._records.get(record_id)
+        if current is None or if_version not in {None, current.version}:
+            return Conflict("the record is gone, or has another version")
+        record = self.put(record_id, _without_absent({**current.fields, **patch}))
+        return Applied(record_id, record.version, self._copy(record_id))
+
+    async def delete(self, record_id: str, *, if_version: str | None, op_id: str) -> Outcome:
+        """Delete a record; one that is gone counts as deleted."""
+        await anyio.lowlevel.checkpoint()
+        current = self._records.get(record_id)
+        if current is not None and if_version not in {None, current.version}:
+            return Conflict("the record has another version")
+        self.remove(record_id)
+        return Applied(record_id)
+
+
+def _position(cursor: str | None) -> int:
+    try:
+        return 0 if cursor is None else int(cursor)
+    except ValueError:
+        raise CursorExpired("this is not a cursor of this store: list all records anew") from None
+
+
+def _without_absent(fields: View) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not ABSENT}

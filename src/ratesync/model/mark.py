@@ -1,0 +1,21 @@
+"""A mark: a record of one side is to be looked at. No payload, so marks fold, may come twice and cannot be outdated."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ratesync.model.difference import Side
+
+
+@frozen
+class Mark:
+    """A record may have changed."""
+
+    side: Side
+    record_id: str
+    revision: int = 0
+    """Of the mark in the state store. A newer one says that the record may have changed again."""
+    waits_for: tuple[str, ...] = ()
+    """Links whose creations must be settled first: this record may be what one of them made."""
+    hold_reason: str = ""
+    """Why a delete that follows from this mark needs approval; empty if it needs none of its own."""

@@ -1,0 +1,193 @@
+"""A provider in memory for the simulation of syncs: honest about what it can do, and no better than that."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from attrs import define, field
+
+from ratesync.errors import CursorExpired, Unavailable
+from ratesync.model.batch import Capabilities, CreateIdentity
+from ratesync.model.change import Change, ChangePage, RecordPage
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Fields, Kind, Operation
+from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.record import Record
+from ratesync.rules.merge_patch import apply
+from ratesync.rules.time_cursor import TimeCursor
+from tests.sync.trial import Trial, Versions, tidy
+
+TICK = 10
+
+
+@define
+class FakeCrm:
+    """Keeps records, a feed of their changes, and what it needs to know creates again."""
+
+    trial: Trial
+    now: Callable[[], float]
+    random: random.Random
+    records: dict[str, Record] = field(factory=dict[str, Record])
+    changed: dict[str, tuple[float, int]] = field(factory=dict[str, tuple[float, int]])
+    """When each record changed last, deleted ones included; and the number of that change."""
+    answers: dict[str, Outcome] = field(factory=dict[str, Outcome])
+    made_by: dict[str, str] = field(factory=dict[str, str])
+    count: int = 0
+    writes: int = 0
+    """By us, not by users."""
+
+    # What users do
+
+    def put(self, record_id: str, fields: Fields) -> Record:
+        self.count += 1
+        fields = tidy(self.trial.tidy_external, fields)
+        record = self.records[record_id] = Record(record_id, fields, self._version(fields))
+        self._touch(record_id)
+        return record
+
+    def remove(self, record_id: str) -> None:
+        self.count += 1
+        self.records.pop(record_id, None)
+        self._touch(record_id)
+
+    def flake(self, record_id: str) -> None:
+        """The version changes by itself, and the feed does not tell."""
+        self.count += 1
+        record = self.records[record_id]
+        self.records[record_id] = Record(record_id, record.fields, str(self.count))
+
+    def _version(self, fields: Fields) -> str | None:
+        match self.trial.versions:
+            case Versions.NONE:
+                return None
+            case Versions.OF_CONTENT:
+                return blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=6).hexdigest()
+            case _:
+                return str(self.count)
+
+    def _touch(self, record_id: str) -> None:
+        self.changed.pop(record_id, None)
+        self.changed[record_id] = (self.now() // TICK * TICK if self.trial.coarse else self.now(), self.count)
+
+    # What the adapter does
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.trial.capabilities
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        assert len({operation.kind for operation in operations}) <= 1
+        assert len(operations) <= self.capabilities.batch_max
+        return {operation.id or "": self._carry_out(operation) for operation in operations}
+
+    def _carry_out(self, operation: Operation) -> Outcome:
+        if self.random.random() < self.trial.fault_chance:
+            if self.random.random() < 0.5:
+                self._answer(operation)
+            return self.random.choice((Unknown("answer lost"), Unknown("HTTP 500")))
+        if self.random.random() < self.trial.fault_chance / 2:
+            return RetryLater("not now")
+        return self._answer(operation)
+
+    def _answer(self, operation: Operation) -> Outcome:
+        remembers = self.trial.identity is CreateIdentity.IDEMPOTENCY_KEY and operation.kind is Kind.CREATE
+        key = operation.idempotency_key or ""
+        if remembers and key in self.answers:
+            return self.answers[key]
+        outcome = self._write(operation)
+        if remembers and isinstance(outcome, Applied):
+            self.answers[key] = outcome
+        return outcome
+
+    def _write(self, operation: Operation) -> Outcome:
+        record_id = operation.record_id
+        if operation.kind is Kind.CREATE:
+            return self._create(operation)
+        assert record_id is not None
+        current = self.records.get(record_id)
+        if operation.kind is Kind.READ:
+            return Rejected("no such record", "404") if current is None else Applied(record=current)
+        assert operation.if_version is None or self.trial.conditional
+        if current is None:
+            return Applied() if operation.kind is Kind.DELETE else Rejected("no such record", "404")
+        if operation.if_version is not None and operation.if_version != current.version:
+            return Conflict("another version")
+        self.writes += 1
+        if operation.kind is Kind.DELETE:
+            self.remove(record_id)
+            return Applied()
+        return self._applied(self.put(record_id, apply(current.fields, operation.fields)))
+
+    def _create(self, operation: Operation) -> Outcome:
+        chosen = self.trial.identity is CreateIdentity.CLIENT_ID
+        record_id = (operation.record_id if chosen else None) or f"x{self.count + 1}"
+        if record_id in self.records:
+            return Conflict("there is a record of this id")
+        self.writes += 1
+        self.made_by[operation.id or ""] = record_id
+        return self._applied(self.put(record_id, operation.fields))
+
+    def _applied(self, record: Record) -> Applied:
+        return Applied(record.record_id, record.version, record if self.trial.answers_with_record else None)
+
+    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+        made = self.made_by.get(operation.id or "")
+        return None if made is None else Applied(made)
+
+    async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
+        self._fail()
+        return self._by_clock(cursor, limit) if self.trial.coarse else self._by_number(cursor, limit)
+
+    def _fail(self) -> None:
+        if self.random.random() < self.trial.fault_chance:
+            raise Unavailable("503")
+
+    def _by_number(self, cursor: str | None, limit: int) -> ChangePage:
+        after = 0 if cursor is None else int(cursor)
+        if cursor is not None and self.random.random() < self.trial.expiry_chance:
+            self.changed = {key: at for key, at in self.changed.items() if key in self.records}
+            raise CursorExpired("410")
+        behind = [(record_id, number) for record_id, (_, number) in self.changed.items() if number > after]
+        page = behind[:limit]
+        position = str(page[-1][1] if page else after)
+        return ChangePage(self._told(record_id for record_id, _ in page), position, len(behind) > limit)
+
+    def _by_clock(self, cursor: str | None, limit: int) -> ChangePage:
+        position = TimeCursor.read(cursor, _instant(self.now()))
+        since = (position.since, position.after_id or "")
+        order = sorted((_instant(at), record_id) for record_id, (at, _) in self.changed.items())
+        behind = [entry for entry in order if entry > since]
+        page = behind[:limit]
+        has_more = len(behind) > limit
+        text = position.behind(*page[-1]) if has_more else position.next_pass(2 * TICK)
+        return ChangePage(self._told(record_id for _, record_id in page), text, has_more)
+
+    def _told(self, record_ids: Any) -> tuple[Change, ...]:
+        changes: list[Change] = []
+        for record_id in record_ids:
+            record = self.records.get(record_id)
+            if record is not None:
+                changes.append(Change(record_id, record.version, record.fields if self.trial.feed_has_fields else None))
+            elif self.trial.tombstones:
+                changes.append(Change(record_id, is_deleted=True))
+        return tuple(changes)
+
+    async def list_records(self, lane: Lane, resource: str, page: str | None, limit: int) -> RecordPage:
+        self._fail()
+        ids = sorted(record_id for record_id in self.records if page is None or record_id > page)
+        shown = ids[:limit]
+        return RecordPage(tuple(self.records[i] for i in shown), shown[-1] if len(ids) > limit else None)
+
+    async def find(self, lane: Lane, resource: str, path: str, values: Sequence[str]) -> RecordPage:
+        wanted = {value.strip().casefold() for value in values}
+        found = [r for r in self.records.values() if str(r.fields.get(path, "")).strip().casefold() in wanted]
+        return RecordPage(tuple(found))
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratesync.model.change import Change
+from ratesync.model.difference import Side
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.record import Record
-from ratesync.rules.echo import is_echo
+from ratesync.rules.echo import is_echo as is_echo_of_link
 
 Rule = Callable[[Change, Record | None], bool]
 Spelling = Callable[[Any], Any]
@@ -26,6 +28,15 @@ SPELLINGS: dict[str, Spelling] = {
     "cut": lambda value: value[:3],
     "with a full stop": lambda value: value.rstrip(".") + ".",
 }
+
+
+def is_echo(change: Change, held: Record | None) -> bool:
+    """The rule, asked of a link whose record was last seen like that; None: it is gone on both sides."""
+    if held is None:
+        link = RecordLink("link", status=LinkStatus.TOMBSTONE)
+    else:
+        link = RecordLink("link", external=LinkEnd(held.record_id, held.fields, held.version))
+    return is_echo_of_link(change, change.fields, Side.EXTERNAL, link)
 
 
 @define

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random as random_module
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio import AsyncContextManagerMixin
@@ -19,7 +19,6 @@ from ratesync.engine.parts import Backend, Openable, Parts
 from ratesync.engine.preview import Previewer
 from ratesync.engine.quotas import QuotaKey, Quotas, QuotaTable
 from ratesync.engine.schema_watcher import shelf_of
-from ratesync.engine.sync.desk import SyncDesk
 from ratesync.engine.ticket import Ticket, TicketDesk
 from ratesync.engine.wiring import (
     TransformerKey,
@@ -50,6 +49,9 @@ from ratesync.protocols import (
     Transformer,
 )
 from ratesync.randomness import system_random
+
+if TYPE_CHECKING:
+    from ratesync.engine.sync.desk import SyncDesk
 
 
 class SyncEngine(AsyncContextManagerMixin):
@@ -338,6 +340,8 @@ class SyncEngine(AsyncContextManagerMixin):
         :raises EngineClosed: the engine is not running.
         """
         self._check_open()
+        from ratesync.engine.sync.desk import SyncDesk  # 2 MB that most workers never need
+
         if self._syncs is None:
             parts, settings = self._parts, self._settings
             self._syncs = SyncDesk(

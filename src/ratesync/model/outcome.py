@@ -34,7 +34,7 @@ class Applied:
     version: str | None = None
     """The record's new version, where the provider told it."""
     record: Record | None = None
-    """The record, for a read."""
+    """The record, for a read, or after a write where the provider answered with it."""
 
 
 @frozen

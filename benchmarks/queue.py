@@ -131,6 +131,7 @@ def enter_own(report: Report) -> None:
     found = measure_in_turn("benchmarks.queue", list(MEASUREMENTS), rounds=1 if report.quick else 3, quick=report.quick)
     for name, figures in found.items():
         report.figures |= {f"{name}, {figure}": value for figure, value in figures.items()}
+    report.at_least("enqueued/s, a thousand at a time, the queue alone", found["queue_alone"]["enqueued/s"], 100_000)
     many, few = (sum(found[name].values()) for name in ("claim_many", "claim_few"))
     report.at_most("cost of a claim with 1,000,000 in 10,000 lanes / 100 in 10", many / few, 1.3)
     report.at_most("3,500 operations/s: p95 ms from submit to call", found["sustained"]["p95 ms"], 2_000)

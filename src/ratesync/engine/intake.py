@@ -91,7 +91,7 @@ class Intake:
         return Item(
             identity,
             Lane(operation.provider, operation.connection),
-            _mailbox_key(operation, identity),
+            mailbox_key(operation, identity),
             body,
             operation.priority,
             None if operation.not_before is None else operation.not_before.timestamp(),
@@ -129,7 +129,8 @@ class Intake:
             self.notify(Submitted(now, lane, count))
 
 
-def _mailbox_key(operation: Operation, identity: str) -> str:
+def mailbox_key(operation: Operation, identity: str) -> str:
+    """The key by which an operation is ordered: its own, its record's, or else its id."""
     if operation.key is not None:
         return operation.key
     if operation.record_id is None:

@@ -13,7 +13,7 @@ from attrs import frozen
 from ratesync.clock import Clock
 from ratesync.codec import decode_operation, encode_operation
 from ratesync.engine.execution import Executor
-from ratesync.engine.intake import _mailbox_key as mailbox_key  # pyright: ignore[reportPrivateUsage]  one rule for both
+from ratesync.engine.intake import mailbox_key
 from ratesync.errors import ConfigurationError, InvalidOperation, InvalidPayload, ProviderError, RateSyncError
 from ratesync.model.batch import Batch, Capabilities
 from ratesync.model.lane import Lane

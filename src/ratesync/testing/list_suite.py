@@ -41,8 +41,7 @@ class ListSuite(ReadingSuite):
         self, provider: ListsRecords, there: RecordsThere
     ) -> None:
         """Records come, change and go between the pages."""
-        made = [await there.put() for _ in range(_RECORDS + 1)]
-        doomed, *stay = [record.record_id for record in made]
+        stay = [(await there.put()).record_id for _ in range(_RECORDS + 2)]
         found: list[str] = []
         position: str | None = None
         for page in range(MOST_PAGES):
@@ -52,8 +51,11 @@ class ListSuite(ReadingSuite):
             if position is None:
                 break
             if page == 0:
-                await there.delete(doomed)
-            if page < _RECORDS:
+                # Two of the first page, and one comes below: who counts records then skips one that is there.
+                for doomed in [each for each in found if each in stay][:2]:
+                    await there.delete(doomed)
+                    stay.remove(doomed)
+            if page < len(stay):
                 await there.change(stay[page])
                 await there.put()
         else:

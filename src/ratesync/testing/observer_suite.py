@@ -12,6 +12,7 @@ from ratesync.model import event as events
 from ratesync.model.event import CircuitState, Event
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
+from ratesync.model.schema import DriftKind, FieldDrift
 from ratesync.protocols import Observer
 from ratesync.testing.suite import Suite
 
@@ -30,6 +31,8 @@ SAMPLES: Sequence[Event] = (
     events.LoopBlocked(1.0, 2.5, "app.py:7 in slow"),
     events.SlowTransformer(1.0, _LANE, "contacts", 0.3),
     events.BackendFailed(1.0, "QueueError", 1.0),
+    events.SchemaDrifted(1.0, _LANE, "contacts", (FieldDrift("Email", DriftKind.GONE, is_used=True),), stops=True),
+    events.SchemaUnread(1.0, _LANE, "contacts", "HTTP 503"),
 )
 """One event of every type."""
 

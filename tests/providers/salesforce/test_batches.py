@@ -17,7 +17,7 @@ from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Conflict, Rejected, RetryLater, Unknown
 from ratesync.model.quota import CALLS
-from ratesync.providers.salesforce import SalesforceProvider
+from ratesync.providers.salesforce import SalesforceProvider, SObject
 from ratesync.providers.salesforce.collection import read_saved
 from ratesync.providers.salesforce.record_id import plain_id
 from tests.providers.salesforce.world import OBJECTS, URL, operation, outcomes, provider_of
@@ -91,6 +91,29 @@ async def test_a_type_that_there_is_not_takes_one_call() -> None:
             assert {type(outcome) for outcome in told} == {Rejected}
             assert {outcome.code for outcome in told if isinstance(outcome, Rejected)} <= {"INVALID_TYPE", "NOT_FOUND"}
     assert len(salesforce.requests) == 2
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("resource", ["contacts", "Nothing__c", "invoices"])
+async def test_nothing_of_another_type_is_deleted(resource: str, size: int) -> None:
+    """Salesforce deletes by id alone, whatever type was meant."""
+    salesforce = Salesforce()
+    ids = salesforce.org.seed("Account", size, Name="Acme")
+    async with provider_of(salesforce) as provider:
+        told = await outcomes(provider, *(operation(Kind.DELETE, resource, each) for each in ids))
+    assert [outcome.code for outcome in told if isinstance(outcome, Rejected)] == ["invalid_operation"] * size
+    assert salesforce.requests == []
+    assert all(salesforce.org.find(each) for each in ids)
+
+
+async def test_a_field_that_nobody_may_read_is_found_out_in_one_call() -> None:
+    salesforce = Salesforce()
+    ids = salesforce.org.seed("Contact", 50, LastName="Lovelace")
+    objects = {"contacts": SObject(name="Contact", fields=("LastName", "Secret__c"))}
+    async with provider_of(salesforce, objects=objects) as provider:
+        told = await outcomes(provider, *(operation(Kind.READ, "contacts", each) for each in ids))
+    assert {outcome.code for outcome in told if isinstance(outcome, Rejected)} == {"INVALID_FIELD"}
+    assert len(salesforce.requests) == 1
 
 
 async def test_records_are_upserted_by_their_external_id() -> None:

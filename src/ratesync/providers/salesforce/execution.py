@@ -79,7 +79,8 @@ class Execution:
         :raises ProviderError: the first call failed.
         """
         first = await self._send(part)
-        if any(_code(outcome) in _OF_ALL for outcome in first.values()):
+        of_all = _OF_ALL | {"INVALID_FIELD"} if part.kind is Kind.READ else _OF_ALL  # all ask for the same fields
+        if any(_code(outcome) in of_all for outcome in first.values()):
             return dict(first)
 
         async def send(batch: Batch) -> Mapping[str, Outcome]:

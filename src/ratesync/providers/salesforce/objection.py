@@ -34,9 +34,23 @@ def _naming_problem(operation: Operation, described: SObject) -> str | None:
         return "an upsert needs an external_id of the object type"
     if kind is Kind.UPSERT:
         return None if is_valued else f"record_id must be '{described.external_id}/' and the value"
+    if kind is Kind.DELETE and is_id(record_id):
+        return _prefix_problem(record_id or "", described)
     if is_id(record_id) or (kind is Kind.READ and is_valued):
         return None
     return "record_id is not one of Salesforce's ids, which have 15 or 18 letters and digits"
+
+
+def _prefix_problem(record_id: str, described: SObject) -> str | None:
+    """Why the record must not be deleted by that id: Salesforce would not look at its type."""
+    prefix = described.key_prefix
+    if prefix is None:
+        return "a delete needs the key_prefix of the object type, as Salesforce deletes by id alone"
+    return (
+        None
+        if record_id.startswith(prefix)
+        else f"record_id is of another object type: ids of this begin with {prefix}"
+    )
 
 
 def _field_problem(operation: Operation, described: SObject) -> str | None:

@@ -16,6 +16,7 @@ CHANGED = "SystemModstamp"
 DELETED = "IsDeleted"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+_PREFIX = re.compile(r"[A-Za-z0-9]{3}")
 _LONGEST = 8_000
 """Characters of all names together: they are part of a query's URL, which may have 16,384 with the headers."""
 
@@ -40,6 +41,9 @@ class SObject:
     external_id: str | None = None
     """A field that is marked as external id and as unique. By its values records are upserted and read, and creates
     looked up whose answer was lost. Default: none, so none of that is possible."""
+    key_prefix: str | None = None
+    """The three characters that ids of this type begin with, as its description tells (``keyPrefix``). Needed for
+    deletes: Salesforce deletes by id alone, whatever the record's type. Default: none, so nothing can be deleted."""
     changed_field: str = CHANGED
     """Tells when a record changed last."""
     tombstones: bool = True
@@ -49,6 +53,8 @@ class SObject:
         for name in (self.name, self.external_id, self.changed_field, *self.fields):
             if name is not None and not is_name(name):
                 raise ConfigurationError(f"{name!r} is no name of an object or a field at Salesforce")
+        if self.key_prefix is not None and _PREFIX.fullmatch(self.key_prefix) is None:
+            raise ConfigurationError(f"{self.key_prefix!r} is no key prefix: it has three letters or digits")
         if len(",".join(self.fields)) > _LONGEST:
             raise ConfigurationError(f"the names of the fields have more than {_LONGEST} characters together")
 
@@ -75,6 +81,7 @@ def _address(prefix: str) -> tuple[str, ...]:
 
 _CONTACT = SObject(
     name="Contact",
+    key_prefix="003",
     fields=(
         *("FirstName", "LastName", "Email", "Phone", "MobilePhone", "Title", "Department"),
         *_address("Mailing"),
@@ -83,6 +90,7 @@ _CONTACT = SObject(
 )
 _ACCOUNT = SObject(
     name="Account",
+    key_prefix="001",
     fields=(
         *("Name", "Website", "Phone", "Industry", "NumberOfEmployees", "AnnualRevenue"),
         *_address("Billing"),
@@ -91,6 +99,7 @@ _ACCOUNT = SObject(
 )
 _OPPORTUNITY = SObject(
     name="Opportunity",
+    key_prefix="006",
     fields=(
         *("Name", "Amount", "StageName", "CloseDate", "Probability", "NextStep", "Description"),
         *("AccountId", *_SYSTEM),

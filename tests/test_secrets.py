@@ -61,6 +61,7 @@ from ratesync.http import (
 from ratesync.memory import MemoryBackend, MemoryStateStore
 from ratesync.providers import RestProvider
 from ratesync.redis import RedisBackend
+from tests.redis_base.conftest import LEFT_OPEN
 
 URL = "https://api.acme.example/v1"
 MARK = "canary"
@@ -438,7 +439,7 @@ async def test_log_lines_of_httpx_show_no_credential(
 
 @pytest.mark.slow
 @pytest.mark.anyio
-@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")  # coredis leaves them
+@LEFT_OPEN
 async def test_a_redis_that_cannot_be_reached_is_named_without_its_password(log: pytest.LogCaptureFixture) -> None:
     backend = RedisBackend.from_url(f"redis://ada:{mark('redis')}@127.0.0.1:1/0")
     said: list[str] = []

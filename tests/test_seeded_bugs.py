@@ -259,7 +259,7 @@ def _(patch: Patch) -> None:
 
 @bug("every operation has a mailbox of its own")
 def _(patch: Patch) -> None:
-    patch.setattr(intake, "_mailbox_key", lambda operation, identity: identity)
+    patch.setattr(intake, "mailbox_key", lambda operation, identity: identity)
 
 
 @bug("a lost create that conflicts with itself is called a conflict")

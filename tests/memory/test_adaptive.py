@@ -40,7 +40,7 @@ def test_an_unknown_limit_is_found_again_when_it_changes(way: tuple[float, float
     run_virtual(drive, provider, [Demand(SCOPE, Adaptive())], 85.0, way, seed)
     for since, until, limit, soon in ((0, 25, 100, 5), (25, 50, 40, 5), (50, 85, 150, 20)):
         assert provider.reached_after(since, until, limit) <= soon
-        assert provider.share(until - 12, until, limit) >= 0.95
+        assert provider.mean_share(until - 12, until, limit) >= 0.95
         assert provider.refusals(until - 12, until) <= 10
 
 

@@ -64,7 +64,7 @@ def test_a_window_longer_than_thought_is_used_without_many_refusals(
 def test_a_window_shorter_than_thought_is_not_exceeded_and_used_as_thought(seed: int) -> None:
     provider = Provider(((0.0, 100),))
     simulate(provider, 120, LAN, seed=seed, per=10)
-    assert provider.share(30, 120, 100, cycle=10.1) >= 0.098
+    assert provider.share(30, 120, 100) >= 0.099
     assert provider.refusals(30, 120) < 10
 
 
@@ -102,7 +102,7 @@ def test_a_limit_of_a_few_calls_is_used(seed: int) -> None:
     provider = Provider(((0.0, 2), (60.0, 1), (120.0, 5)))
     simulate(provider, 180, WAN, seed=seed)
     for since, until, limit in ((0, 60, 2), (60, 120, 1), (120, 180, 5)):
-        assert provider.share(since + 30, until, limit) >= 0.88  # each call's way is lost, and each failed probe's
+        assert provider.share(since + 30, until, limit) >= 0.9
         assert provider.refusals(since + 30, until) < 10
 
 

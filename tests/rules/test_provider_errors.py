@@ -20,7 +20,7 @@ from ratesync.errors import (
     Untrusted,
 )
 from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater, Unknown
-from ratesync.rules.provider_errors import outcome_for_error
+from ratesync.rules.provider_errors import error_for_outcome, outcome_for_error
 
 
 class SomebodysOwn(ProviderError):
@@ -47,6 +47,13 @@ class SomebodysOwn(ProviderError):
 )
 def test_each_error_has_its_outcome(error: ProviderError, outcome: Outcome) -> None:
     assert outcome_for_error(error) == outcome
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_the_error_that_means_an_outcome_is_read_as_it(cause: Cause) -> None:
+    may_wait = cause in {Cause.THROTTLED, Cause.UNAVAILABLE}
+    outcome = RetryLater("not now", cause, 2.5 if may_wait else None)
+    assert outcome_for_error(error_for_outcome(outcome)) == outcome
 
 
 def test_an_error_without_words_is_named() -> None:

@@ -59,17 +59,21 @@ class Provider:
         (self.accepted if is_accepted else self.refused).append(now)
         return is_accepted
 
-    def share(self, since: float, until: float, limit: int, cycle: float | None = None) -> float:
-        """Which share of the limit was used: the mean over spans that begin at all moments of a cycle.
+    def share(self, since: float, until: float, limit: int) -> float:
+        """Which share of the limit was used."""
+        return self.between(self.accepted, since, until) / (limit * (until - since) / self.window)
 
-        Calls come in bunches, one in each window. Of one span it would depend on whether a bunch comes just before its
-        end: with a small limit that is several points. ``cycle``: seconds between bunches, if not a window.
+    def mean_share(self, since: float, until: float, limit: int) -> float:
+        """The mean of the shares that were used over spans which begin at all moments of a window.
+
+        Calls come in bunches, one in each window. Of one short span the share depends on whether a bunch comes just
+        before its end: of a dozen windows that is several points.
         """
-        cycle = cycle or self.window
-        whole = until - since - cycle
-        begins = [since + cycle * part / PARTS for part in range(PARTS)]
-        counts = [self.between(self.accepted, begin, begin + whole) for begin in begins]
-        return sum(counts) / PARTS / (limit * whole / self.window)
+        shares = [
+            self.share(since + self.window * part / PARTS, until - self.window * (1 - part / PARTS), limit)
+            for part in range(PARTS)
+        ]
+        return sum(shares) / PARTS
 
     def refusals(self, since: float, until: float) -> float:
         """Refusals a minute."""

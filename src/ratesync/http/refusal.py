@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthorised, Unavailable
+from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import ThrottleReader
 from ratesync.http.outcome import read_outcome
 from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Cause, RetryLater
+from ratesync.model.outcome import RetryLater
+from ratesync.rules.provider_errors import error_for_outcome
 
 
 def refusal_in(
@@ -24,9 +25,5 @@ def refusal_in(
     secrets = tuple(secrets)
     outcome = read_outcome(response, Kind.READ, now=now, secrets=secrets, throttle=throttle)
     if isinstance(outcome, RetryLater):
-        if outcome.cause is Cause.THROTTLED:
-            return Throttled(outcome.reason, retry_after=outcome.retry_after)
-        if outcome.cause is Cause.UNAUTHORISED:
-            return Unauthorised(outcome.reason)
-        return Unavailable(outcome.reason, retry_after=outcome.retry_after)
+        return error_for_outcome(outcome)
     return None if response.is_success else InvalidResponse(reason_of(response, secrets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.bulk import Bulk
 from ratesync.providers.credentials import Credentials
 from ratesync.providers.feed import Feed, InstantForm
@@ -17,6 +18,8 @@ from ratesync.providers.row_batch import RowBatch
 
 __all__ = [
     "CREATE_ONCE",
+    "AccountOptions",
+    "AccountProvider",
     "Bulk",
     "Credentials",
     "Feed",

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge
 
 from ratesync.errors import InvalidResponse, PagingBroken
@@ -93,7 +93,7 @@ class Feed(Listing):
         end, lag = cursor.began_at, self.lag
         if end <= _BEGINNING:
             end, lag = (instants[-1], self.lag) if instants else (cursor.since, 0.0)
-        return TimeCursor(_BEGINNING, None, end).next_pass(lag)
+        return evolve(cursor, began_at=end).next_pass(lag)
 
     def change(self, row: Any, record: Record) -> Change:
         """The change that a row tells of, which is of ``record``."""

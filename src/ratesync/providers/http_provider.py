@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
-from typing_extensions import override
-
-from ratesync.clock import Clock, SystemClock
 from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
-from ratesync.http.accounts import AccountCallers, Accounts
-from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
-from ratesync.http.client_callers import ClientCallers
-from ratesync.http.exchange import HttpClient
+from ratesync.http.accounts import Accounts
 from ratesync.http.feedback import ThrottleReader, read_feedback
-from ratesync.http.guard import AddressGuard
-from ratesync.http.headers import checked_headers
 from ratesync.http.outcome import read_answer
 from ratesync.http.pages import Page
 from ratesync.http.reason import reason_of
@@ -26,26 +18,16 @@ from ratesync.model.batch import Batch, Reply
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Cause, Outcome, RetryLater
+from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.bulk import Bulk
 from ratesync.rules.paging import Content, Pager, Trail, items_at, step
 from ratesync.rules.provider_errors import outcome_for_error
 
-if TYPE_CHECKING:
-    import httpx
 
+class HttpOptions(AccountOptions, total=False):
+    """What may be said of an :class:`HttpProvider`, by keyword."""
 
-class HttpOptions(TypedDict, total=False):
-    """What may be said of any adapter over HTTP, by keyword. :class:`HttpProvider` explains each."""
-
-    headers: Mapping[str, str]
     throttle: ThrottleReader
-    client: HttpClient[Any]
-    transport: httpx.AsyncBaseTransport
-    timeout: float
-    max_response_bytes: int
-    max_connections: int
-    guard: AddressGuard
-    clock: Clock
 
 
 class RequestOptions(TypedDict, total=False):
@@ -57,7 +39,7 @@ class RequestOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
 
 
-class HttpProvider:
+class HttpProvider(AccountProvider):
     """The part of an adapter that has nothing to do with what the API is about.
 
     A subclass has ``capabilities`` and ``execute``; it calls with :meth:`send`, :meth:`ask` and :meth:`send_bulk`, and
@@ -67,15 +49,8 @@ class HttpProvider:
     :param base_url: where paths begin, for accounts that have no address of their own.
     :param accounts: how to authenticate: one :class:`~ratesync.http.Account` for all connections, or each by the
         connection's name, or a function from the name to it.
-    :param headers: sent with every request.
     :param throttle: tells throttling where the status does not.
-    :param client: the host's own ``httpx.AsyncClient`` or httpx2's, never closed here.
-    :param transport: in place of a pool of our own; it is closed with the adapter.
-    :param timeout: seconds for a whole call. Default 30.
-    :param max_response_bytes: largest answer. Default 10 MiB.
-    :param max_connections: of the pool. Default 10.
-    :param guard: which addresses may be called, where users of the host configure them.
-    :param clock: for dates in Retry-After.
+    :param options: as for :class:`~ratesync.providers.AccountProvider`.
     :raises ConfigurationError: something of it cannot be used.
     """
 
@@ -85,33 +60,11 @@ class HttpProvider:
         base_url: str | None,
         accounts: Accounts,
         *,
-        headers: Mapping[str, str] | None = None,
         throttle: ThrottleReader | None = None,
-        client: HttpClient[Any] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        guard: AddressGuard | None = None,
-        clock: Clock | None = None,
+        **options: Unpack[AccountOptions],
     ) -> None:
-        self.name = name
+        super().__init__(name, base_url, accounts, **options)
         self._throttle = throttle
-        self._clock = clock or SystemClock()
-        calls: dict[str, Any] = {
-            "headers": checked_headers(headers or {}),
-            "transport": transport,
-            "timeout": timeout,
-            "max_response_bytes": max_response_bytes,
-            "max_connections": max_connections,
-            "guard": guard,
-        }
-        self._secrets = tuple(calls["headers"].values())
-        self._callers = (
-            AccountCallers(accounts, base_url, **calls)
-            if client is None
-            else ClientCallers(accounts, base_url, client=client, **calls)
-        )
 
     async def send(self, connection: str, method: str, target: str, **request: Unpack[RequestOptions]) -> Response:
         """Make one call for a connection; the whole answer, whatever its status.
@@ -208,17 +161,3 @@ class HttpProvider:
     def feedback(self, response: Response) -> Feedback:
         """What an answer tells of quotas."""
         return read_feedback(response, self._clock.now(), self._throttle)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._callers.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    @override
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_object
+from ratesync.http.response import Response
 from ratesync.model.record import Record
 
 
@@ -47,3 +49,25 @@ def record_in(row: Any, id_path: str = "id", version_path: str | None = None, ve
     if fields is None or record_id is None:
         raise InvalidResponse(f"a row of the answer is no record: it has no id at {id_path!r}")
     return Record(record_id, fields, None if version is None else version_form.format(version))
+
+
+def object_in(response: Response) -> dict[str, Any]:
+    """The JSON object that the answer must be.
+
+    :raises InvalidResponse: it is none.
+    """
+    body = json_object(response.json())
+    if body is None:
+        raise InvalidResponse("the answer is no JSON object")
+    return body
+
+
+def instant_in(value: Any) -> datetime | None:
+    """The instant, in UTC, that a text tells as ISO 8601 has it; None if it tells none, or not of which zone."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment.astimezone(UTC)

@@ -35,8 +35,8 @@ class RedisLimiter:
 
     A process leases permits in blocks, about as many as are wanted soon and at most its part of a limit: a third, or
     less with more workers. Where several workers share a small limit it leases further ahead, up to half a window. So
-    hundreds of calls a second in one process need one round trip for ten and more of them; some dozens that come one
-    by one need one for every two to five. What is not wanted after all is returned. Time is the server's: clocks of
+    ten and more calls need one round trip, whether one process makes them or some; two to ten need one where workers
+    also share a scarce ``Concurrency``. What is not wanted after all is returned. Time is the server's: clocks of
     workers play no part. What a process holds that died counts as used when it has been silent for ``dead_after``.
     Nothing is sent while nothing is wanted or under way.
 

@@ -59,8 +59,7 @@ class RateWindow(Window):
 
     def free_at(self, granted_at: float, now: float, clock: ServerClock) -> float:
         """A window after the call's end, less the credit."""
-        self.credit.learn(now - granted_at, now)
-        return clock.latest(now) + self.credit.counted_for
+        return clock.latest(now) + self.credit.learn(now - granted_at, now)
 
     def round_trip(self) -> float:
         """The shortest round trip so far; -1 if none is known."""

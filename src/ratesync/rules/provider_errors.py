@@ -1,4 +1,4 @@
-"""What an error of an adapter means for the operations of its call."""
+"""What an error of an adapter means for the operations of its call, and the other way round."""
 
 from __future__ import annotations
 
@@ -27,3 +27,18 @@ def outcome_for_error(error: ProviderError) -> Outcome:
             return Rejected(reason, code="unsafe_redirect")
         case _:
             return Unknown(reason)
+
+
+def error_for_outcome(outcome: RetryLater) -> ProviderError:
+    """The error for a whole call that means what ``outcome`` does. :func:`outcome_for_error` undoes it."""
+    match outcome.cause:
+        case Cause.THROTTLED:
+            return Throttled(outcome.reason, retry_after=outcome.retry_after)
+        case Cause.UNAUTHORISED:
+            return Unauthorised(outcome.reason)
+        case Cause.NOT_SENT:
+            return NotSent(outcome.reason)
+        case Cause.UNTRUSTED:
+            return Untrusted(outcome.reason)
+        case Cause.UNAVAILABLE:
+            return Unavailable(outcome.reason, retry_after=outcome.retry_after)

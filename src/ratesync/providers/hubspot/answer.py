@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import evolve
 
-from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthorised, Unavailable
-from ratesync.http.feedback import read_feedback, server_time
+from ratesync.errors import InvalidResponse, ProviderError, Unavailable
+from ratesync.http.feedback import server_time
 from ratesync.http.outcome import read_answer
 from ratesync.http.payload import json_object
 from ratesync.http.reason import reason_of
@@ -21,6 +21,7 @@ from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.hubspot.problem import LOCKED_FOR, Problem
+from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
 _MIGRATING = 477
@@ -103,40 +104,13 @@ def refusal(response: Response, now: float) -> ProviderError | None:
     outcome, _ = read_whole(response, Kind.READ, now)
     match outcome:
         case RetryLater():
-            return error_for(outcome)
+            return error_for_outcome(outcome)
         case Unknown() if response.status // 100 == _SERVER_ERROR:
             return Unavailable(outcome.reason, retry_after=_PAUSE)
         case Applied():
             return InvalidResponse(f"HTTP {response.status}")
         case _:
             return InvalidResponse(outcome.reason)
-
-
-def error_for(outcome: RetryLater) -> ProviderError:
-    """The error that means the same for a whole call."""
-    match outcome.cause:
-        case Cause.THROTTLED:
-            return Throttled(outcome.reason, retry_after=outcome.retry_after)
-        case Cause.UNAUTHORISED:
-            return Unauthorised(outcome.reason)
-        case _:
-            return Unavailable(outcome.reason, retry_after=outcome.retry_after)
-
-
-def read_quotas(response: Response, now: float) -> Feedback:
-    """What the answer tells of quotas."""
-    return read_feedback(response, now, hubspot_throttle)
-
-
-def read_object(response: Response) -> dict[str, Any]:
-    """The JSON object that the answer must be.
-
-    :raises InvalidResponse: it is none.
-    """
-    body = json_object(response.json())
-    if body is None:
-        raise InvalidResponse("HubSpot's answer is no JSON object")
-    return body
 
 
 def _body(response: Response) -> Any:

@@ -10,11 +10,12 @@ from ratesync.errors import InvalidResponse, PagingBroken
 from ratesync.http.payload import encode_json
 from ratesync.model.change import Change
 from ratesync.model.record import Record
+from ratesync.providers.client import Ask
 from ratesync.providers.hubspot.object_type import ObjectType
 from ratesync.providers.hubspot.position import Position, milliseconds
-from ratesync.providers.hubspot.properties import instant
 from ratesync.providers.hubspot.record import next_after, properties_of, read_records
-from ratesync.providers.hubspot.requests import Request, listing, search
+from ratesync.providers.hubspot.requests import listing, search
+from ratesync.providers.row import instant_in
 
 LONGEST_SEARCH = 3_000
 """Characters of a search's body that HubSpot takes."""
@@ -25,7 +26,7 @@ Page = tuple[list[Change], Position | None]
 """Changes, and where to go on in this pass; None: it has met the end of this part."""
 
 
-def ask(resource: str, described: ObjectType, position: Position, *, limit: int) -> tuple[Request, bool]:
+def ask(resource: str, described: ObjectType, position: Position, *, limit: int) -> tuple[Ask, bool]:
     """The request for the page at a position, and whether it asks for all properties: a search must not be too long."""
     if position.is_archive:
         return listing(resource, described, position.after, limit=limit, archived=True), False
@@ -36,14 +37,12 @@ def ask(resource: str, described: ObjectType, position: Position, *, limit: int)
     return _search(resource, described, position, described.marks, limit=limit), False
 
 
-def fits(request: Request) -> bool:
+def fits(request: Ask) -> bool:
     """Tell whether HubSpot takes a search as long as that."""
     return len(encode_json(request.json)) <= LONGEST_SEARCH
 
 
-def _search(
-    resource: str, described: ObjectType, position: Position, properties: Sequence[str], *, limit: int
-) -> Request:
+def _search(resource: str, described: ObjectType, position: Position, properties: Sequence[str], *, limit: int) -> Ask:
     at = str(milliseconds(position.since))
     changed = described.changed_property
     filters: list[dict[str, Any]] = [{"propertyName": changed, "operator": "GTE", "value": at}]
@@ -98,7 +97,7 @@ def _read_instant(records: Sequence[Record], position: Position, *, has_more: bo
 def _read_archive(body: dict[str, Any], position: Position) -> Page:
     changes: list[Change] = []
     for record in read_records(body):
-        went_at = instant(record.fields.get("archivedAt"))
+        went_at = instant_in(record.fields.get("archivedAt"))
         if went_at is None or went_at >= position.from_at:
             changes.append(Change(record.record_id, is_deleted=True))
     after = next_after(body)
@@ -115,7 +114,7 @@ def _change(record: Record, *, is_whole: bool) -> Change:
 
 def _changed_at(record: Record, described: ObjectType) -> datetime:
     """When the record changed, in whole milliseconds, which is how filters have it."""
-    at = instant(properties_of(record).get(described.changed_property))
+    at = instant_in(properties_of(record).get(described.changed_property))
     if at is None:
         raise InvalidResponse(f"a record has no instant at {described.changed_property}: is it the right property?")
     return _floored(at)

@@ -14,13 +14,15 @@ from ratesync.model.batch import Batch
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.model.record import Record
-from ratesync.providers.hubspot.answer import error_for, read_object, read_whole
+from ratesync.providers.client import Client
+from ratesync.providers.hubspot.answer import read_whole
 from ratesync.providers.hubspot.batch_answer import BatchAnswer
-from ratesync.providers.hubspot.client import Client
 from ratesync.providers.hubspot.object_type import ObjectType
 from ratesync.providers.hubspot.properties import written
 from ratesync.providers.hubspot.record import read_record
 from ratesync.providers.hubspot.requests import many, one
+from ratesync.providers.row import object_in
+from ratesync.rules.provider_errors import error_for_outcome
 
 MOST_CALLS = 20
 """Calls for one batch of which HubSpot refuses the whole, to find the operations that it refuses it for."""
@@ -78,7 +80,7 @@ class Execution:
         response = await self.client.send(request)
         whole, _ = read_whole(response, batch.kind, self.client.clock.now())
         if isinstance(whole, RetryLater):
-            raise error_for(whole)
+            raise error_for_outcome(whole)
         if isinstance(whole, Conflict) and len(batch.operations) > 1:
             # Which of them is in conflict is not told, so they are tried apart.
             whole = Rejected(whole.reason)
@@ -87,15 +89,15 @@ class Execution:
                 raise InvalidResponse("HubSpot's answer to a batch is empty")
             return {operation.id or "": whole for operation in batch.operations}
         answer = BatchAnswer(batch.kind, batch.operations, self.described.unique_property, by_value)
-        return answer.read(read_object(response))
+        return answer.read(object_in(response))
 
     async def _send_one(self, operation: Operation) -> Mapping[str, Outcome]:
         response = await self.client.send(one(self.resource, self.described, operation))
         whole, _ = read_whole(response, operation.kind, self.client.clock.now())
         if isinstance(whole, RetryLater):
-            raise error_for(whole)
+            raise error_for_outcome(whole)
         if isinstance(whole, Applied) and operation.kind is not Kind.DELETE:
-            whole = _applied(operation, read_record(read_object(response)))
+            whole = _applied(operation, read_record(object_in(response)))
         elif isinstance(whole, Applied) and response.is_success and response.status != HTTPStatus.NO_CONTENT:
             raise InvalidResponse("HubSpot's answer to a delete is not an empty one: somebody else answered")
         return {operation.id or "": whole}

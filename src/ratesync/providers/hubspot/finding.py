@@ -11,13 +11,13 @@ from ratesync.model.change import RecordPage
 from ratesync.model.operation import Operation
 from ratesync.model.outcome import Applied, Outcome, Unknown
 from ratesync.model.record import Record
+from ratesync.providers.client import Ask, Client
 from ratesync.providers.hubspot.changes import fits
-from ratesync.providers.hubspot.client import Client
 from ratesync.providers.hubspot.object_type import ObjectType, is_name
 from ratesync.providers.hubspot.problem import Problem
 from ratesync.providers.hubspot.properties import all_agree, plain, written
 from ratesync.providers.hubspot.record import next_after, properties_of, read_records
-from ratesync.providers.hubspot.requests import BATCH_MAX, SEARCH_MAX, Request, read_by_ids, read_by_value, search
+from ratesync.providers.hubspot.requests import BATCH_MAX, SEARCH_MAX, read_by_ids, read_by_value, search
 
 _PREFIX = "properties."
 _ID = "hs_object_id"
@@ -49,9 +49,7 @@ async def find_records(
     return RecordPage(tuple(found), feedback=client.feedback)
 
 
-def _search(
-    resource: str, described: ObjectType, name: str, values: Sequence[str], properties: Sequence[str]
-) -> Request:
+def _search(resource: str, described: ObjectType, name: str, values: Sequence[str], properties: Sequence[str]) -> Ask:
     # For text the values must be in lower case, for options as they are.
     spelt = list(dict.fromkeys(spelling for value in values for spelling in (value, value.lower())))
     filters = [{"propertyName": name, "operator": "IN", "values": spelt}]

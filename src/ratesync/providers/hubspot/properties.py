@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from ratesync.errors import InvalidPayload
 from ratesync.http.payload import json_object
 from ratesync.model.operation import Fields
+from ratesync.providers.row import instant_in
 
 _LONGEST = 65_536
 """Characters of the longest text that HubSpot takes."""
@@ -36,8 +36,8 @@ def agrees(sent: str, held: Any) -> bool:
     number, other = _number(sent), _number(kept)
     if number is not None and other is not None:
         return number == other
-    moment = instant(sent)
-    return moment is not None and moment == instant(kept)
+    moment = instant_in(sent)
+    return moment is not None and moment == instant_in(kept)
 
 
 def all_agree(sent: Mapping[str, str], held: Mapping[str, Any]) -> bool:
@@ -48,17 +48,6 @@ def all_agree(sent: Mapping[str, str], held: Mapping[str, Any]) -> bool:
 def plain(value: Any) -> str | None:
     """A unique value as HubSpot compares it: regardless of case and of space around; None for none."""
     return _plain(value) or None if isinstance(value, str) else None
-
-
-def instant(value: Any) -> datetime | None:
-    """The instant that a text tells, as in ``2026-01-31T09:30:00.123Z``; None if it tells none."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _text(name: str, value: Any) -> str:

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import Unpack
 
 from attrs import evolve
 from typing_extensions import override
 
-from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, CursorExpired, NotSent, ProviderError, UnsupportedOperation
-from ratesync.http.accounts import AccountCallers, Accounts
-from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
-from ratesync.http.guard import AddressGuard
+from ratesync.errors import ConfigurationError, CursorExpired, ProviderError, UnsupportedOperation
+from ratesync.http.accounts import Accounts
+from ratesync.http.throttle_readers import hubspot_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.quota import CALLS
 from ratesync.model.schema import RemoteSchema
+from ratesync.providers.account_provider import AccountOptions, AccountProvider
+from ratesync.providers.client import Client
+from ratesync.providers.hubspot.answer import refusal
 from ratesync.providers.hubspot.changes import ask, read_page
-from ratesync.providers.hubspot.client import Client
 from ratesync.providers.hubspot.execution import Execution
 from ratesync.providers.hubspot.finding import find_records, look_up
 from ratesync.providers.hubspot.listing import read_listing
 from ratesync.providers.hubspot.object_type import OBJECT_TYPES, ObjectType, is_name
 from ratesync.providers.hubspot.position import BEGINNING, Position
-from ratesync.providers.hubspot.requests import BATCH_MAX, V3, description, is_version, listing
+from ratesync.providers.hubspot.requests import BATCH_MAX, V3, description, is_version, listing, path_in
 from ratesync.providers.hubspot.schema import read_schema
 from ratesync.rules.provider_errors import outcome_for_error
-
-if TYPE_CHECKING:
-    import httpx
 
 API_URL = "https://api.hubapi.com"
 ARCHIVE_KEPT = 90 * 86_400.0
@@ -41,7 +38,7 @@ LAG = 60.0
 """Seconds until a search surely shows a change. HubSpot says "a few moments"; users saw up to half a minute."""
 
 
-class HubSpotProvider:
+class HubSpotProvider(AccountProvider):
     """Speaks to the CRM of HubSpot accounts: contacts, companies, deals, and any other type of record.
 
     ::
@@ -68,11 +65,7 @@ class HubSpotProvider:
         days, 100 in a call; where there are many, turn it off and learn of deletions from webhooks and listings.
     :param lag: seconds until a search surely shows a change. Default 60.
     :param concurrency: calls at once for each connection. Default 10.
-    :param transport: in place of a pool of our own; it is closed with the provider.
-    :param timeout: seconds for a call. Default 30.
-    :param max_response_bytes: largest answer. Default 10 MiB.
-    :param max_connections: of the pool. Default 10.
-    :param guard: which addresses may be called, where users of the host configure accounts.
+    :param options: as for :class:`~ratesync.providers.AccountProvider`.
     :raises ConfigurationError: something of it cannot be used.
     """
 
@@ -87,12 +80,7 @@ class HubSpotProvider:
         tombstones: bool = True,
         lag: float = LAG,
         concurrency: int | None = 10,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        guard: AddressGuard | None = None,
-        clock: Clock | None = None,
+        **options: Unpack[AccountOptions],
     ) -> None:
         self._objects = {**OBJECT_TYPES, **(objects or {})}
         unusable = [resource for resource in self._objects if not is_name(resource)]
@@ -102,7 +90,7 @@ class HubSpotProvider:
             raise ConfigurationError(f"{version!r} is no version of HubSpot's API: it is 'v3', or one like '2026-03'")
         if lag < 0:
             raise ConfigurationError("lag is in seconds, and not negative")
-        self.name = name
+        super().__init__(name, base_url, accounts, **options)
         has_unique = any(described.unique_property is not None for described in self._objects.values())
         self.capabilities = Capabilities(
             kinds=frozenset(Kind) if has_unique else frozenset(Kind) - {Kind.UPSERT},
@@ -112,19 +100,9 @@ class HubSpotProvider:
             lookup_after=lag,
             deletes=DeleteFeed.TOMBSTONES if tombstones else DeleteFeed.LISTING,
         )
-        self._callers = AccountCallers(
-            accounts,
-            base_url,
-            transport=transport,
-            timeout=timeout,
-            max_response_bytes=max_response_bytes,
-            max_connections=max_connections,
-            guard=guard,
-        )
         self._version = version
         self._tombstones = tombstones
         self._lag = lag
-        self._clock = clock or SystemClock()
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, and what the answers told of quotas.
@@ -204,30 +182,15 @@ class HubSpotProvider:
         described = self._known(resource)
         return read_schema(await self._client(connection).read(description(resource, described)))
 
-    def forget(self, connection: str) -> None:
-        """Ask for the connection's account anew at its next call."""
-        self._callers.forget(connection)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._callers.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     @override
     def __repr__(self) -> str:
         return f"HubSpotProvider({self.name!r}, {sorted(self._objects)})"
 
     def _client(self, connection: str) -> Client:
-        try:
-            return Client(self._callers.caller(connection), self._clock, self._version)
-        except ConfigurationError as error:
-            # Nothing is wrong with what was asked: it waits until the host has put its settings right.
-            raise NotSent(str(error)) from None
+        return Client(self.caller(connection), self._clock, hubspot_throttle, refusal, self._path)
+
+    def _path(self, path: str) -> str:
+        return path_in(path, self._version)
 
     def _object(self, resource: str) -> ObjectType:
         return self._objects.get(resource) or ObjectType()

@@ -9,9 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
-
 from ratesync.model.operation import Kind, Operation
+from ratesync.providers.client import Ask
 from ratesync.providers.hubspot.object_type import ObjectType
 from ratesync.providers.hubspot.properties import written
 
@@ -37,16 +36,6 @@ V3 = "v3"
 _DATED = re.compile(r"\d{4}-\d{2}(-beta)?")
 
 
-@frozen
-class Request:
-    """One request."""
-
-    method: str
-    path: str
-    params: Mapping[str, str] = field(factory=dict[str, str])
-    json: Any = field(default=None, repr=False)
-
-
 def is_version(version: str) -> bool:
     """Tell whether it is a version of the API: ``"v3"``, or a dated one such as ``"2026-03"``."""
     return version == V3 or _DATED.fullmatch(version) is not None
@@ -60,21 +49,21 @@ def path_in(path: str, version: str) -> str:
     return "/".join(("", crm, part, version, *rest))
 
 
-def one(resource: str, described: ObjectType, operation: Operation) -> Request:
+def one(resource: str, described: ObjectType, operation: Operation) -> Ask:
     """The request of one operation: a create, or one that names its record by HubSpot's id."""
     path = f"{_OBJECTS}/{described.name or resource}"
     if operation.kind is Kind.CREATE:
-        return Request("POST", path, json={"properties": written(operation.fields), "associations": []})
+        return Ask("POST", path, json={"properties": written(operation.fields), "associations": []})
     record = f"{path}/{operation.record_id}"
     if operation.kind is Kind.UPDATE:
-        return Request("PATCH", record, json={"properties": written(operation.fields)})
+        return Ask("PATCH", record, json={"properties": written(operation.fields)})
     params = _properties(described) if operation.kind is Kind.READ else {}
-    return Request(_METHODS[operation.kind], record, params)
+    return Ask(_METHODS[operation.kind], record, params)
 
 
 def many(
     resource: str, described: ObjectType, kind: Kind, operations: Iterable[Operation], *, by_value: bool = False
-) -> Request:
+) -> Ask:
     """The request of many operations of one kind.
 
     :param by_value: reads name their records by values of the unique property. (Upserts always do.)
@@ -87,10 +76,10 @@ def many(
         body |= {"properties": list(described.asked), "propertiesWithHistory": []}
         if by_value:
             body["idProperty"] = described.unique_property
-    return Request("POST", f"{_OBJECTS}/{described.name or resource}/batch/{_ACTIONS[kind]}", json=body)
+    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/batch/{_ACTIONS[kind]}", json=body)
 
 
-def read_by_value(resource: str, described: ObjectType, value: str, properties: Iterable[str]) -> Request:
+def read_by_value(resource: str, described: ObjectType, value: str, properties: Iterable[str]) -> Ask:
     """The request for the record that has a value at the unique property, if there is one, with some properties."""
     body = {
         "idProperty": described.unique_property,
@@ -98,17 +87,17 @@ def read_by_value(resource: str, described: ObjectType, value: str, properties: 
         "properties": list(properties),
         "propertiesWithHistory": [],
     }
-    return Request("POST", f"{_OBJECTS}/{described.name or resource}/batch/read", json=body)
+    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/batch/read", json=body)
 
 
-def read_by_ids(resource: str, described: ObjectType, ids: Iterable[str]) -> Request:
+def read_by_ids(resource: str, described: ObjectType, ids: Iterable[str]) -> Ask:
     """The request for records by HubSpot's ids."""
     body = {
         "inputs": [{"id": record_id} for record_id in ids],
         "properties": list(described.asked),
         "propertiesWithHistory": [],
     }
-    return Request("POST", f"{_OBJECTS}/{described.name or resource}/batch/read", json=body)
+    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/batch/read", json=body)
 
 
 def search(
@@ -119,7 +108,7 @@ def search(
     properties: Sequence[str],
     sort: str | None,
     limit: int,
-) -> Request:
+) -> Ask:
     """The request for the first page of a search; only one property can be sorted by, in ascending order."""
     body = {
         "filterGroups": [{"filters": list(filters)}],
@@ -128,20 +117,20 @@ def search(
         "limit": max(1, min(limit, SEARCH_MAX)),
         "after": "0",
     }
-    return Request("POST", f"{_OBJECTS}/{described.name or resource}/search", json=body)
+    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/search", json=body)
 
 
-def listing(resource: str, described: ObjectType, after: str | None, *, limit: int, archived: bool = False) -> Request:
+def listing(resource: str, described: ObjectType, after: str | None, *, limit: int, archived: bool = False) -> Ask:
     """The request for a page of all records, or of all archived ones."""
     params = {"limit": str(max(1, min(limit, LISTING_MAX))), "archived": "true" if archived else "false"}
     params |= {} if archived else _properties(described)
     params |= {} if after is None else {"after": after}
-    return Request("GET", f"{_OBJECTS}/{described.name or resource}", params)
+    return Ask("GET", f"{_OBJECTS}/{described.name or resource}", params)
 
 
-def description(resource: str, described: ObjectType) -> Request:
+def description(resource: str, described: ObjectType) -> Ask:
     """The request for a type's properties."""
-    return Request("GET", f"/crm/v3/properties/{described.name or resource}", {"archived": "false"})
+    return Ask("GET", f"/crm/v3/properties/{described.name or resource}", {"archived": "false"})
 
 
 def _input(described: ObjectType, operation: Operation) -> dict[str, Any]:

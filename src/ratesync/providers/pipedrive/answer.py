@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthorised, Unavailable
+from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import ThrottleReader
 from ratesync.http.outcome import read_answer
 from ratesync.http.payload import json_object
@@ -19,6 +19,7 @@ from ratesync.http.response import Response
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.rules.provider_errors import error_for_outcome
 
 _SCOPE = "scope"
 """In the message of a 403 that is about the app's rights, not about a record ("Scope and URL mismatch")."""
@@ -101,11 +102,6 @@ def _object(response: Response) -> dict[str, Any]:
 
 def _error_of(outcome: Outcome) -> ProviderError:
     """The outcome as an error, for what is no operation."""
-    reason = "" if isinstance(outcome, Applied) else outcome.reason
     if isinstance(outcome, RetryLater):
-        if outcome.cause is Cause.THROTTLED:
-            return Throttled(reason, retry_after=outcome.retry_after)
-        if outcome.cause is Cause.UNAUTHORISED:
-            return Unauthorised(reason)
-        return Unavailable(reason, retry_after=outcome.retry_after)
-    return InvalidResponse(reason)
+        return error_for_outcome(outcome)
+    return InvalidResponse("" if isinstance(outcome, Applied) else outcome.reason)

@@ -91,9 +91,7 @@ class Position:
 
     def next_pass(self, lag: float) -> str:
         """Where the next pass begins, as text."""
-        # As if nothing had been met: the listings of a pass are not one after the other in time.
-        passed = TimeCursor(self.time.since, None, self.time.began_at)
-        return json.dumps([passed.next_pass(lag), 0, None])
+        return json.dumps([self.time.next_pass(lag), 0, None])
 
 
 def _are_usable(time: Any, feed: Any, page: Any) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Unpack
 
 from typing_extensions import override
 
-from ratesync.clock import Clock, SystemClock
 from ratesync.errors import ConfigurationError, UnsupportedOperation
-from ratesync.http.accounts import AccountCallers, Accounts
-from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
+from ratesync.http.accounts import Accounts
+from ratesync.http.caller import DEFAULT_TIMEOUT
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.schema import RemoteSchema
+from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.pipedrive import charge
 from ratesync.providers.pipedrive.account import API_URL
 from ratesync.providers.pipedrive.client import Client
@@ -25,18 +25,13 @@ from ratesync.providers.pipedrive.reads import MOST_IDS, read_many
 from ratesync.providers.pipedrive.resource import RESOURCES, PipedriveResource
 from ratesync.providers.pipedrive.writes import carry_out
 
-if TYPE_CHECKING:
-    import httpx
-
-    from ratesync.http.guard import AddressGuard
-
 LAG = 60.0
 """Seconds after which listings and searches surely show a change. Pipedrive names none; this is what others allow
 for."""
 _CONCURRENCY = 4
 
 
-class PipedriveProvider:
+class PipedriveProvider(AccountProvider):
     """Speaks to Pipedrive: persons, organizations, deals, and what ``resources`` adds.
 
     ::
@@ -63,11 +58,7 @@ class PipedriveProvider:
     :param base_url: of accounts that name none. Default: the address that serves every company.
     :param lag: seconds after which listings and searches surely show a change. Default 60.
     :param concurrency: calls at once for each connection. Default 4.
-    :param transport: in place of a pool of our own; it is closed with the provider.
-    :param timeout: seconds for a request. Default 30.
-    :param max_response_bytes: largest answer. Default 10 MiB.
-    :param max_connections: of the pool. Default 10.
-    :param guard: which addresses may be called, where users of the host configure accounts.
+    :param options: as for :class:`~ratesync.providers.AccountProvider`.
     :raises ConfigurationError: something of it cannot be used.
     """
 
@@ -81,12 +72,7 @@ class PipedriveProvider:
         base_url: str = API_URL,
         lag: float = LAG,
         concurrency: int | None = _CONCURRENCY,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        guard: AddressGuard | None = None,
-        clock: Clock | None = None,
+        **options: Unpack[AccountOptions],
     ) -> None:
         self._keys = dict(identity_fields or {})
         if not resources or self._keys.keys() - resources.keys():
@@ -96,7 +82,7 @@ class PipedriveProvider:
         self._resources = dict(resources)
         tells_all = all(resource.tells_deleted for resource in resources.values())
         marks_all = self._keys.keys() == self._resources.keys()
-        self.name = name
+        super().__init__(name, base_url, accounts, **options)
         self.capabilities = Capabilities(
             kinds={Kind.CREATE, Kind.READ, Kind.UPDATE, Kind.DELETE},
             batch_max=MOST_IDS,
@@ -105,18 +91,10 @@ class PipedriveProvider:
             lookup_after=lag,
             deletes=DeleteFeed.TOMBSTONES if tells_all else DeleteFeed.LISTING,
         )
-        self._callers = AccountCallers(
-            accounts,
-            base_url,
-            transport=transport,
-            timeout=timeout,
-            max_response_bytes=max_response_bytes,
-            max_connections=max_connections,
-            guard=guard,
-        )
         self._lag = lag
-        self._patience = timeout / 2  # a request that begins then ends within one and a half timeouts
-        self._clock = clock or SystemClock()
+        self._patience = (
+            options.get("timeout", DEFAULT_TIMEOUT) / 2
+        )  # a request that begins then ends within one and a half timeouts
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, what the answers told of quotas and what they cost.
@@ -180,20 +158,6 @@ class PipedriveProvider:
         known = self._resources.get(resource)
         return {} if known is None else charge.most(known, kind, size)
 
-    def forget(self, connection: str) -> None:
-        """Ask for the connection's account anew at its next call, as its domain or its token is another one now."""
-        self._callers.forget(connection)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._callers.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     @override
     def __repr__(self) -> str:
         return f"PipedriveProvider({self.name!r}, {sorted(self._resources)})"
@@ -207,7 +171,7 @@ class PipedriveProvider:
         raise UnsupportedOperation(problem, path="resource")
 
     def _client(self, connection: str) -> Client:
-        return Client(self._callers.caller(connection), self._clock)
+        return Client(self.caller(connection), self._clock)
 
     def _feeds(self, connection: str, resource: str, limit: int) -> Feeds:
         described = self._resource(resource)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 from attrs import evolve
 
-from ratesync.errors import InvalidResponse, ProviderError, Throttled, Unauthorised, Unavailable
-from ratesync.http.feedback import read_feedback, server_time
+from ratesync.errors import InvalidResponse, ProviderError, Unavailable
+from ratesync.http.feedback import server_time
 from ratesync.http.outcome import read_answer
-from ratesync.http.payload import json_array, json_object
+from ratesync.http.payload import json_array
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import salesforce_throttle
-from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.salesforce.problem import Problem
+from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
 SEVERAL = "MULTIPLE_CHOICES"
@@ -62,40 +61,13 @@ def refusal(response: Response, now: float) -> ProviderError | None:
     outcome = read_whole(response, Kind.READ, now)
     match outcome:
         case RetryLater():
-            return error_for(outcome)
+            return error_for_outcome(outcome)
         case Unknown() if response.status // 100 == _SERVER_ERROR:
             return Unavailable(outcome.reason, retry_after=_PAUSE)
         case Applied():  # only a success is
             return None
         case _:
             return InvalidResponse(outcome.reason)
-
-
-def error_for(outcome: RetryLater) -> ProviderError:
-    """The error that means the same for a whole call."""
-    match outcome.cause:
-        case Cause.THROTTLED:
-            return Throttled(outcome.reason, retry_after=outcome.retry_after)
-        case Cause.UNAUTHORISED:
-            return Unauthorised(outcome.reason)
-        case _:
-            return Unavailable(outcome.reason, retry_after=outcome.retry_after)
-
-
-def read_quotas(response: Response, now: float) -> Feedback:
-    """What the answer tells of quotas."""
-    return read_feedback(response, now, salesforce_throttle)
-
-
-def read_object(response: Response) -> dict[str, Any]:
-    """The JSON object that the answer must be.
-
-    :raises InvalidResponse: it is none.
-    """
-    body = json_object(response.json())
-    if body is None:
-        raise InvalidResponse("Salesforce's answer is no JSON object")
-    return body
 
 
 def read_problem(response: Response) -> Problem:

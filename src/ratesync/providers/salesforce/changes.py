@@ -14,8 +14,10 @@ from attrs import frozen
 
 from ratesync.errors import InvalidResponse, PagingBroken
 from ratesync.model.change import Change
-from ratesync.providers.salesforce.record import has_more, instant, read_rows, record_of
-from ratesync.providers.salesforce.requests import Request, query
+from ratesync.providers.client import Ask
+from ratesync.providers.row import instant_in
+from ratesync.providers.salesforce.record import has_more, read_rows, record_of
+from ratesync.providers.salesforce.requests import query
 from ratesync.providers.salesforce.sobject import DELETED, ID, SObject
 from ratesync.providers.salesforce.soql import changed_behind, page_max, select
 from ratesync.rules.time_cursor import TimeCursor
@@ -30,7 +32,7 @@ class Page:
     has_more: bool
 
 
-def ask(name: str, described: SObject, cursor: TimeCursor, *, limit: int) -> Request:
+def ask(name: str, described: SObject, cursor: TimeCursor, *, limit: int) -> Ask:
     """The request for the page behind a cursor."""
     more = changed_behind(described, cursor.since, cursor.after_id)
     also = (DELETED,) if described.tombstones else ()
@@ -69,7 +71,7 @@ def _change(row: dict[str, Any], described: SObject) -> Change:
 
 
 def _changed_at(row: dict[str, Any], described: SObject) -> datetime:
-    at = instant(row.get(described.changed_field))
+    at = instant_in(row.get(described.changed_field))
     if at is None:
         raise InvalidResponse(f"a record has no instant at {described.changed_field}: is it the right field?")
     return at

@@ -16,15 +16,16 @@ from ratesync.http.response import Response
 from ratesync.model.batch import Batch
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
-from ratesync.providers.salesforce.answer import error_for, read_object, read_whole
-from ratesync.providers.salesforce.client import Client
+from ratesync.providers.client import Client
+from ratesync.providers.row import object_in
+from ratesync.providers.salesforce.answer import read_whole
 from ratesync.providers.salesforce.collection import Row, read_fetched, read_saved
 from ratesync.providers.salesforce.objection import objection_to
 from ratesync.providers.salesforce.record import read_record, read_rows
 from ratesync.providers.salesforce.record_id import is_id, plain_id, plain_value
 from ratesync.providers.salesforce.requests import BATCH_MAX, COMPOSITE_MAX, many, one, read_by_values
 from ratesync.providers.salesforce.sobject import SObject
-from ratesync.rules.provider_errors import outcome_for_error
+from ratesync.rules.provider_errors import error_for_outcome, outcome_for_error
 
 MOST_CALLS = 20
 """Calls for one batch of which Salesforce refuses the whole, to find the operations that it refuses it for."""
@@ -108,7 +109,7 @@ class Execution:
     def _read_fetched(self, operations: Sequence[Operation], response: Response) -> dict[str, Outcome]:
         asked = len({plain_id(operation.record_id or "") for operation in operations})
         if not self.described.asked:
-            body = read_object(response)
+            body = object_in(response)
             return read_fetched(operations, read_rows(body), self.described, is_whole=body["done"] is True)
         body = response.json()
         if not isinstance(body, list):
@@ -117,12 +118,12 @@ class Execution:
         return read_fetched(operations, rows, self.described, is_whole=len(rows) == asked)
 
     async def _read_by_values(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
-        request = read_by_values(self.name, self.described, self.client.root, operations)
+        request = read_by_values(self.name, self.described, self.client.path, operations)
         response = await self.client.send(request)
         whole = self._whole(response, Kind.CREATE)
         if not isinstance(whole, Applied):
             return dict.fromkeys((operation.id or "" for operation in operations), whole)
-        rows = [json_object(row) or {} for row in json_array(read_object(response).get("compositeResponse"))]
+        rows = [json_object(row) or {} for row in json_array(object_in(response).get("compositeResponse"))]
         outcomes: dict[str, Outcome] = {}
         for place, operation in enumerate(operations):
             found = [row for row in rows if row.get("referenceId") == f"r{place}"]
@@ -150,7 +151,7 @@ class Execution:
         """
         outcome = read_whole(response, kind, self._now)
         if isinstance(outcome, RetryLater):
-            raise error_for(outcome)
+            raise error_for_outcome(outcome)
         return outcome
 
     @property

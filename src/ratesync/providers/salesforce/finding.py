@@ -10,13 +10,15 @@ from ratesync.errors import InvalidResponse, PagingBroken, UnsupportedOperation
 from ratesync.model.change import RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
-from ratesync.providers.salesforce.answer import error_for, read_object, read_problem, read_whole
-from ratesync.providers.salesforce.client import Client
-from ratesync.providers.salesforce.record import has_more, instant, read_records
+from ratesync.providers.client import Client
+from ratesync.providers.row import instant_in, object_in
+from ratesync.providers.salesforce.answer import read_problem, read_whole
+from ratesync.providers.salesforce.record import has_more, read_records
 from ratesync.providers.salesforce.record_id import external_value, is_id, plain_value
 from ratesync.providers.salesforce.requests import query, read_by_value
 from ratesync.providers.salesforce.sobject import ID, SObject, is_name
 from ratesync.providers.salesforce.soql import behind_id, one_of, page_max, select
+from ratesync.rules.provider_errors import error_for_outcome
 
 LONGEST_QUERY = 12_000
 """Characters of a query in a URL. Salesforce takes 16,384 bytes of URL and headers together."""
@@ -76,11 +78,11 @@ async def look_up(client: Client, name: str, described: SObject, operation: Oper
     outcome = read_whole(response, Kind.READ, client.clock.now())
     match outcome:
         case RetryLater():
-            raise error_for(outcome)
+            raise error_for_outcome(outcome)
         case Rejected() if read_problem(response).is_missing:
             return None
         case Applied():
-            return _found(read_object(response), operation.fields)
+            return _found(object_in(response), operation.fields)
         case _:
             return Unknown(outcome.reason)
 
@@ -103,8 +105,8 @@ def agrees(sent: Any, held: Any) -> bool:
     number, other = _number(sent), _number(held)
     if number is not None and other is not None:
         return number == other
-    moment = instant(sent)
-    if moment is not None and moment == instant(held):
+    moment = instant_in(sent)
+    if moment is not None and moment == instant_in(held):
         return True
     return plain_value(sent).split() == plain_value(held).split() or is_same_id(sent, held)
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import Unpack
 
 from attrs import evolve
 from typing_extensions import override
 
-from ratesync.clock import Clock, SystemClock
-from ratesync.errors import ConfigurationError, NotSent, ProviderError, UnsupportedOperation
-from ratesync.http.accounts import AccountCallers, Accounts
-from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT
+from ratesync.errors import ConfigurationError, ProviderError, UnsupportedOperation
+from ratesync.http.accounts import Accounts
+from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.quota import CALLS
 from ratesync.model.schema import RemoteSchema
+from ratesync.providers.account_provider import AccountOptions, AccountProvider
+from ratesync.providers.client import Client
+from ratesync.providers.salesforce.answer import refusal
 from ratesync.providers.salesforce.changes import ask, read_page
-from ratesync.providers.salesforce.client import Client
 from ratesync.providers.salesforce.execution import Execution
 from ratesync.providers.salesforce.finding import find_records, list_page, look_up
 from ratesync.providers.salesforce.requests import BATCH_MAX, COMPOSITE_MAX, description
@@ -29,11 +30,6 @@ from ratesync.providers.salesforce.schema import read_schema
 from ratesync.providers.salesforce.sobject import OBJECTS, SObject, is_name
 from ratesync.rules.provider_errors import outcome_for_error
 from ratesync.rules.time_cursor import TimeCursor
-
-if TYPE_CHECKING:
-    import httpx
-
-    from ratesync.http.guard import AddressGuard
 
 API_VERSION = "65.0"
 LAG = 600.0
@@ -44,7 +40,7 @@ _VERSION = re.compile(r"[1-9]\d{1,2}\.0")
 _OLDEST = 51
 
 
-class SalesforceProvider:
+class SalesforceProvider(AccountProvider):
     """Speaks to Salesforce orgs over the REST API: contacts, accounts, opportunities, and any other object.
 
     ::
@@ -68,17 +64,13 @@ class SalesforceProvider:
         in :data:`OBJECTS`; other types are read with all their fields, and cannot be upserted.
     :param version: of the API, 51.0 or newer. Default "65.0".
     :param base_url: of accounts that name none.
-    :param headers: sent with every call, such as ``{"Sforce-Duplicate-Rule-Header": "allowSave=true"}``.
     :param lag: seconds until a change surely shows. Default 600, Salesforce's longest transaction. Each pass through
         the changes begins that much before the last one began, and a create whose answer was lost is looked up as late.
     :param batch_max: most operations in a call. Default 200, which is Salesforce's bound. Give fewer where the org's
         triggers and flows take long: a call that is not answered in time leaves all of its creates in doubt.
     :param concurrency: calls at once for each connection. Default 10.
-    :param transport: in place of a pool of our own; it is closed with the provider.
-    :param timeout: seconds for a call. Default 30.
-    :param max_response_bytes: largest answer. Default 10 MiB.
-    :param max_connections: of the pool. Default 10.
-    :param guard: which addresses may be called, where users of the host configure accounts.
+    :param options: as for :class:`~ratesync.providers.AccountProvider`, such as
+        ``headers={"Sforce-Duplicate-Rule-Header": "allowSave=true"}``.
     :raises ConfigurationError: something of it cannot be used.
     """
 
@@ -90,34 +82,17 @@ class SalesforceProvider:
         objects: Mapping[str, SObject] | None = None,
         version: str = API_VERSION,
         base_url: str | None = None,
-        headers: Mapping[str, str] | None = None,
         lag: float = LAG,
         batch_max: int = BATCH_MAX,
         concurrency: int | None = 10,
-        transport: httpx.AsyncBaseTransport | None = None,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
-        max_connections: int = DEFAULT_MAX_CONNECTIONS,
-        guard: AddressGuard | None = None,
-        clock: Clock | None = None,
+        **options: Unpack[AccountOptions],
     ) -> None:
         self._objects = {**OBJECTS, **(objects or {})}
         _check(self._objects, version, lag, batch_max)
-        self.name = name
+        super().__init__(name, base_url, accounts, **options)
         self.capabilities = _capabilities(self._objects.values(), lag, batch_max, concurrency)
-        self._callers = AccountCallers(
-            accounts,
-            base_url,
-            headers=dict(headers or {}),
-            transport=transport,
-            timeout=timeout,
-            max_response_bytes=max_response_bytes,
-            max_connections=max_connections,
-            guard=guard,
-        )
         self._root = f"/services/data/v{version}"
         self._lag = lag
-        self._clock = clock or SystemClock()
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, and what the answers told of quotas.
@@ -189,30 +164,15 @@ class SalesforceProvider:
         name, _ = self._known(resource)
         return read_schema(await self._client(connection).read(description(name)))
 
-    def forget(self, connection: str) -> None:
-        """Ask for the connection's account anew at its next call."""
-        self._callers.forget(connection)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._callers.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
     @override
     def __repr__(self) -> str:
         return f"SalesforceProvider({self.name!r}, {sorted(self._objects)})"
 
     def _client(self, connection: str) -> Client:
-        try:
-            return Client(self._callers.caller(connection), self._clock, self._root)
-        except ConfigurationError as error:
-            # Nothing is wrong with what was asked: it waits until the host has put its settings right.
-            raise NotSent(str(error)) from None
+        return Client(self.caller(connection), self._clock, salesforce_throttle, refusal, self._path)
+
+    def _path(self, path: str) -> str:
+        return self._root + path
 
     def _object(self, resource: str) -> SObject:
         return self._objects.get(resource) or SObject()

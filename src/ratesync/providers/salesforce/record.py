@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from ratesync.errors import InvalidResponse, PagingBroken
@@ -59,17 +58,6 @@ def has_more(body: dict[str, Any], rows: Sequence[Any], limit: int) -> bool:
     if not body["done"] and not rows:
         raise PagingBroken("a page without records is said not to be the last", fault="position", page=1)
     return not body["done"] or len(rows) >= limit
-
-
-def instant(value: Any) -> datetime | None:
-    """The instant that a text tells, as in ``2026-01-31T09:30:00.000+0000``; None if it tells none."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _has_id(row: dict[str, Any]) -> bool:

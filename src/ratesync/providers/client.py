@@ -1,0 +1,70 @@
+"""Calls as one account, for one piece of work of an adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define, field, frozen
+
+from ratesync.clock import Clock
+from ratesync.errors import ConfigurationError, NotSent, ProviderError
+from ratesync.http.caller import HttpCaller
+from ratesync.http.feedback import ThrottleReader, read_feedback, server_time
+from ratesync.http.response import Response
+from ratesync.model.feedback import NO_FEEDBACK, Feedback
+from ratesync.providers.row import object_in
+from ratesync.rules.feedback import join_feedback
+
+
+@frozen
+class Ask:
+    """One request."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(factory=dict[str, str])
+    json: Any = field(default=None, repr=False)
+
+
+@define
+class Client:
+    """Makes the calls of one piece of work, and remembers what their answers told of quotas."""
+
+    caller: HttpCaller
+    clock: Clock
+    throttle: ThrottleReader
+    refusal: Callable[[Response, float], ProviderError | None]
+    """The error that an answer to a reading call stands for, by the answer and the instant; None for a success."""
+    path: Callable[[str], str]
+    """A request's path, as it is called."""
+    feedback: Feedback = field(default=NO_FEEDBACK, init=False)
+    calls: int = field(default=0, init=False)
+    answered_at: float = field(default=0.0, init=False)
+    """The provider's time of the last answer."""
+
+    async def send(self, ask: Ask) -> Response:
+        """Make a call, whatever its answer.
+
+        :raises ProviderError: there was none.
+        """
+        self.calls += 1
+        try:
+            response = await self.caller.send(ask.method, self.path(ask.path), params=ask.params, json=ask.json)
+        except ConfigurationError as error:
+            raise NotSent(str(error)) from None
+        now = self.clock.now()
+        self.answered_at = server_time(response, now)
+        self.feedback = join_feedback(self.feedback, read_feedback(response, now, self.throttle))
+        return response
+
+    async def read(self, ask: Ask) -> dict[str, Any]:
+        """The JSON object that a reading call is answered with.
+
+        :raises ProviderError: there was no answer, or it is a refusal, or it is none.
+        """
+        response = await self.send(ask)
+        error = self.refusal(response, self.clock.now())
+        if error is not None:
+            raise error
+        return object_in(response)

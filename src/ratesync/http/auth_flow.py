@@ -13,7 +13,7 @@ from ratesync.http.origin import Origin
 from ratesync.http.response import Response
 from ratesync.model.secret import Secret
 
-Call = Callable[[str, httpx.URL, Mapping[str, str], bytes | None], Awaitable[Response]]
+Call = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[Response]]
 
 _NOT_SENT_ON = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """Set anew for each request by the client."""
@@ -43,7 +43,7 @@ async def authenticated(auth: httpx.Auth, request: httpx.Request, origin: Origin
                 raise UnsafeRedirect(f"an authentication points away from {origin}: nothing was sent there")
             headers = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
             content = prepared.content or None
-            answer = await call(prepared.method, prepared.url, headers, content)
+            answer = await call(prepared.method, str(prepared.url), headers, content)
             answer = evolve(answer, secrets=_added(plain, prepared))
     finally:
         await flow.aclose()

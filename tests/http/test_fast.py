@@ -68,7 +68,8 @@ async def test_nothing_of_httpx_is_made_for_a_call(fault_server: FaultServer, mo
     for kind in (httpx.Request, httpx.Response, httpx.URL):
         monkeypatch.setattr(kind, "__init__", None)
     for caller in callers:
-        assert (await caller.send("PATCH", "/", params={"q": "a b"}, json={})).json() == {"a": 1}
+        answer = await caller.send("PATCH", "/", params={"q": "a b"}, json={}, auth=Bearer(CANARY))
+        assert answer.json() == {"a": 1}
         await caller.aclose()
     await accounts.aclose()
 

@@ -173,9 +173,7 @@ class HttpCaller:
             if auth is None:
                 response = await self._call(method, url, headers, content)
             else:
-                response = await authenticated(
-                    auth, httpx.Request(method, url, headers=headers, content=content), self.origin, self._call
-                )
+                response = await authenticated(auth, method, url, headers, content, origin=self.origin, call=self._call)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response

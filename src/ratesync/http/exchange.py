@@ -6,7 +6,7 @@ Both are described by protocols, so that clients of httpx's forks with the same 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
@@ -15,13 +15,17 @@ from attrs import define
 RequestT = TypeVar("RequestT", bound="RawRequest")
 
 
-class RawHeaders(Protocol):
-    """Header fields as httpx keeps them."""
+class RawFields(Protocol):
+    """Header fields of an answer."""
 
     @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
+    def raw(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values, as on the wire."""
         ...
+
+
+class RawHeaders(Protocol):
+    """Header fields of a request, as httpx keeps them."""
 
     def pop(self, key: str, default: str, /) -> str:
         """Take a field out."""
@@ -46,7 +50,7 @@ class RawResponse(Protocol):
         ...
 
     @property
-    def headers(self) -> RawHeaders:
+    def headers(self) -> RawFields:
         """The header fields."""
         ...
 

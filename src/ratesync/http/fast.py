@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import httpx
-from attrs import define
+from attrs import frozen
 from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, NotSent
@@ -52,14 +52,12 @@ def fast_transport(
     return _FastTransport(pool, AiohttpTransport(client=pool.session, verify=context))
 
 
-@define
 class _Pool:
     """The connections, opened at the first call, as aiohttp asks for a running loop."""
 
-    _max_connections: int
-    _context: ssl.SSLContext
-    _guard: AddressGuard | None
-    _session: aiohttp.ClientSession | None = None
+    def __init__(self, max_connections: int, context: ssl.SSLContext, guard: AddressGuard | None) -> None:
+        self._max_connections, self._context, self._guard = max_connections, context, guard
+        self._session: aiohttp.ClientSession | None = None
 
     def session(self) -> aiohttp.ClientSession:
         """The session of all calls."""
@@ -71,6 +69,11 @@ class _Pool:
         """Close what was opened."""
         if self._session is not None:
             await self._session.close()
+
+
+@frozen
+class _Fields:
+    raw: Sequence[tuple[bytes, bytes]]
 
 
 class _FastTransport(DirectTransport):
@@ -100,7 +103,7 @@ class _FastTransport(DirectTransport):
                 auto_decompress=False,
                 timeout=steps,
             )
-            return _Answer(answer.status, _Fields(answer.raw_headers), answer)
+            return _Answer(answer)
 
         return send
 
@@ -113,20 +116,16 @@ class _FastTransport(DirectTransport):
         await self._pool.aclose()
 
 
-@define
-class _Fields:
-    raw: Sequence[tuple[bytes, bytes]]
-
-
-@define
 class _Answer:
     """An answer of aiohttp's, read as one of httpx's."""
 
-    status_code: int
-    headers: _Fields
-    _answer: aiohttp.ClientResponse
-    is_stream_consumed: bool = False
-    content: bytes = b""
+    __slots__ = ("_answer", "headers", "status_code")
+
+    is_stream_consumed = False
+    content = b""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.status_code, self.headers, self._answer = answer.status, _Fields(answer.raw_headers), answer
 
     def aiter_raw(self) -> AsyncIterator[bytes]:
         """The body as it comes, not decoded."""

@@ -33,6 +33,10 @@ def fast_transport(
 ) -> httpx.AsyncBaseTransport:
     """A transport on aiohttp, for ``transport=`` of a provider: several times the calls per second of httpx's own.
 
+    A provider or :class:`HttpCaller` that has it calls aiohttp with nothing of httpx in between. A client of httpx's
+    kind may have it, too, or a transport of your own around it: they go by way of httpx-aiohttp, which is slower,
+    undoes percent encoding in paths, and warns of bodies larger than 1 MiB.
+
     It keeps no cookies, reads nothing from the environment and repeats no request by itself. (Left alone, aiohttp sends
     a GET, PUT or DELETE again when its connection breaks. An answer "412: exists already" could then be about our own
     write.)

@@ -277,7 +277,7 @@ def judge(quick: bool) -> Report:
     report.at_least("calls/s one by one, fast transport", found["singles_fast"]["per_second"], 2_500)
     ratio = found["singles_fast"]["per_second"] / found["httpx_over_aiohttp_singles"]["per_second"]
     report.at_least("the same / bare httpx over aiohttp", ratio, 2_500 / PEER_PER_SECOND)
-    # With a request and an answer of httpx's for each call these were 4.3 and 1.4.
+    # With a request and an answer of httpx's for each call the first was 4.3.
     cpu = found["singles_fast"]["cpu_us"]
     report.at_most("CPU of the same / bare aiohttp", cpu / found["aiohttp_singles"]["cpu_us"], 3.8)
     report.at_most("CPU of a call with a token / of one without", found["singles_token"]["cpu_us"] / cpu, 1.25)

@@ -408,7 +408,7 @@ async def test_callers_note_what_is_called_in_tasks_that_are_started(transport: 
 async def test_a_caller_sends_nothing_in_a_dry_run_whichever_way_it_is_asked(transport: Untouchable) -> None:
     caller = HttpCaller(URL, transport=transport)
     with recording() as requests, pytest.raises(NotSent, match="dry run"):
-        await caller._call("GET", httpx.URL(URL), {}, None)  # pyright: ignore[reportPrivateUsage]
+        await caller._call("GET", URL, {}, None)  # pyright: ignore[reportPrivateUsage]
     assert requests == []
 
 

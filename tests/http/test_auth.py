@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 
 import httpx
 import pytest
+from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, NotSent, UnsafeRedirect
 from ratesync.http import (
@@ -47,6 +48,35 @@ async def test_keys_are_sent_where_they_belong(fault_server: FaultServer, caller
     assert first.target == "/a?x=1&key=k%26y"
     assert second.header("authorization") == "Bearer token"
     assert second.header("x-api-key") is None
+
+
+class Twice(Bearer):
+    """A host's own: only the flow that httpx knows is another one."""
+
+    @override
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        request.headers["X-Second"] = "2"
+        yield from super().auth_flow(request)
+
+
+async def test_what_a_subclass_adds_is_sent_too(fault_server: FaultServer, caller: HttpCaller) -> None:
+    answer = await caller.send("GET", "/a", auth=Twice(CANARY))
+    (request,) = fault_server.requests
+    assert (request.header("x-second"), request.header("authorization")) == ("2", f"Bearer {CANARY}")
+    assert {secret.reveal() for secret in answer.secrets} == {"2", f"Bearer {CANARY}"}
+
+
+@pytest.mark.parametrize("auth", [ApiKey(CANARY), Bearer(CANARY), Basic("ada", CANARY)], ids=repr)
+async def test_a_client_of_httpx_s_and_a_caller_send_the_same(
+    fault_server: FaultServer, caller: HttpCaller, auth: httpx.Auth
+) -> None:
+    fault_server.script("/a", json_answer({}))
+    answer = await caller.send("GET", "/a", auth=auth, headers={"Authorization": "mine", "X-API-Key": "mine"})
+    async with httpx.AsyncClient(trust_env=False) as client:
+        await client.get(f"{fault_server.url}/a", auth=auth, headers={"Authorization": "mine", "X-API-Key": "mine"})
+    ours, theirs = ([r.header(name) for name in ("authorization", "x-api-key")] for r in fault_server.requests)
+    assert ours == theirs
+    assert [secret.reveal() for secret in answer.secrets] == [value for value in ours if value != "mine"]
 
 
 async def test_a_request_is_signed_as_it_is_sent(fault_server: FaultServer, caller: HttpCaller) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import threading
 import time
 import tracemalloc
 from collections.abc import Mapping
@@ -26,12 +29,14 @@ from ratesync.memory import MemoryBackend
 from ratesync.model.event import Event, LaneParked
 from tests.http.conftest import MakeCaller
 from tests.servers.certificates import Authority
-from tests.servers.fault_server import FaultServer
+from tests.servers.fault_server import FaultServer, Reply, Wire
 from tests.servers.replies import (
     BROKEN_ON_THE_WIRE,
     OVERSIZE_BODIES,
     UNREADABLE_BODIES,
     hang,
+    head,
+    raw,
     redirect,
     slow_body,
     slow_headers,
@@ -82,6 +87,61 @@ async def test_case_48_a_broken_answer_is_lost_or_invalid(
         await make_caller(fault_server.url).send("POST", "/", json={"a": 1})
     assert type(caught.value) is (InvalidResponse if fault == "gzip that is none" else AnswerLost)
     assert len(fault_server.requests) == 1, "a POST is never repeated"
+
+
+CHUNKS = head(200, {"transfer-encoding": "chunked"}) + b"4;x=y\r\n{}  \r\n0\r\n\r\n"
+SIZED = head(200, {"content-length": "10"}) + b'{"id": 12}'
+STAGES = [CHUNKS[:end] for end in (1, 12, 17, 30, -22, -19, -15, -12, -7, -5, -4, -2)] + [SIZED[:-10], SIZED[:-1]]
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+async def test_case_48_an_answer_that_ends_at_any_stage_is_lost(
+    make_caller: MakeCaller, fault_server: FaultServer, is_reset: bool
+) -> None:
+    def cut_after(data: bytes) -> Reply:
+        async def reply(wire: Wire) -> None:
+            await wire.send(data)
+            if is_reset:
+                await asyncio.sleep(0.01)  # else the reset may overtake the bytes
+                wire.reset()
+
+        return reply
+
+    caller = make_caller(fault_server.url)
+    for number, stage in enumerate(STAGES):
+        fault_server.script(f"/{number}", cut_after(stage))
+        with pytest.raises(AnswerLost):
+            await caller.send("POST", f"/{number}", json={"a": 1})
+        assert len(fault_server.received(f"/{number}")) == 1, "a POST is never repeated"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # on trio httpx leaves a generator of its own behind
+async def test_case_48_a_request_that_is_cut_off_half_way_may_have_arrived(make_caller: MakeCaller) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        server.settimeout(10)
+
+        def take_half() -> None:
+            connection, _ = server.accept()
+            connection.recv(1_000)
+            connection.close()  # with bytes unread, so it is a reset
+
+        half = threading.Thread(target=take_half)
+        half.start()
+        with pytest.raises(AnswerLost):
+            await make_caller(f"http://127.0.0.1:{server.getsockname()[1]}").send("POST", "/", content=bytes(1_000_000))
+        half.join()
+
+
+async def test_a_kept_connection_that_the_provider_has_closed_is_not_used(
+    make_caller: MakeCaller, fault_server: FaultServer
+) -> None:
+    fault_server.script("/", raw(head(200, {"content-length": "2"}) + b"{}"))
+    caller = make_caller(fault_server.url)
+    for _ in range(3):
+        assert (await caller.send("POST", "/", json={})).status == 200
+        await anyio.sleep(0.05)
+    assert len(fault_server.requests) == 3
 
 
 @pytest.mark.parametrize("fault", UNREADABLE_BODIES)

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, NotSent, ProviderError, Unauthorised
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
+from ratesync.http.exchange import DirectTransport, Sender, sender_over
 from ratesync.http.guard import AddressGuard, GuardedTransport
 
 _REMEMBERED = 1_000
@@ -129,7 +130,7 @@ class AccountCallers:
         )
 
 
-class _Shared(httpx.AsyncBaseTransport):
+class _Shared(DirectTransport):
     """A transport that several callers use: none of them closes it."""
 
     def __init__(self, pool: httpx.AsyncBaseTransport) -> None:
@@ -138,3 +139,7 @@ class _Shared(httpx.AsyncBaseTransport):
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await self._pool.handle_async_request(request)
+
+    @override
+    def sender(self, total: float) -> Sender:
+        return sender_over(self._pool, total)

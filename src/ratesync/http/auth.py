@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from http import HTTPStatus
 
 import httpx
 from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, UnsafeRedirect
+from ratesync.http.auth_flow import HeaderAuth
 from ratesync.http.headers import checked_headers
 from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
@@ -29,7 +30,7 @@ class _Auth(httpx.Auth):
         return f"{type(self).__name__}()"
 
 
-class ApiKey(_Auth):
+class ApiKey(_Auth, HeaderAuth):
     """A key in a header.
 
     :param header: default ``X-API-Key``.
@@ -46,6 +47,10 @@ class ApiKey(_Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
         request.headers[self._header] = self._value.reveal()
         yield request
+
+    @override
+    async def header_flow(self) -> AsyncGenerator[Mapping[str, str], int]:
+        yield {self._header.lower(): self._value.reveal()}
 
     def preview(self, request: httpx.Request) -> None:
         """Add what this adds, masked: for a dry run."""
@@ -94,7 +99,7 @@ class QueryKey(_Auth):
         request.url = request.url.copy_set_param(self._param, MASK)
 
 
-class OAuth2(_Auth):
+class OAuth2(_Auth, HeaderAuth):
     """A bearer token that a :class:`TokenKeeper` keeps fresh.
 
     A 401 is answered with a renewal, one for all calls that met it, and one more try of the call. That try is a call
@@ -110,11 +115,18 @@ class OAuth2(_Auth):
     @override
     async def async_auth_flow(self, request: httpx.Request) -> AuthFlow:
         tokens = await self._keeper.tokens()
-        self._sign(request, tokens)
+        request.headers[self._header] = self._value(tokens)
         response = yield request
         if response.status_code == HTTPStatus.UNAUTHORIZED and isinstance(request.stream, httpx.ByteStream):
-            self._sign(request, await self._keeper.tokens(refused=tokens))
+            request.headers[self._header] = self._value(await self._keeper.tokens(refused=tokens))
             yield request
+
+    @override
+    async def header_flow(self) -> AsyncGenerator[Mapping[str, str], int]:
+        tokens = await self._keeper.tokens()
+        status = yield {self._header.lower(): self._value(tokens)}
+        if status == HTTPStatus.UNAUTHORIZED:
+            yield {self._header.lower(): self._value(await self._keeper.tokens(refused=tokens))}
 
     @override
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
@@ -124,8 +136,8 @@ class OAuth2(_Auth):
         """Add what this adds, masked: for a dry run. No token is asked for."""
         request.headers[self._header] = f"{self._scheme} {MASK}"
 
-    def _sign(self, request: httpx.Request, tokens: Tokens) -> None:
-        request.headers[self._header] = f"{self._scheme} {tokens.access.reveal()}"
+    def _value(self, tokens: Tokens) -> str:
+        return f"{self._scheme} {tokens.access.reveal()}"
 
 
 class Chain(_Auth):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import cache
 from http import HTTPStatus
+from typing import TypeVar
 
 import httpx
 from attrs import evolve
@@ -13,7 +16,9 @@ from ratesync.http.origin import Origin
 from ratesync.http.response import Response
 from ratesync.model.secret import Secret
 
-Call = Callable[[str, httpx.URL, Mapping[str, str], bytes | None], Awaitable[Response]]
+StepT = TypeVar("StepT")
+ToldT = TypeVar("ToldT")
+Call = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[Response]]
 
 _NOT_SENT_ON = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """Set anew for each request by the client."""
@@ -23,28 +28,71 @@ _REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_R
 _MOST_ROUNDS = 8
 
 
-async def authenticated(auth: httpx.Auth, request: httpx.Request, origin: Origin, call: Call) -> Response:
+class HeaderAuth(httpx.Auth, ABC):
+    """An authentication that adds header fields only: callers of ours ask for them without a request of httpx's."""
+
+    @abstractmethod
+    def header_flow(self) -> AsyncGenerator[Mapping[str, str], int]:
+        """Yields the fields for the request, names in lower case, and is sent the answer's status; again, to repeat it.
+
+        It says the same as ``async_auth_flow``, which clients of the host's use.
+        """
+
+
+async def authenticated(
+    auth: httpx.Auth,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    *,
+    origin: Origin,
+    call: Call,
+) -> Response:
     """The last answer of an authentication flow; what it added to the request is noted as secret.
 
     :raises UnsafeRedirect: the flow wants to go to another origin.
     :raises NotSent: the flow itself failed, before the request was sent or after it was refused.
     :raises AnswerLost: it failed after another answer.
     """
-    plain = httpx.Request(request.method, request.url, headers=request.headers)
-    flow = auth.async_auth_flow(request)
+    if isinstance(auth, HeaderAuth) and _is_all(type(auth)):
+
+        async def send_with(fields: Mapping[str, str]) -> Response:
+            answer = await call(method, url, {**headers, **fields}, content)
+            return evolve(answer, secrets=tuple(map(Secret, fields.values())))
+
+        return await _last_answer(auth.header_flow(), send_with, lambda answer: answer.status)
+    plain = httpx.Request(method, url, headers=headers)
+    request = httpx.Request(method, url, headers=headers, content=content)
+
+    async def send(prepared: httpx.Request) -> Response:
+        if not origin.owns(prepared.url):
+            raise UnsafeRedirect(f"an authentication points away from {origin}: nothing was sent there")
+        fields = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
+        answer = await call(prepared.method, str(prepared.url), fields, prepared.content or None)
+        return evolve(answer, secrets=_added(plain, prepared))
+
+    return await _last_answer(auth.async_auth_flow(request), send, lambda answer: _as_httpx(answer, request))
+
+
+@cache
+def _is_all(kind: type[HeaderAuth]) -> bool:
+    """Whether its ``header_flow`` tells all: a class of the host's may have overridden a flow of httpx's kind alone."""
+    flows = ("header_flow", "async_auth_flow", "auth_flow")
+    return next(name for part in kind.__mro__ for name in flows if name in vars(part)) == "header_flow"
+
+
+async def _last_answer(
+    flow: AsyncGenerator[StepT, ToldT], send: Callable[[StepT], Awaitable[Response]], tell: Callable[[Response], ToldT]
+) -> Response:
+    """Send each step of a flow, and tell the flow what came of it."""
     answer: Response | None = None
     try:
         for _ in range(_MOST_ROUNDS):
-            step = anext(flow) if answer is None else flow.asend(_as_httpx(answer, request))
-            prepared = await _next(step, answer)
-            if prepared is None:
+            step = await _next(anext(flow) if answer is None else flow.asend(tell(answer)), answer)
+            if step is None:
                 break
-            if not origin.owns(prepared.url):
-                raise UnsafeRedirect(f"an authentication points away from {origin}: nothing was sent there")
-            headers = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
-            content = prepared.content or None
-            answer = await call(prepared.method, prepared.url, headers, content)
-            answer = evolve(answer, secrets=_added(plain, prepared))
+            answer = await send(step)
     finally:
         await flow.aclose()
     if answer is None:
@@ -52,8 +100,8 @@ async def authenticated(auth: httpx.Auth, request: httpx.Request, origin: Origin
     return answer
 
 
-async def _next(step: Awaitable[httpx.Request], answer: Response | None) -> httpx.Request | None:
-    """The flow's next request, None at its end."""
+async def _next(step: Awaitable[StepT], answer: Response | None) -> StepT | None:
+    """The flow's next step, None at its end."""
     try:
         return await step
     except StopAsyncIteration:

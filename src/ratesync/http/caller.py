@@ -21,6 +21,7 @@ from ratesync.http.exchange import (
     RawResponse,
     RequestT,
     TransportExchange,
+    sender_over,
     timeouts,
 )
 from ratesync.http.failure import call_failure
@@ -116,7 +117,8 @@ class HttpCaller:
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", "ratesync")
-            self._exchange = TransportExchange(transport or _own_transport(max_connections, guard), timeouts(timeout))
+            transport = transport or _own_transport(max_connections, guard)
+            self._exchange = TransportExchange(transport, sender_over(transport, timeout))
 
     async def send(
         self,
@@ -162,7 +164,7 @@ class HttpCaller:
     async def _follow(
         self,
         method: str,
-        url: httpx.URL,
+        url: str,
         headers: Mapping[str, str],
         content: bytes | None,
         auth: httpx.Auth | None,
@@ -171,9 +173,7 @@ class HttpCaller:
             if auth is None:
                 response = await self._call(method, url, headers, content)
             else:
-                response = await authenticated(
-                    auth, httpx.Request(method, url, headers=headers, content=content), self.origin, self._call
-                )
+                response = await authenticated(auth, method, url, headers, content, origin=self.origin, call=self._call)
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
@@ -182,7 +182,7 @@ class HttpCaller:
                 raise UnsafeRedirect(f"{self.origin} redirected a {method}: only a GET is followed")
         raise UnsafeRedirect(f"{self.origin} redirected more than {_MAX_REDIRECTS} times")
 
-    async def _call(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> Response:
+    async def _call(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Response:
         if self._exchange.is_closed:
             raise NotSent("the HTTP client is closed: open a new one")
         if recorded() is not None:

@@ -5,7 +5,8 @@ Both are described by protocols, so that clients of httpx's forks with the same 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
@@ -14,13 +15,17 @@ from attrs import define
 RequestT = TypeVar("RequestT", bound="RawRequest")
 
 
-class RawHeaders(Protocol):
-    """Header fields as httpx keeps them."""
+class RawFields(Protocol):
+    """Header fields of an answer."""
 
     @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
+    def raw(self) -> Iterable[tuple[bytes, bytes]]:
         """Names and values, as on the wire."""
         ...
+
+
+class RawHeaders(Protocol):
+    """Header fields of a request, as httpx keeps them."""
 
     def pop(self, key: str, default: str, /) -> str:
         """Take a field out."""
@@ -45,7 +50,7 @@ class RawResponse(Protocol):
         ...
 
     @property
-    def headers(self) -> RawHeaders:
+    def headers(self) -> RawFields:
         """The header fields."""
         ...
 
@@ -106,13 +111,38 @@ class Exchange(Protocol):
         """No request can be sent any more."""
         ...
 
-    async def open(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
+    async def open(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
         """Send a request; returns when the head of the answer is there. Never follows a redirect."""
         ...
 
     async def aclose(self) -> None:
         """Close what is ours."""
         ...
+
+
+Sender = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[RawResponse]]
+"""Sends method, URL, header fields and body, as :meth:`Exchange.open` does."""
+
+
+class DirectTransport(httpx.AsyncBaseTransport, ABC):
+    """A transport that can do without httpx's requests and answers, which cost more than all the rest of a call."""
+
+    @abstractmethod
+    def sender(self, total: float) -> Sender:
+        """A way past httpx, for calls of at most ``total`` seconds. The total is watched by the caller."""
+
+
+def sender_over(transport: httpx.AsyncBaseTransport, total: float) -> Sender:
+    """The shortest way to send over a transport."""
+    if isinstance(transport, DirectTransport):
+        return transport.sender(total)
+    extensions = timeouts(total)
+
+    async def send(method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
+        request = httpx.Request(method, url, headers=headers, content=content, extensions=extensions)
+        return await transport.handle_async_request(request)
+
+    return send
 
 
 def timeouts(total: float) -> dict[str, Any]:
@@ -132,13 +162,12 @@ class TransportExchange:
     """
 
     _transport: httpx.AsyncBaseTransport
-    _extensions: dict[str, Any]
+    _send: Sender
     is_closed: bool = False
 
-    async def open(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
+    async def open(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
         """Send a request; returns when the head of the answer is there."""
-        request = httpx.Request(method, url, headers=headers, content=content, extensions=self._extensions)
-        return await self._transport.handle_async_request(request)
+        return await self._send(method, url, headers, content)
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -161,11 +190,9 @@ class ClientExchange(Generic[RequestT]):
         """The host has closed its client."""
         return self._client.is_closed
 
-    async def open(self, method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
+    async def open(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> RawResponse:
         """Send a request; returns when the head of the answer is there. Redirects are off, whatever the client says."""
-        request = self._client.build_request(
-            method, str(url), headers=headers, content=content, extensions=self._extensions
-        )
+        request = self._client.build_request(method, url, headers=headers, content=content, extensions=self._extensions)
         if "cookie" not in headers:
             request.headers.pop("cookie", "")
         return await self._client.send(request, stream=True, follow_redirects=False)

@@ -18,6 +18,10 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 _PATH_MARKS = "/%:@!$&'()*+,;=-._~?"
 """What may stand in a path and query besides letters and digits; ``#`` is left out, as a fragment is never sent."""
+_FINAL = re.compile(r"(?!.*/\.)(?:[A-Za-z0-9/:@!$&'()*+,;=\-._~?]|%[0-9A-Fa-f]{2})*")
+"""A path and query that httpx would leave as they are: no bare ``%``, and nothing like ``/..`` to be resolved."""
+_LONGEST_FINAL = 4_096
+"""httpx takes no URL that is much longer than any: it is asked about these."""
 
 
 @frozen
@@ -45,7 +49,7 @@ class Origin:
             raise ConfigurationError("base_url must have no user, query or fragment: put credentials into headers")
         return cls(url.scheme, url.host, port, str(url).rstrip("/"))
 
-    def url(self, target: str, params: Mapping[str, str] | None = None) -> httpx.URL:
+    def url(self, target: str, params: Mapping[str, str] | None = None) -> str:
         """The URL of a path below the base URL, or of an absolute URL at this origin (such as a link to a next page).
 
         A path must be percent-encoded already. ``params`` are encoded here and added to the query.
@@ -53,44 +57,46 @@ class Origin:
         :raises ConfigurationError: the path holds what no URL can.
         :raises UnsafeRedirect: the absolute URL is not at this origin.
         """
-        if _ABSOLUTE.match(target):
-            url = target
-        elif quote(target, safe=_PATH_MARKS) != target:
+        is_absolute = _ABSOLUTE.match(target) is not None
+        path = "" if is_absolute else f"/{target.removeprefix('/')}"
+        is_final = not is_absolute and _FINAL.fullmatch(path) is not None
+        if not is_absolute and not is_final and quote(target, safe=_PATH_MARKS) != target:
             raise ConfigurationError("the path of a request must be percent-encoded and without a fragment")
-        else:
-            url = f"{self.base}/{target.removeprefix('/')}"
+        url = target if is_absolute else self.base + path
         if params:
             url += ("&" if "?" in target else "?") + urlencode(params, quote_via=quote)
+        if is_final and len(url) <= _LONGEST_FINAL:
+            return url
         parsed = _parse(url)
         if parsed is None or not self.owns(parsed):
             raise UnsafeRedirect(f"a URL is not at {self}: nothing was sent there")
-        return parsed
+        return str(parsed)
 
-    def link(self, target: str, link: str) -> httpx.URL:
+    def link(self, target: str, link: str) -> str:
         """Where a link in the answer to a request for ``target`` points to. It may be absolute, or relative to it.
 
         :raises UnsafeRedirect: not to this origin.
         """
         try:
-            url = self.url(target).join(link)
+            url = httpx.URL(self.url(target)).join(link)
         except (httpx.InvalidURL, ValueError):
             url = None
         if url is None or not self.owns(url):
             raise UnsafeRedirect(f"a link in an answer of {self} points to another origin: it was not followed")
-        return url.copy_with(fragment=None)
+        return str(url.copy_with(fragment=None))
 
-    def redirect(self, url: httpx.URL, location: str) -> httpx.URL:
+    def redirect(self, url: str, location: str) -> str:
         """Where ``location`` points to from ``url``.
 
         :raises UnsafeRedirect: not to this origin.
         """
         try:
-            target = url.join(location)
+            target = httpx.URL(url).join(location)
         except (httpx.InvalidURL, ValueError):
             target = None
         if target is None or not self.owns(target):
             raise UnsafeRedirect(f"{self} redirected to another origin: nothing was sent there")
-        return target.copy_with(fragment=None)
+        return str(target.copy_with(fragment=None))
 
     def owns(self, url: httpx.URL) -> bool:
         """Tell whether the URL is at this origin and names no user."""

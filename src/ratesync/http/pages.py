@@ -98,7 +98,7 @@ class Pages:
             response = await self.caller.send("GET", self.target, params=params, headers=self.headers)
         else:
             origin = self.caller.origin
-            target = str(origin.link(self.target, ask.target))
+            target = origin.link(self.target, ask.target)
             response = await self.caller.send("GET", target, params=ask.params, headers=self.headers)
         refusal = refusal_in(response, now=self.clock.now(), secrets=self.headers.values(), throttle=self.throttle)
         if refusal is not None:

@@ -14,7 +14,7 @@ from ratesync.rules.masking import mask_headers, mask_query, mask_text, secrets_
 
 
 def previewed(
-    method: str, url: httpx.URL, headers: Mapping[str, str], content: bytes | None, auth: httpx.Auth | None
+    method: str, url: str, headers: Mapping[str, str], content: bytes | None, auth: httpx.Auth | None
 ) -> PreviewedRequest:
     """The request with secrets masked.
 

@@ -111,7 +111,7 @@ class HttpProvider(AccountProvider):
         query = {**(params or {}), **asked.params}
         if asked.target is not None:
             origin = self._callers.caller(connection).origin
-            target, query = str(origin.link(target, asked.target)), dict(asked.params)
+            target, query = origin.link(target, asked.target), dict(asked.params)
         response = await self.send(connection, "GET", target, params=query)
         if can_expire and response.status == HTTPStatus.GONE:
             raise CursorExpired(f"{reason_of(response, self._secrets)}: list all records anew")

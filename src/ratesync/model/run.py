@@ -16,7 +16,7 @@ MOST_TROUBLES = 20
 class RunKind(StrEnum):
     """What a pass goes through."""
 
-    PASS = "pass"
+    CHANGES = "changes"
     """The changes of both sides, and all marks."""
     MARKS = "marks"
     """Marks only: it was woken by a hint."""
@@ -63,7 +63,7 @@ class SyncRun:
     """What failed as a whole, such as the feed of a side; types of errors, no values."""
     retry_after: float | None = None
     """Seconds for which a side that failed asked to be left alone."""
-    kind: RunKind = RunKind.PASS
+    kind: RunKind = RunKind.CHANGES
     phase: RunPhase = RunPhase.PULL
     number: int = 0
     """Its place in the history, counted from 1; 0 if it is not stored."""

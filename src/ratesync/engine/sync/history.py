@@ -136,9 +136,7 @@ class Journal:
         self.run.updated_at = self.clock.now()
         return [
             Write(self.keys.run(number), encode_run(evolve(self.run, number=number))),
-            Write(
-                self.keys.run_count, to_bytes({"n": number, "o": kept_from, "id": self.run.run_id}), count.revision
-            ),
+            Write(self.keys.run_count, to_bytes({"n": number, "o": kept_from, "id": self.run.run_id}), count.revision),
             *(Write(self.keys.run(old), None) for old in range(count.oldest, kept_from)),
         ]
 

@@ -264,7 +264,9 @@ def listed_id(stored: Stored, side: Side, began_at: float) -> str | None:
     """The record that a listing begun at that instant must have named; None where the link says nothing of it."""
     link = decode_link(stored.value)
     is_known = link.status is LinkStatus.ACTIVE and link.synced_at < began_at
-    return link.end(side).record_id if is_known and (link.intent is not None or link.end(side).base is not None) else None
+    return (
+        link.end(side).record_id if is_known and (link.intent is not None or link.end(side).base is not None) else None
+    )
 
 
 def _note(seen: _Seen, changes: Iterable[Change]) -> None:

@@ -52,7 +52,7 @@ class Pass:
     async def carry_out(self) -> SyncRun:
         """Do all of it. What fails for a single record is left for a later pass."""
         run = self.run
-        if run.kind is RunKind.PASS:
+        if run.kind is RunKind.CHANGES:
             for side in Side:
                 await self._pull(side)
         run.phase = RunPhase.RECONCILE

@@ -267,8 +267,7 @@ async def test_two_engines_do_not_do_the_same_resync() -> None:
             nonlocal raised
             try:
                 await engine.syncs.resync(binding(world.local))
-            except StateConflict as conflict:
-                assert "another engine" in str(conflict)
+            except StateConflict:
                 raised += 1
 
         async with anyio.create_task_group() as tasks:

@@ -15,12 +15,14 @@ _PLAIN = (
     *("pages", "records", "missing", "marks_left", "conflicts", "dropped", "idle_before", "retry_after"),
 )
 """Parts that are JSON as they are."""
+_OPTIONAL = {"finished_at", "marks_left", "retry_after"}
+"""Of those: may be None, so that nothing and 0 are two values."""
 
 
 def encode_run(run: SyncRun) -> bytes:
     """The bytes of a run."""
     value: dict[str, Any] = {"id": run.run_id, "at": run.started_at, "kind": run.kind, "phase": run.phase}
-    value |= {name: part for name in _PLAIN if (part := getattr(run, name)) not in (None, 0, "", [])}
+    value |= {name: part for name in _PLAIN if (part := getattr(run, name)) or (part is not None and name in _OPTIONAL)}
     if run.actions:
         value["actions"] = dict(run.actions)
     if run.cursors:

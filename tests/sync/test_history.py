@@ -243,7 +243,7 @@ async def test_a_record_that_is_refused_is_named_with_the_reason_and_no_value() 
     def refuse(*_: object) -> str:
         raise ValueError("a private value is wrong")
 
-    bound = binding(MemoryRecords(), resolve=refuse)  # type: ignore[arg-type]
+    bound = binding(MemoryRecords(), resolve=refuse)
     bound = evolve(bound, local=world.local)
     async with world.engine() as engine:
         await engine.sync(bound)

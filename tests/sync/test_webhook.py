@@ -93,7 +93,7 @@ async def test_nothing_is_read_or_written_before_the_signature_holds(
 
 async def test_a_delivery_counts_once_while_it_is_remembered() -> None:
     world = World()
-    unstamped = WebhookVerifier(HmacSignature(secrets=SECRET), clock=world.clock)  # type: ignore[arg-type]
+    unstamped = WebhookVerifier(HmacSignature(secrets=SECRET), clock=world.clock)
     point = endpoint(world, verifier=unstamped, remember=600.0)
     body = json.dumps({"object": {"id": "x1"}}).encode()
     headers = {"X-Signature": hmac.digest(SECRET.encode(), body, "sha256").hex()}
@@ -144,8 +144,12 @@ async def test_several_records_in_a_body_are_marked_and_those_that_nobody_syncs_
     items = JsonHints(
         items="events", resource_at="kind", record_id="object.id", account_at="account", names={"person": "contacts"}
     )
-    connections = {"7": "one", "8": "two"}
-    point = endpoint(world, reader=items, connection_of=lambda account: connections.get(account or ""))
+
+    async def look_up(account: str | None) -> str | None:
+        await anyio.sleep(0.1)
+        return {"7": "one", "8": "two"}.get(account or "")
+
+    point = endpoint(world, reader=items, connections=look_up)
     events = [
         {"kind": "person", "account": 7, "object": {"id": 1}},
         {"kind": "person", "account": 7, "object": {"id": "1"}},
@@ -179,7 +183,7 @@ async def test_several_records_in_a_body_are_marked_and_those_that_nobody_syncs_
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100, b'{"events": {}}', b'{"x": NaN}'])
 async def test_what_is_signed_and_makes_no_sense_is_refused(body: bytes) -> None:
     world = World()
-    verifier = WebhookVerifier(HmacSignature(secrets=SECRET), clock=world.clock)  # type: ignore[arg-type]
+    verifier = WebhookVerifier(HmacSignature(secrets=SECRET), clock=world.clock)
     point = endpoint(world, verifier=verifier, reader=JsonHints(items="events", resource="contacts", record_id="id"))
     headers = {"X-Signature": hmac.digest(SECRET.encode(), body, "sha256").hex()}
     async with world.engine() as engine:
@@ -242,7 +246,7 @@ async def test_hubspot_tells_several_records_of_several_accounts() -> None:
         verifier=WebhookVerifier(HubSpotV3(SECRET), clock=world.clock),
         reader=HubSpotHints(),
         resources={"contacts"},
-        connection_of={"62515": "default"}.get,
+        connections={"62515": "default"},
     )
     async with world.engine() as engine:
         assert (await engine.syncs.webhook(point, headers, body, url="https://other.example/")).status == 401
@@ -257,7 +261,7 @@ async def test_pipedrive_tells_one_record() -> None:
     meta = {"version": "2.0", "id": "b7", "action": "delete", "entity": "person", "entity_id": "42", "company_id": 5}
     headers = {"Authorization": "Basic " + b64encode(f"ratesync:{SECRET}".encode()).decode()}
     point = WebhookEndpoint(
-        provider="crm", verifier=reader, reader=reader, resources={"persons"}, connection_of={"5": "default"}.get
+        provider="crm", verifier=reader, reader=reader, resources={"persons"}, connections={"5": "default"}
     )
     async with world.engine() as engine:
         deliver = engine.syncs.webhook
@@ -273,9 +277,11 @@ async def test_pipedrive_tells_one_record() -> None:
 
 
 def test_json_hints_want_one_way_to_know_the_resource() -> None:
-    for wrong in ({}, {"resource": "a", "resource_at": "b"}):
-        with pytest.raises(ValueError, match="resource"):
-            JsonHints(record_id="id", **wrong)
+    with pytest.raises(ValueError, match="resource"):
+        JsonHints(record_id="id")
+    with pytest.raises(ValueError, match="resource"):
+        JsonHints(record_id="id", resource="a", resource_at="b")
+    assert list(JsonHints(resource_at="type", record_id="id").hints({"type": "a", "id": 7})) == [Hint("a", "7")]
     assert list(JsonHints(resource="a", record_id="id").hints([{"id": 1}, {"id": "2"}, 3])) == [
         Hint("a", "1"),
         Hint("a", "2"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -29,8 +29,8 @@ _TRIES = 10
 _LONGEST_ID = 256
 
 
-def _one_account(_account: str | None) -> str | None:
-    return "default"
+ConnectionOf = Callable[[str | None], str | Awaitable[str | None] | None]
+"""Tells the connection of an account, by the provider's name for it; None if nobody syncs it. It may be async."""
 
 
 @frozen(kw_only=True)
@@ -43,9 +43,9 @@ class WebhookEndpoint:
     reader: ReadsHints = field(repr=False)
     resources: Collection[str]
     """Those that are synced. Hints of others are ignored."""
-    connection_of: Callable[[str | None], str | None] = _one_account
-    """The connection of an account, by the provider's name for it; None if nobody syncs it. Default: there is one
-    connection, ``"default"``."""
+    connections: Mapping[str, str] | ConnectionOf | None = field(default=None, repr=False)
+    """The connection of each account, by the provider's name for it, or a function that tells it. Default: there is
+    one connection, ``"default"``."""
     remember: float = field(default=3600.0, validator=validators.gt(0.0))
     """Seconds for which a delivery is known again. Default an hour."""
     slots: int = field(default=65_536, validator=validators.ge(1))
@@ -72,9 +72,10 @@ class WebhookDesk:
         except WebhookRefused as refused:
             return _refused(refused, _UNAUTHORISED)
         try:
-            places, unknown = _sorted(endpoint, endpoint.reader.hints(delivery.json()))
+            hints = list(endpoint.reader.hints(delivery.json()))
         except WebhookRefused as refused:
             return _refused(refused, _BAD_REQUEST)
+        places, unknown = await _sorted(endpoint, hints)
         if not places:
             return WebhookAnswer(_OK, unknown=unknown)
         for _ in range(_TRIES):
@@ -118,17 +119,33 @@ def _refused(refused: WebhookRefused, status: int) -> WebhookAnswer:
     return WebhookAnswer(status, fault=refused.fault)
 
 
-def _sorted(endpoint: WebhookEndpoint, hints: Iterable[Hint]) -> tuple[Mapping[Keys, list[str]], int]:
+async def _sorted(endpoint: WebhookEndpoint, hints: Iterable[Hint]) -> tuple[Mapping[Keys, list[str]], int]:
     """Record ids by the binding that they belong to, each once, and how many belong to none."""
     places: dict[Keys, dict[str, None]] = defaultdict(dict)
+    connections: dict[str | None, str | None] = {}
     unknown = 0
     for hint in hints:
-        connection = endpoint.connection_of(hint.account) if hint.resource in endpoint.resources else None
-        if connection is None or not _is_possible(hint.record_id):
+        account = hint.account
+        if hint.resource not in endpoint.resources or not _is_possible(hint.record_id):
+            unknown += 1
+            continue
+        if account not in connections:
+            connections[account] = await _connection(endpoint.connections, account)
+        connection = connections[account]
+        if connection is None:
             unknown += 1
         else:
             places[Keys.of(endpoint.provider, connection, hint.resource)][hint.record_id] = None
     return {keys: list(ids) for keys, ids in places.items()}, unknown
+
+
+async def _connection(known: Mapping[str, str] | ConnectionOf | None, account: str | None) -> str | None:
+    if known is None:
+        return "default"
+    if isinstance(known, Mapping):
+        return None if account is None else known.get(account)
+    found = known(account)
+    return found if found is None or isinstance(found, str) else await found
 
 
 def _is_possible(record_id: str) -> bool:

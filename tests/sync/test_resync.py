@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from ratesync import SyncEngine
 from ratesync.engine.sync.pair import SyncSettings
+from ratesync.engine.sync.pull import FeedPosition
 from ratesync.errors import CursorExpired, StateConflict, Unavailable
 from ratesync.memory import MemoryStateStore
 from ratesync.model.change import ChangePage
@@ -93,6 +94,22 @@ async def test_it_finds_what_no_feed_told_and_holds_the_deletes_until_they_are_a
         assert [event.kind for event in world.told(SyncFinished)] == ["changes", "resync", "changes"]
     left = [stored.key for stored in await world.state.scan(PREFIX, limit=10_000)]
     assert not any(key.startswith((f"{PREFIX}seen/", f"{PREFIX}resync", f"{PREFIX}mark/")) for key in left)
+
+
+async def test_a_cursor_that_went_astray_is_forgotten() -> None:
+    world = await alike(5)
+    astray = Write(f"{PREFIX}cursor/x", FeedPosition("999").written())
+    await world.state.commit([astray])
+    async with world.engine() as engine:
+        record_id = next(iter(world.crm.inner.records))
+        world.crm.inner.put(record_id, {"name": "told to nobody"})
+        assert (await engine.sync(binding(world.local))).actions == {}
+        run = await engine.syncs.resync(binding(world.local))
+        assert run.cursors[Side.EXTERNAL] == ("999", "6")
+        assert "told to nobody" in world.names()[0]
+        world.crm.inner.put(record_id, {"name": "told again"})
+        await engine.sync(binding(world.local))
+        assert "told again" in world.names()[0]
 
 
 async def test_what_is_in_order_is_listed_and_not_touched() -> None:

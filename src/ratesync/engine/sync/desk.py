@@ -30,7 +30,7 @@ from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.recorded import Memory, Recorder
 from ratesync.engine.sync.runner import Order, Runner
 from ratesync.engine.sync.sync_pass import Pass
-from ratesync.engine.sync.turn import Turn
+from ratesync.engine.sync.turn import LONGEST, Turn
 from ratesync.engine.sync.wake import WakeBoard
 from ratesync.engine.sync.webhook import WebhookDesk, WebhookEndpoint
 from ratesync.errors import ConfigurationError, UnknownProvider
@@ -86,7 +86,7 @@ class SyncDesk:
         (:class:`~ratesync.model.event.SyncPutOff`), and the binding is left alone for a while.
 
         Of the engines that run one binding by one state store, one pulls at a time. If it dies another one takes over
-        within three times ``every``.
+        within three minutes, or three times ``every`` if that is less.
 
         :param every: seconds, give or take a tenth. Default 60.
         :param look: seconds from one look for hints of other processes to the next. Default 5.
@@ -96,8 +96,9 @@ class SyncDesk:
         if not (every > 0 and look > 0):
             raise ConfigurationError(f"every={every} and look={look} must be above 0")
         maker = self._maker(binding)
+        lasts = max(min(3 * every, LONGEST), 4 * look)
         books, retry = maker.recorder.reconciler.books, self.settings.retry
-        turn = Turn(books.state, books.keys, self.clock, maker.recorder.reconciler.owner, 3 * every)
+        turn = Turn(books.state, books.keys, self.clock, maker.recorder.reconciler.owner, lasts)
         with self._board.entered(books.keys.prefix) as wake:
             await Runner(
                 binding, books, self.queue, turn, wake, self._board, maker.make, self.clock, self.source, self.notify,

@@ -124,16 +124,20 @@ class Runner:
     async def _carry_out(self, due: _Due) -> None:
         if await self._find_paused():
             return
-        if due is _Due.PULL:
-            other_until = await self.turn.take()
-            self._leads = other_until is None
-            if other_until is not None:
-                now = self.clock.now()
-                self._pull_at = max(min(other_until, next_pull(now, self.every, self.source.random())), now + _GAP)
-                return
+        if due is not _Due.HINT and not await self._take_turn():
+            return
         await self._find_hints()
         if due is not _Due.LOOK:
             await self._make_pass(due)
+
+    async def _take_turn(self) -> bool:
+        other_until = await self.turn.take()
+        self._leads = other_until is None
+        if other_until is not None:
+            now = self.clock.now()
+            again_at = min(other_until, next_pull(now, self.every, self.source.random()))
+            self._pull_at = max(again_at, now + _GAP)
+        return self._leads
 
     async def _find_paused(self) -> bool:
         selectors = await self.queue.paused()

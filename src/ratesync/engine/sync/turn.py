@@ -13,6 +13,8 @@ from ratesync.errors import StateConflict
 from ratesync.model.stored import Write
 from ratesync.protocols import StateStore
 
+LONGEST = 180.0
+"""Seconds that a turn lasts at most: a dead engine's hints of other processes wait so long."""
 _FAR = 10
 
 

@@ -44,6 +44,7 @@ class Watched(Crm):
         self.pulls: list[float] = []
         self.failure: Exception | None = None
         self.slow = 0.0
+        self.under_way = self.most_at_once = 0
 
     @override
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
@@ -54,7 +55,10 @@ class Watched(Crm):
 
     @override
     async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         await anyio.sleep(self.slow)
+        self.under_way -= 1
         return await super().execute(batch)
 
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
@@ -441,6 +445,19 @@ async def test_a_quota_that_is_used_up_is_waited_for_in_line() -> None:
         await anyio.sleep(1500)
         assert len(world.crm.inner.records) == 20
     assert world.told(SyncPutOff) == []
+
+
+async def test_passes_of_one_engine_over_one_binding_take_turns() -> None:
+    """They own each other's intents, so none may take up what another is in the middle of."""
+    world = World()
+    world.crm.slow = 0.5
+    for number in range(4):
+        world.local.put(f"l{number}", {"name": f"n{number:03}"})
+    async with world.engine() as engine, anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(engine.sync, binding(world.local))
+    assert world.crm.most_at_once == 1
+    assert len(world.crm.inner.records) == 4
 
 
 async def test_what_cannot_run_is_told_at_once() -> None:

@@ -114,6 +114,7 @@ class SyncDesk:
 
         :param sides: those to list. One that was broken off goes on with its own.
         :return: its record. ``is_stopped`` and ``failed`` tell that there is more to do.
+        :raises StateConflict: another engine goes on with it.
         """
         maker = self._maker(binding)
         run = maker.new_run(RunKind.RESYNC)

@@ -40,6 +40,8 @@ class Pulled:
     expired: bool = False
     cursor: str | None = None
     cursor_before: str | None = None
+    is_whole: bool = True
+    """False: another engine reads the feed, too, and was faster."""
 
 
 @define
@@ -127,6 +129,7 @@ class Puller:
                 seen, began_at = _Seen(), self.clock.now()
                 # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
                 if not await self._stage((), position, moved=True):
+                    self.pulled.is_whole = False
                     return
                 continue
             self.pulled.pages += 1
@@ -140,6 +143,7 @@ class Puller:
                 self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
             if not await self._stage(page.changes, position, moved=moved):
+                self.pulled.is_whole = False
                 return
             self.pulled.cursor = position.cursor
             if is_last:

@@ -78,7 +78,8 @@ class Pass:
         puller = Puller(reconciler.pair.side(side), reconciler.books, reconciler.settings, reconciler.clock)
         try:
             await puller.pull()
-            self.pulled[side] = puller.pulled
+            if puller.pulled.is_whole:
+                self.pulled[side] = puller.pulled
         except ProviderError as error:
             run.errors.append(f"{side}: {type(error).__name__}")
             run.retry_after = max(run.retry_after or 0.0, getattr(error, "retry_after", None) or 0.0) or None

@@ -225,6 +225,8 @@ async def test_a_side_that_asks_to_wait_is_left_alone_for_so_long() -> None:
         assert len(world.crm.pulls) == 1
         await anyio.sleep(10)
         assert len(world.crm.pulls) == 2
+        put_off = world.told(SyncPutOff)[0]
+        assert put_off.until - put_off.at == pytest.approx(120.0)
 
 
 class Broken(MemoryRecords):
@@ -369,6 +371,7 @@ async def test_of_two_engines_one_pulls_and_the_other_takes_over_when_it_dies(mo
                 tasks.start_soon(heir.syncs.run, binding(world.local))
                 await anyio.sleep(1799)
                 assert 27 <= len(world.crm.pulls) <= 34  # as many as one engine makes
+                assert world.state.loads < 700  # and one looks for hints, every 5 s
                 patch.setattr(world.state, "commit", _never)
                 mortal.cancel_scope.cancel()
         assert await world.state.scan("sync/crm/default/contacts/turn") != []  # it died and gave nothing back
@@ -384,15 +387,15 @@ async def test_where_pulls_are_rare_an_heir_finds_hints_of_others_within_three_m
     world = World()
     dead, heir, web = world.engine(), world.engine(random=random.Random(2)), world.engine(role="submit")
     async with anyio.create_task_group() as tasks, web, heir:
-        async with anyio.create_task_group() as mortal, dead:
+        async with dead, anyio.create_task_group() as mortal:
             mortal.start_soon(lambda: dead.syncs.run(binding(world.local), every=86_400))
             await anyio.sleep(1)
             tasks.start_soon(lambda: heir.syncs.run(binding(world.local), every=86_400))
             await anyio.sleep(3600)
             assert len(world.crm.pulls) == 1
-            (turn,) = await world.state.scan("sync/crm/default/contacts/turn")
+            turns = await world.state.scan("sync/crm/default/contacts/turn")
             mortal.cancel_scope.cancel()
-        await world.state.commit([Write(turn.key, turn.value)])  # as if it had been killed
+        await world.state.commit([Write(turn.key, turn.value) for turn in turns])  # as if it had been killed
         record = world.crm.inner.put("x1", {"name": "Ada"})
         await web.syncs.hint(binding(world.local), Side.EXTERNAL, [record.record_id])
         await anyio.sleep(181)

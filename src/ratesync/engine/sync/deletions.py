@@ -35,7 +35,7 @@ class Deletions:
         """
         waiting, approved = await self._waiting()
         await self._delete(approved)
-        if not waiting or pulled.keys() != set(Side):
+        if not waiting or any(side not in pulled for side in Side):
             return
         reason = await self._reason(waiting, pulled)
         if reason is not None:

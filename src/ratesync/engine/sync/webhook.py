@@ -142,7 +142,7 @@ async def _sorted(endpoint: WebhookEndpoint, hints: Iterable[Hint]) -> tuple[Map
 async def _connection(known: Mapping[str, str] | ConnectionOf | None, account: str | None) -> str | None:
     if known is None:
         return "default"
-    if isinstance(known, Mapping):
+    if not callable(known):
         return None if account is None else known.get(account)
     found = known(account)
     return found if found is None or isinstance(found, str) else await found

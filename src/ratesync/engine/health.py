@@ -15,6 +15,7 @@ from ratesync.rules.retry import RetryBudget, earn, spend
 
 _SWEEP_ABOVE = 256
 """Lanes known before the first look for idle ones."""
+_FRESH = Circuit()
 
 
 @define
@@ -40,6 +41,9 @@ class HealthBoard:
         self._clock = clock
         self._notify = notify
         self._lanes: dict[Lane, LaneHealth] = {}
+        self._full = RetryBudget(settings.retry.budget_reserve)
+        self._latest = Circuit()
+        """The circuit that was decided last. Lanes that are called at about the same time, and are well, share it."""
         self._sweep_above = _SWEEP_ABOVE
 
     def _of(self, lane: Lane) -> LaneHealth:
@@ -47,7 +51,7 @@ class HealthBoard:
         if health is None:
             if len(self._lanes) >= self._sweep_above:
                 self._forget_idle()
-            health = LaneHealth(Circuit(), RetryBudget(self._settings.retry.budget_reserve))
+            health = LaneHealth(_FRESH, self._full)
             self._lanes[lane] = health
         return health
 
@@ -124,6 +128,8 @@ class HealthBoard:
         health.budget = earn(health.budget, self._settings.retry)
 
     def _change(self, lane: Lane, health: LaneHealth, decided: Circuit) -> None:
-        before, health.circuit = health.circuit.state, decided
+        if decided != self._latest:
+            self._latest = decided
+        before, health.circuit = health.circuit.state, self._latest
         if before is not decided.state and self._notify.active:
             self._notify(CircuitChanged(self._clock.now(), lane, before, decided.state))

@@ -98,7 +98,7 @@ _usual_kind = lru_cache(maxsize=1024)(_kind)
 
 def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:
     """A batch that a claim gave."""
-    lane = Lane(batch[0].decode(), batch[1].decode())
+    lane = Lane(_provider(batch[0]), batch[1].decode())
     token = int(float(batch[2]))
     at = 4
     found: list[Lease] = []
@@ -112,6 +112,12 @@ def leases(batch: Sequence[bytes]) -> tuple[Lease, ...]:
         at += 2 * count
         token += 1
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _provider(name: bytes) -> str:
+    """Its name as one text for all lanes, which are remembered."""
+    return name.decode()
 
 
 def _leased(name: bytes, record: bytes) -> tuple[str, LeasedItem]:

@@ -385,6 +385,7 @@ async def test_of_two_engines_one_pulls_and_the_other_takes_over_when_it_dies(mo
 
 async def test_where_pulls_are_rare_an_heir_finds_hints_of_others_within_three_minutes() -> None:
     world = World()
+    turns: list[Stored] = []
     dead, heir, web = world.engine(), world.engine(random=random.Random(2)), world.engine(role="submit")
     async with anyio.create_task_group() as tasks, web, heir:
         async with dead, anyio.create_task_group() as mortal:
@@ -393,7 +394,7 @@ async def test_where_pulls_are_rare_an_heir_finds_hints_of_others_within_three_m
             tasks.start_soon(lambda: heir.syncs.run(binding(world.local), every=86_400))
             await anyio.sleep(3600)
             assert len(world.crm.pulls) == 1
-            turns = await world.state.scan("sync/crm/default/contacts/turn")
+            turns += await world.state.scan("sync/crm/default/contacts/turn")
             mortal.cancel_scope.cancel()
         await world.state.commit([Write(turn.key, turn.value) for turn in turns])  # as if it had been killed
         record = world.crm.inner.put("x1", {"name": "Ada"})

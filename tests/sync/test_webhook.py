@@ -271,7 +271,9 @@ async def test_pipedrive_tells_one_record() -> None:
         assert (await deliver(point, headers, b"{}")).status == 400
         elsewhere = json.dumps({"meta": meta | {"id": "b8", "company_id": 6}}).encode()
         assert await deliver(point, headers, elsewhere) == WebhookAnswer(200, unknown=1)
-        twice = [(b"Authorization", headers["Authorization"].encode())] * 2
+        once = [(b"Authorization", headers["Authorization"].encode())]  # as ASGI servers give them
+        assert (await deliver(point, once, elsewhere)).status == 200
+        twice = once * 2
         assert (await deliver(point, twice, elsewhere)).status == 401
         assert await marks(world, "sync/crm/default/persons/") == ["42"]
 

@@ -51,7 +51,9 @@ from ratesync.protocols import (
 from ratesync.randomness import system_random
 
 if TYPE_CHECKING:
+    from ratesync.engine.sync.binding import Binding
     from ratesync.engine.sync.desk import SyncDesk
+    from ratesync.model.run import SyncRun
 
 
 class SyncEngine(AsyncContextManagerMixin):
@@ -147,9 +149,10 @@ class SyncEngine(AsyncContextManagerMixin):
             self._running = True
             try:
                 if self._role is Role.SUBMIT:
-                    yield self
+                    async with self._syncing():
+                        yield self
                 else:
-                    async with self._working():
+                    async with self._working(), self._syncing():
                         yield self
             finally:
                 self._running = False
@@ -186,6 +189,20 @@ class SyncEngine(AsyncContextManagerMixin):
             await worker.give_back()
         if raised is not None:
             raise raised
+
+    @asynccontextmanager
+    async def _syncing(self) -> AsyncGenerator[None]:
+        grace = self._settings.grace
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
+            grace = 0.0
+            raise
+        finally:
+            if self._syncs is not None:
+                # Shielded, as passes are ended whatever the block is left by. They are tasks of the host's.
+                with anyio.CancelScope(shield=True):
+                    await self._syncs.stop(grace)
 
     def _check_open(self) -> None:
         if not self._running:
@@ -333,9 +350,13 @@ class SyncEngine(AsyncContextManagerMixin):
         self._check_open()
         return list(await self._parts.queue.discard(ids))
 
+    async def sync(self, binding: Binding) -> SyncRun:
+        """Bring both sides of a binding together, once: see :meth:`SyncDesk.sync`. :attr:`syncs` does the rest."""
+        return await self.syncs.sync(binding)
+
     @property
     def syncs(self) -> SyncDesk:
-        """Two-way syncs: :meth:`SyncDesk.sync`, :meth:`SyncDesk.plan` and more.
+        """Two-way syncs: :meth:`SyncDesk.run`, :meth:`SyncDesk.plan` and more.
 
         :raises EngineClosed: the engine is not running.
         """
@@ -346,6 +367,7 @@ class SyncEngine(AsyncContextManagerMixin):
             parts, settings = self._parts, self._settings
             self._syncs = SyncDesk(
                 self._providers,
+                parts.queue,
                 parts.limiter,
                 parts.state,
                 self._quotas,

@@ -85,7 +85,7 @@ class WebhookVerifier:
         :param body: the raw bytes. :param url: in full, for schemes that sign it (HubSpot's).
         :raises WebhookRefused: it is not. Whatever comes in, nothing else is raised, but what ``seen`` raises.
         """
-        delivery = Delivery(_read_headers(headers), body, method, url)
+        delivery = Delivery(read_headers(headers), body, method, url)
         identity, sent_at = check(self.scheme, delivery, self.clock.now(), self.tolerance)
         if self.seen is not None and await self.seen.has(identity):
             raise WebhookRefused("the delivery came before", fault="replayed")
@@ -137,8 +137,11 @@ class StateSeen:
         return f"webhook/{self.name}/" + (sha256(identity.encode()).hexdigest() if identity else "")
 
 
-def _read_headers(headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
-    """Names in lower case. A header that came twice is taken out: which of the two was signed is anybody's guess."""
+def read_headers(headers: Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]) -> dict[str, str]:
+    """Headers as they came, by name in lower case.
+
+    One that came twice is taken out: which of the two was signed is anybody's guess.
+    """
     pairs: Iterable[tuple[str | bytes, str | bytes]]
     pairs = cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers
     fields: dict[str, str] = {}

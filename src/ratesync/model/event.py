@@ -179,6 +179,70 @@ class SchemaUnread:
     reason: str
 
 
+@frozen
+class SyncProgressed:
+    """A full resync has come further: after each page that it listed, and each chunk of marks."""
+
+    at: float
+    lane: Lane
+    resource: str
+    run_id: str
+    phase: str
+    """"pull" (it lists), "reconcile" or "delete"."""
+    pages: int
+    records: int
+    """Records that were listed."""
+    marks_left: int | None
+    """Marks that are still to be gone through; None while it lists."""
+
+
+@frozen
+class SyncFinished:
+    """A pass over a binding ended, well or not. Passes that found nothing to do are told, too."""
+
+    at: float
+    lane: Lane
+    resource: str
+    run_id: str
+    kind: str
+    """"changes", "marks" (woken by a hint) or "resync"."""
+    duration: float
+    actions: Mapping[str, int]
+    """How many records came to which action."""
+    left: int
+    """Records that are left for a later pass."""
+    held: int
+    """Deletes that wait for approval."""
+    conflicts: int
+    """Conflicts that were opened."""
+    errors: tuple[str, ...] = ()
+    """What failed as a whole: types of errors."""
+
+
+@frozen
+class SyncPutOff:
+    """A sync that runs on and on leaves its binding alone for a while."""
+
+    at: float
+    lane: Lane
+    resource: str
+    until: float
+    reason: str
+    """"paused", or what failed."""
+
+
+@frozen
+class WebhookTaken:
+    """A delivery to a webhook was from the provider, and was acted on."""
+
+    at: float
+    provider: str
+    marked: int
+    """Records to be looked at."""
+    unknown: int
+    """Records of accounts or resources that nobody syncs."""
+
+
 Event = (
     Submitted
     | CallFinished
@@ -194,4 +258,8 @@ Event = (
     | BackendFailed
     | SchemaDrifted
     | SchemaUnread
+    | SyncProgressed
+    | SyncFinished
+    | SyncPutOff
+    | WebhookTaken
 )

@@ -7,6 +7,7 @@ from ratesync.providers.bulk import Bulk
 from ratesync.providers.credentials import Credentials
 from ratesync.providers.feed import Feed, InstantForm
 from ratesync.providers.http_provider import HttpOptions, HttpProvider
+from ratesync.providers.json_hints import JsonHints
 from ratesync.providers.json_schema import read_json_schema
 from ratesync.providers.listing import Listing, Query, equal_to
 from ratesync.providers.path import Path
@@ -26,6 +27,7 @@ __all__ = [
     "HttpOptions",
     "HttpProvider",
     "InstantForm",
+    "JsonHints",
     "Listing",
     "Path",
     "Query",

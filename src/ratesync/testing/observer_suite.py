@@ -33,6 +33,10 @@ SAMPLES: Sequence[Event] = (
     events.BackendFailed(1.0, "QueueError", 1.0),
     events.SchemaDrifted(1.0, _LANE, "contacts", (FieldDrift("Email", DriftKind.GONE, is_used=True),), stops=True),
     events.SchemaUnread(1.0, _LANE, "contacts", "HTTP 503"),
+    events.SyncProgressed(1.0, _LANE, "contacts", "id", "pull", 3, 600, None),
+    events.SyncFinished(1.0, _LANE, "contacts", "id", "changes", 0.5, {"push": 2}, 1, 0, 0, ("external: Unavailable",)),
+    events.SyncPutOff(1.0, _LANE, "contacts", 2.0, "paused"),
+    events.WebhookTaken(1.0, "acme", 2, 0),
 )
 """One event of every type."""
 

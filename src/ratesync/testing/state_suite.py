@@ -8,7 +8,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from ratesync.clock import SystemClock
+from ratesync.engine.sync.history import Journal, list_runs
+from ratesync.engine.sync.keys import Keys
 from ratesync.errors import StateConflict
+from ratesync.model.run import SyncRun
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols import StateStore
 from ratesync.testing.suite import Suite
@@ -233,3 +237,14 @@ class StateStoreSuite(Suite):
                 await store.commit([Write(key, b"") for key in keys])
             assert await self.scanned(store, f"{step}") in ([], keys)
             await store.commit([Write(key, None) for key in keys])
+
+    async def test_a_history_of_passes_keeps_the_newest(self, store: StateStore) -> None:
+        keys, clock = Keys.of("acme", "default", "contacts"), SystemClock()
+        for number in range(1, 8):
+            run = SyncRun(f"run{number}", float(number))
+            await Journal(store, keys, run, clock, 5).commit([Write(f"link{number}", b"value")])
+        found = await list_runs(store, keys, limit=3, before=None)
+        assert [(run.number, run.run_id) for run in found] == [(7, "run7"), (6, "run6"), (5, "run5")]
+        found = await list_runs(store, keys, limit=3, before=5)
+        assert [run.number for run in found] == [4, 3]
+        assert await self.scanned(store, "link") == [f"link{number}" for number in range(1, 8)]

@@ -66,7 +66,7 @@ class Case:
         """The id of its record on a side."""
         if self.link is not None:
             return self.link.end(side).record_id
-        return self.marks[0].record_id if self.marks[0].side is side else None
+        return self.marks[0].record_id if self.marks and self.marks[0].side is side else None
 
     def leave(self, reason: str) -> None:
         """Leave it for a later pass."""

@@ -28,10 +28,14 @@ class Deletions:
     note: Callable[[Sequence[Case]], None]
 
     async def carry_out(self, run: SyncRun, pulled: Mapping[Side, Pulled]) -> None:
-        """Decide about all deletes that wait, from this pass and earlier ones."""
+        """Decide about all deletes that wait, from this pass and earlier ones.
+
+        Those that nobody approved are carried out only by a pass that read both sides: without, nobody knows how much a
+        side lists.
+        """
         waiting, approved = await self._waiting()
         await self._delete(approved)
-        if not waiting:
+        if not waiting or any(side not in pulled for side in Side):
             return
         reason = await self._reason(waiting, pulled)
         if reason is not None:
@@ -75,8 +79,7 @@ class Deletions:
                 return own
         links_in_all = await self._count_links() if len(waiting) > guard.ratio_applies_above else len(waiting)
         for side in Side:
-            listed = pulled[side].listed if side in pulled else None
-            reason = reason_to_hold(guard, deletes=len(waiting), links=links_in_all, listed=listed)
+            reason = reason_to_hold(guard, deletes=len(waiting), links=links_in_all, listed=pulled[side].listed)
             if reason is not None:
                 return reason
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 
-import anyio
 from attrs import define, evolve, field
 
 from ratesync.clock import Clock
@@ -19,23 +18,30 @@ from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.gate import Gate
+from ratesync.engine.sync.hinting import Hinting
+from ratesync.engine.sync.history import list_runs
 from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pass_maker import PassMaker, ignore
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.recorded import Memory, Recorder
+from ratesync.engine.sync.runner import Order, Runner
 from ratesync.engine.sync.sync_pass import Pass
+from ratesync.engine.sync.turn import LONGEST, Turn
+from ratesync.engine.sync.wake import WakeBoard
+from ratesync.engine.sync.webhook import WebhookDesk, WebhookEndpoint
 from ratesync.errors import ConfigurationError, UnknownProvider
 from ratesync.model.conflict import Resolution
 from ratesync.model.difference import Side
-from ratesync.model.mark import Mark
+from ratesync.model.hint import WebhookAnswer
 from ratesync.model.open_conflict import Dropped, OpenConflict
-from ratesync.model.run import SyncRun
+from ratesync.model.run import RunKind, SyncRun
 from ratesync.model.settings import Settings
-from ratesync.model.stored import Write
-from ratesync.protocols import Limiter, ProviderClient, StateStore
+from ratesync.protocols import Limiter, ProviderClient, QueueBackend, StateStore
+from ratesync.protocols.webhook import Headers
 from ratesync.randomness import operation_id
 
 
@@ -44,6 +50,7 @@ class SyncDesk:
     """Makes passes over bindings. One for each engine."""
 
     providers: Mapping[str, ProviderClient]
+    queue: QueueBackend
     limiter: Limiter
     state: StateStore | None
     quotas: QuotaTable
@@ -54,61 +61,155 @@ class SyncDesk:
     sync_settings: SyncSettings = field(factory=SyncSettings)
     _owner: str = field(default="", init=False)
     _health: HealthBoard | None = field(default=None, init=False)
-    _locks: dict[str, anyio.Lock] = field(factory=dict[str, anyio.Lock], init=False)
+    _memories: dict[str, Memory] = field(factory=dict[str, Memory], init=False)
+    _board: WakeBoard = field(factory=WakeBoard, init=False)
 
-    async def sync(self, binding: Binding, *, note: Callable[[Case], None] | None = None) -> SyncRun:
+    async def sync(self, binding: Binding, *, note: Callable[[Case], None] = ignore) -> SyncRun:
         """One pass: pull from both sides, and bring together what changed. Passes of one binding take turns.
+
+        It ends early if the engine is left.
 
         :raises ConfigurationError: the engine has no state store.
         :raises UnknownProvider: there is no adapter of that name.
         """
-        reconciler = self._reconciler(binding)
-        async with self._locks.setdefault(reconciler.books.keys.prefix, anyio.Lock()):
-            run = await Pass(reconciler, self._new_run(), note or _ignore).carry_out()
-            run.finished_at = self.clock.now()
-            return run
+        maker = self._maker(binding)
+        order = Order(RunKind.CHANGES, self._may_go_on, {})
+        with self._board.entered(maker.recorder.reconciler.books.keys.prefix):
+            await maker.make(order, note)
+        return order.run or evolve(maker.new_run(RunKind.CHANGES), is_stopped=True)
+
+    async def run(self, binding: Binding, *, every: float = 60.0, look: float = 5.0) -> None:
+        """Keep a binding alike, pass after pass, until the engine is left or the task is cancelled.
+
+        Both sides are pulled about every ``every`` seconds. A hint wakes it in between, for the records in question: at
+        once if it was given to this engine, else within ``look`` seconds. What a pass raises is told to observers
+        (:class:`~ratesync.model.event.SyncPutOff`), and the binding is left alone for a while.
+
+        Of the engines that run one binding by one state store, one pulls at a time. If it dies another one takes over
+        within three minutes, or three times ``every`` if that is less.
+
+        :param every: seconds, give or take a tenth. Default 60.
+        :param look: seconds from one look for hints of other processes to the next. Default 5.
+        :raises ConfigurationError: the engine has no state store, or a number is not above 0.
+        :raises UnknownProvider: there is no adapter of that name.
+        """
+        if not (every > 0 and look > 0):
+            raise ConfigurationError(f"every={every} and look={look} must be above 0")
+        maker = self._maker(binding)
+        lasts = max(min(3 * every, LONGEST), 4 * look)
+        books, retry = maker.recorder.reconciler.books, self.settings.retry
+        turn = Turn(books.state, books.keys, self.clock, maker.recorder.reconciler.owner, lasts)
+        with self._board.entered(books.keys.prefix) as wake:
+            await Runner(
+                binding, books, self.queue, turn, wake, self._board, maker.make, self.clock, self.source, self.notify,
+                retry, every, look,
+            ).run()  # fmt: skip
+
+    async def resync(self, binding: Binding, *, sides: Iterable[Side] = tuple(Side)) -> SyncRun:
+        """Forget how far the sides were read, and list all their records anew.
+
+        For a side that was restored or changed behind its feed's back, and where you would rather look than trust. What
+        differs is brought together; deletes that follow from the listing wait for approval. If it was broken off, even
+        by a kill, the next call goes on at the same page. Passes go on beside it while it lists.
+
+        :param sides: those to list. One that was broken off goes on with its own.
+        :return: its record. ``is_stopped`` and ``failed`` tell that there is more to do.
+        :raises StateConflict: another engine goes on with it.
+        """
+        maker = self._maker(binding)
+        run = maker.new_run(RunKind.RESYNC)
+        with self._board.entered(maker.recorder.reconciler.books.keys.prefix):
+            await maker.resync(run, list(sides), self._may_go_on)
+        return run
+
+    async def history(self, binding: Binding, *, limit: int = 20, before: int | None = None) -> list[SyncRun]:
+        """The passes that did something or failed, newest first.
+
+        :param limit: at most so many.
+        :param before: those with a smaller :attr:`~ratesync.model.run.SyncRun.number`: of the page before.
+        """
+        return await list_runs(self._store(), _keys(binding), limit=limit, before=before)
 
     async def plan(self, binding: Binding) -> SyncRun:
         """What a pass would do now, without doing any of it: nothing is written, to no side and to no store."""
-        reconciler = self._reconciler(binding)
+        maker = self._maker(binding)
+        reconciler = maker.recorder.reconciler
         books = Books(Overlay(reconciler.books.state), reconciler.books.keys)
         looking = evolve(reconciler, books=books, is_dry=True)
-        return await Pass(looking, self._new_run(), _ignore).look()
+        return await Pass(looking, maker.new_run(RunKind.CHANGES), ignore).look()
 
     async def approve_deletes(self, binding: Binding) -> int:
         """Let the next pass carry out the deletes that are held now; how many they are."""
-        return await Deletions(self._reconciler(binding), _ignore_all).approve()
+        count = await Deletions(self._reconciler(binding), _ignore_all).approve()
+        self._board.wake(_keys(binding).prefix)
+        return count
 
     def conflicts(self, binding: Binding) -> AsyncGenerator[OpenConflict]:
         """The conflicts that wait for a person."""
-        return ConflictBook(self._reconciler(binding).books).conflicts()
+        return ConflictBook(self._books(binding)).conflicts()
 
     def dropped(self, binding: Binding) -> AsyncGenerator[Dropped]:
         """The values that were dropped, oldest first."""
-        return ConflictBook(self._reconciler(binding).books).dropped()
+        return ConflictBook(self._books(binding)).dropped()
 
     async def resolve(self, binding: Binding, conflict: OpenConflict, resolution: Resolution) -> bool:
         """Decide a conflict: see :meth:`ConflictBook.resolve`."""
-        return await ConflictBook(self._reconciler(binding).books).resolve(conflict, resolution)
+        is_open = await ConflictBook(self._books(binding)).resolve(conflict, resolution)
+        self._board.wake(_keys(binding).prefix)
+        return is_open
 
     async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
         """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""
-        books = self._reconciler(binding).books
-        marks = [Mark(side, record_id) for record_id in dict.fromkeys(record_ids)]
-        await books.state.commit([Write(books.keys.mark(side, mark.record_id), encode_mark(mark)) for mark in marks])
+        self._provider(binding)
+        await self._hinting().mark(_keys(binding), side, list(dict.fromkeys(record_ids)))
 
-    def _new_run(self) -> SyncRun:
-        now = self.clock.now()
-        return SyncRun(operation_id(now, self.source), now)
+    async def webhook(
+        self, endpoint: WebhookEndpoint, headers: Headers, body: bytes, *, method: str = "POST", url: str = ""
+    ) -> WebhookAnswer:
+        """Take in a delivery to a webhook; what to answer. Works in every role: whoever runs the binding does the rest.
 
-    def _reconciler(self, binding: Binding) -> Reconciler:
-        provider = self.providers.get(binding.provider)
-        if provider is None:
-            raise UnknownProvider(f"there is no provider {binding.provider!r}", path="binding.provider")
+        What the state store raises comes out: answer 5xx then, and the provider sends it again.
+
+        :param headers: as they came. :param body: the raw bytes.
+        :param url: in full, as the provider calls it, where that is signed.
+        """
+        desk = WebhookDesk(self._hinting(), self.clock, self.notify)
+        return await desk.take(endpoint, headers, body, method=method, url=url)
+
+    async def stop(self, grace: float) -> None:
+        """End all passes and runs: at the next chunk, or after ``grace`` seconds wherever they are."""
+        await self._board.close(self.clock, self.clock.now() + grace)
+
+    async def _may_go_on(self) -> bool:
+        return not self._board.is_closing
+
+    def _hinting(self) -> Hinting:
+        return Hinting(self._store(), self._board)
+
+    def _store(self) -> StateStore:
         if self.state is None:
             raise ConfigurationError(
                 "a sync needs a state store: give backend=, for example MemoryBackend(), or state="
             )
+        return self.state
+
+    def _books(self, binding: Binding) -> Books:
+        return Books(self._store(), _keys(binding))
+
+    def _provider(self, binding: Binding) -> ProviderClient:
+        provider = self.providers.get(binding.provider)
+        if provider is None:
+            raise UnknownProvider(f"there is no provider {binding.provider!r}", path="binding.provider")
+        return provider
+
+    def _maker(self, binding: Binding) -> PassMaker:
+        reconciler = self._reconciler(binding)
+        memory = self._memories.setdefault(reconciler.books.keys.prefix, Memory())
+        recorder = Recorder(binding, reconciler, memory, self.notify, self.sync_settings.keep_runs)
+        return PassMaker(recorder, self.settings.retry)
+
+    def _reconciler(self, binding: Binding) -> Reconciler:
+        provider, books = self._provider(binding), self._books(binding)
         if not self._owner:
             self._owner = f"sync-{operation_id(self.clock.now(), self.source)}"
         side = ProviderSide(
@@ -127,9 +228,7 @@ class SyncDesk:
             guard=binding.guard,
             match_keys=tuple(binding.match_keys),
         )
-        keys = Keys.of(binding.provider, binding.connection, binding.resource)
-        settings = self._settings()
-        return Reconciler(pair, Books(self.state, keys), settings, self.clock, self.source, self._owner)
+        return Reconciler(pair, books, self._settings(), self.clock, self.source, self._owner)
 
     def _settings(self) -> SyncSettings:
         """A step's lease must outlast the longest call."""
@@ -144,8 +243,8 @@ class SyncDesk:
         return Gate(provider, self.limiter, self.quotas, self._health, executor, self.clock, priority)
 
 
-def _ignore(_case: Case) -> None:
-    pass
+def _keys(binding: Binding) -> Keys:
+    return Keys.of(binding.provider, binding.connection, binding.resource)
 
 
 def _ignore_all(_cases: object) -> None:

@@ -10,6 +10,7 @@ from ratesync.model.difference import Side
 
 _LETTERS = {Side.LOCAL: "l", Side.EXTERNAL: "x"}
 _SIDES = {letter: side for side, letter in _LETTERS.items()}
+_LAST_NUMBER = 10**12 - 1
 
 
 @frozen
@@ -88,3 +89,45 @@ class Keys:
     def cursor(self, side: Side) -> str:
         """How far a side's feed was read."""
         return f"{self.prefix}cursor/{_LETTERS[side]}"
+
+    @property
+    def cursors(self) -> str:
+        """The prefix of both cursors."""
+        return f"{self.prefix}cursor/"
+
+    def run(self, number: int) -> str:
+        """The record of a pass. Newer ones come first."""
+        return f"{self.runs}{_LAST_NUMBER - number:012d}"
+
+    @property
+    def runs(self) -> str:
+        """The prefix of all records of passes."""
+        return f"{self.prefix}run/"
+
+    @property
+    def run_count(self) -> str:
+        """How many passes were stored, and which is the oldest that is kept."""
+        return f"{self.prefix}runs"
+
+    @property
+    def hinted(self) -> str:
+        """Written with each hint: its revision tells other engines that there are new ones."""
+        return f"{self.prefix}hinted"
+
+    @property
+    def turn(self) -> str:
+        """Which engine pulls on and on."""
+        return f"{self.prefix}turn"
+
+    @property
+    def resync(self) -> str:
+        """How far a full resync has come."""
+        return f"{self.prefix}resync"
+
+    def seen(self, side: Side, record_id: str) -> str:
+        """A full resync has come by a record."""
+        return f"{self.all_seen(side)}{record_id}"
+
+    def all_seen(self, side: Side) -> str:
+        """The prefix of all records that a full resync has come by."""
+        return f"{self.prefix}seen/{_LETTERS[side]}/"

@@ -27,6 +27,8 @@ class SyncSettings:
     another one waits so long before it takes the step over."""
     margin: float = field(default=90.0, validator=gt(0))
     """Least part of the lease that is left when a write is sent. Must be longer than a call can take. Default 90 s."""
+    keep_runs: int = field(default=100, validator=ge(1))
+    """Passes that are kept in the history of a binding. Default 100. Each takes up to a few kilobytes."""
     max_rounds: int = field(default=5, validator=ge(2))
     """How often a record is looked at in one pass, when others change it at the same time. Default 5."""
 

@@ -30,6 +30,7 @@ class Pulled:
 
     changes: int = 0
     """Changes told, our own included."""
+    pages: int = 0
     marked: int = 0
     """Records that must be looked at."""
     missing: int = 0
@@ -38,6 +39,9 @@ class Pulled:
     """Records of a whole listing; None if there was none."""
     expired: bool = False
     cursor: str | None = None
+    cursor_before: str | None = None
+    is_whole: bool = True
+    """False: another engine reads the feed, too, and was faster."""
 
 
 @define
@@ -111,6 +115,7 @@ class Puller:
     async def _pull_feed(self) -> None:
         (stored,) = await self.books.state.load([self._cursor_key])
         position = FeedPosition.read(stored)
+        self.pulled.cursor_before = self.pulled.cursor = position.cursor
         began_at = self.clock.now()
         seen = _Seen()
         while True:
@@ -124,8 +129,10 @@ class Puller:
                 seen, began_at = _Seen(), self.clock.now()
                 # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
                 if not await self._stage((), position, moved=True):
+                    self.pulled.is_whole = False
                     return
                 continue
+            self.pulled.pages += 1
             if position.is_listing:
                 _note(seen, page.changes)
             moved = page.cursor != position.cursor
@@ -135,8 +142,11 @@ class Puller:
                 await self._mark_missing(seen, began_at, position.hold_reason)
                 self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
-            if not await self._stage(page.changes, position, moved=moved) or is_last:
-                self.pulled.cursor = position.cursor
+            if not await self._stage(page.changes, position, moved=moved):
+                self.pulled.is_whole = False
+                return
+            self.pulled.cursor = position.cursor
+            if is_last:
                 return
 
     @property
@@ -147,6 +157,7 @@ class Puller:
         began_at, seen, page_id = self.clock.now(), _Seen(), None
         while True:
             page = await self.side.listing(page_id, self.settings.page_size)
+            self.pulled.pages += 1
             changes = [Change(record.record_id, record.version, record.fields) for record in page.records]
             _note(seen, changes)
             await self._stage(changes, None, moved=False)
@@ -159,7 +170,7 @@ class Puller:
     async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
         self.pulled.changes += len(changes)
-        news = await self._news(changes)
+        news = await self.news(changes)
         self.pulled.marked += len(news)
         writes = [
             Write(self.books.keys.mark(self.side.side, record_id), encode_mark(Mark(self.side.side, record_id)))
@@ -177,7 +188,7 @@ class Puller:
             position.revision = revisions[-1]
         return True
 
-    async def _news(self, changes: Sequence[Change]) -> list[str]:
+    async def news(self, changes: Sequence[Change]) -> list[str]:
         """The records that changed by more than we know of."""
         side = self.side.side
         record_ids = list(dict.fromkeys(change.record_id for change in changes))
@@ -242,10 +253,8 @@ class Puller:
             page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
             writes = [
                 Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
-                for link in map(_link, page)
-                if link.status is LinkStatus.ACTIVE and link.synced_at < began_at
-                if link.intent is not None or link.end(side).base is not None
-                if (record_id := link.end(side).record_id) is not None and record_id not in seen
+                for stored in page
+                if (record_id := listed_id(stored, side, began_at)) is not None and record_id not in seen
             ]
             self.pulled.missing += len(writes)
             if writes:
@@ -255,8 +264,13 @@ class Puller:
             after = page[-1].key
 
 
-def _link(stored: Stored) -> RecordLink:
-    return decode_link(stored.value)
+def listed_id(stored: Stored, side: Side, began_at: float) -> str | None:
+    """The record that a listing begun at that instant must have named; None where the link says nothing of it."""
+    link = decode_link(stored.value)
+    is_known = link.status is LinkStatus.ACTIVE and link.synced_at < began_at
+    return (
+        link.end(side).record_id if is_known and (link.intent is not None or link.end(side).base is not None) else None
+    )
 
 
 def _note(seen: _Seen, changes: Iterable[Change]) -> None:

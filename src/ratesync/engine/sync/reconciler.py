@@ -153,7 +153,8 @@ class Reconciler:
         await self.books.commit(drafts)
         for case in self.books.still_open(ending):
             case.state = CaseState.DONE
-            if case.found is not None:
+            is_put_off = case.link is not None and case.link.is_held
+            if case.found is not None and not is_put_off:
                 case.actions.append(case.found.action)
 
     async def _write(self, side: Side, cases: list[Case]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratesync.providers.hubspot.hints import RESOURCES, Hint, read_hints
+from ratesync.providers.hubspot.hints import RESOURCES, Hint, HubSpotHints, read_hints
 from ratesync.providers.hubspot.object_type import OBJECT_TYPES, ObjectType
 from ratesync.providers.hubspot.provider import API_URL, HubSpotProvider
 from ratesync.providers.hubspot.quotas import SEARCHES, Subscription, default_quotas
@@ -13,6 +13,7 @@ __all__ = [
     "RESOURCES",
     "SEARCHES",
     "Hint",
+    "HubSpotHints",
     "HubSpotProvider",
     "ObjectType",
     "Subscription",

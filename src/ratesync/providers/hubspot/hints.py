@@ -14,6 +14,7 @@ from attrs import frozen
 
 from ratesync.errors import WebhookRefused
 from ratesync.http.payload import json_array, json_object
+from ratesync.model import hint as model
 from ratesync.model.change import Change
 
 RESOURCES: Mapping[str, str] = MappingProxyType(
@@ -76,6 +77,22 @@ def read_hints(body: Any, *, resources: Mapping[str, str] | None = None) -> tupl
         Hint(portal, resource, Change(record_id, is_deleted=is_deleted))
         for (portal, resource, record_id), (_, is_deleted) in latest.items()
     )
+
+
+@frozen
+class HubSpotHints:
+    """Tells an endpoint which records a delivery is about: a :class:`ratesync.protocols.webhook.ReadsHints`."""
+
+    resources: Mapping[str, str] | None = None
+    """More names of resources, as for :func:`read_hints`."""
+
+    def hints(self, body: Any) -> list[model.Hint]:
+        """The records; their account is HubSpot's portal id, as text.
+
+        :raises WebhookRefused: it is no list of events.
+        """
+        told = read_hints(body, resources=self.resources)
+        return [model.Hint(hint.resource, hint.change.record_id, hint.portal_id) for hint in told]
 
 
 def _records(event: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:

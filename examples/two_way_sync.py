@@ -1,7 +1,9 @@
-"""Two-way sync: an application with a SQLite database, and a real Kinto server. The syncing process is killed again
-and again, while people edit both sides. At the end both are compared, field by field.
+"""An application with a SQLite database and a real Kinto server are kept alike, both ways, whatever is killed.
 
     python -m examples.two_way_sync
+
+The syncing process is killed with -9 again and again, while people edit both sides. At the end both are compared, field
+by field.
 
 Kinto (https://docs.kinto-storage.org) is independent software: `pip install kinto waitress` where it is missing.
 """
@@ -211,9 +213,8 @@ def compare(people: People) -> int:
     wrong = [(ours, name) for ours, theirs in pairs for name in ours if ours[name] != theirs[name]]
     countries = [(row["address"]["country"], row["email"]) for row in there if "country" in row["address"]]
     changed = [email for country, email in countries if country != f"of {email}"]
-    print(
-        f"  {len(here)} contacts here, {len(there)} there, {len(pairs) * len(CONTACTS.names)} values: {len(wrong)} differ"
-    )
+    values = len(pairs) * len(CONTACTS.names)
+    print(f"  {len(here)} contacts here, {len(there)} there, {values} values: {len(wrong)} differ")
     print(f"  {len(countries)} countries, which only Kinto has: {len(changed)} changed")
     return len(wrong) + len(changed)
 

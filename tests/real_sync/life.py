@@ -8,13 +8,12 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
 from attrs import define, field
 
 from tests.real_sync.app import App
@@ -35,13 +34,18 @@ class Syncer:
     process: subprocess.Popen[str]
     _lives: Any = field(factory=lambda: count(1))
 
-    def begin(self, *, fatal: int = 0, passes: int = 1, later: float | None = None) -> int:
-        """Have a process make passes; its id. Each is an hour later than the one before, if not said otherwise."""
-        task = {"fatal": fatal, "passes": passes, "later": next(self._lives) * HOUR if later is None else later}
+    def begin(self, *, passes: int = 1, later: float | None = None, **options: Any) -> list[int]:
+        """Have a process make passes; its id. Each is an hour later than the one before, if not said otherwise.
+
+        :param options: ``processes``, which is how many, and others of :func:`tests.real_sync.syncer.live`.
+        """
+        later = next(self._lives) * HOUR if later is None else later
+        task = {"processes": 1, "fatal": 0, "passes": passes, "later": later, **options}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
-        return int(self._line())
+        pids: list[int] = json.loads(self._line())
+        return pids
 
     def end(self) -> Mapping[str, Any]:
         """What became of it."""
@@ -67,13 +71,18 @@ class Life:
     app: App
     collection: Collection
     users: Users
+    url: str
+    """Of Kinto."""
     arguments: list[str]
-    """Of a syncer."""
+    """Of a syncer, but the URL."""
 
     @contextmanager
-    def syncer(self) -> Generator[Syncer]:
-        """A process that syncs."""
-        command = [sys.executable, "-m", "tests.real_sync.syncer", *self.arguments]
+    def syncer(self, url: str | None = None) -> Generator[Syncer]:
+        """A process that syncs.
+
+        :param url: of what stands before Kinto.
+        """
+        command = [sys.executable, "-m", "tests.real_sync.syncer", url or self.url, *self.arguments]
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             yield Syncer(process)
@@ -83,12 +92,12 @@ class Life:
 
     def finish(self, syncer: Syncer) -> list[str]:
         """Pass after pass until nothing is left to do; what is wrong then."""
-        for _ in range(MOST_PASSES):
-            told = syncer.run()
-            if not told["left"] and not told["held"] and not set(told["actions"]) - {"none", "converge"}:
-                break
-        else:
-            return [f"it comes to no end: {told}"]
+        told: Mapping[str, Any] = {"left": True}
+        passes = 0
+        while told["left"] or told["held"] or set(told["actions"]) - {"none", "converge"}:
+            if passes == MOST_PASSES:
+                return [f"it comes to no end: {told}"]
+            told, passes = syncer.run(), passes + 1
         before = self.app.writes(), self.collection.writes()
         quiet = syncer.run()
         wrongs = self.users.wrongs(quiet["dropped"])
@@ -109,13 +118,11 @@ def life(kinto: Kinto, folder: Path, state: str, seed: int) -> Generator[Life]:
     with kinto.client() as client:
         collection = Collection(client, url)
         users = Users(app, collection, random.Random(seed))
-        arguments = [kinto.url, name, str(app.path), state or str(folder / f"{name}-state.db")]
-        yield Life(app, collection, users, arguments)
+        arguments = [name, str(app.path), state or str(folder / f"{name}-state.db")]
+        yield Life(app, collection, users, kinto.url, arguments)
 
 
-def kill(pid: int) -> None:
-    """With -9; it may be gone already."""
-    try:
+def kill(pids: Sequence[int]) -> None:
+    """With -9."""
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return

@@ -1,7 +1,7 @@
 """A process that syncs: ``python -m tests.real_sync.syncer URL RESOURCE APP STATE``.
 
-Each line of its input is a task in JSON. It forks a process that carries the task out, tells the process's id, and then
-what became of it: so that each life is a process of its own, which a kill -9 ends, and none has to import anything.
+Each line of its input is a task in JSON. It forks processes that carry the task out, tells their ids, and then what
+became of it: so that each life is a process of its own, which a kill -9 ends, and none has to import anything.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 from attrs import define, frozen
 
-from ratesync import Rate, Settings, SyncEngine
+from ratesync import Durability, LeakyBucket, Rate, Settings, SyncEngine
 from ratesync.clock import SystemClock
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import SyncSettings
 from ratesync.http import Account, Basic
-from ratesync.memory import MemoryBackend
+from ratesync.memory import MemoryLimiter, MemoryQueue
 from ratesync.model.difference import Side
-from ratesync.protocols import StateStore
+from ratesync.protocols import Limiter, StateStore
 from ratesync.providers.kinto import KintoProvider
-from ratesync.redis import RedisServer, RedisStateStore
+from ratesync.redis import RedisLimiter, RedisServer, RedisStateStore
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.resolvers import prefer
 from ratesync.sqlite import SqliteStateStore
@@ -97,22 +97,36 @@ class Place:
     def store(self) -> StateStore:
         """The state store."""
         if self.state.startswith("redis:"):
-            return RedisStateStore(RedisServer.from_url(self.state, prefix=self.resource))
+            # In one of the tests the Redis keeps nothing on the disk, and nobody kills it there.
+            return RedisStateStore(
+                RedisServer.from_url(self.state, prefix=self.resource, durability=Durability.PROCESS)
+            )
         return SqliteStateStore(self.state)
 
+    def limiter(self, *, is_shared: bool) -> Limiter:
+        """The quotas of this process, or of all that share the Redis."""
+        return RedisLimiter(self.state, prefix=f"{self.resource}:", timeout=5.0) if is_shared else MemoryLimiter()
 
-async def live(place: Place, *, fatal: int, later: float, passes: int) -> dict[str, Any]:
-    """Make passes, and tell of them."""
+
+async def live(
+    place: Place, *, fatal: int, later: float, passes: int, bucket: tuple[int, float] | None = None
+) -> dict[str, Any]:
+    """Make passes, and tell of the last one.
+
+    :param bucket: calls that may be made at once, and calls a second, for all processes together; None: each may make
+        400 a second.
+    """
     reaper = Reaper(fatal)
     account = Account(Basic(*Kinto(url=place.url).auth))
     clock = LateClock(later)
     async with (
         KintoProvider(place.url, account, bucket="crm", timeout=CALL_TIMEOUT) as kinto,
         SyncEngine(
-            backend=MemoryBackend(),
+            queue=MemoryQueue(),
+            limiter=place.limiter(is_shared=bucket is not None),
             state=reaper.watch(place.store(), OF_A_STORE),
             providers=[reaper.watch(kinto, OF_A_PROVIDER)],
-            quotas={"kinto": [Rate(400, per=1)]},
+            quotas={"kinto": [Rate(400, per=1) if bucket is None else LeakyBucket(bucket[0], restore=bucket[1])]},
             role="submit",
             settings=Settings(call_timeout=CALL_TIMEOUT),
             clock=clock,
@@ -140,23 +154,34 @@ async def live(place: Place, *, fatal: int, later: float, passes: int) -> dict[s
 
 
 def main(place: Place) -> None:
-    """Carry tasks out, one after the other."""
+    """Carry tasks out, one after the other; one for ``processes`` > 1 by so many at once, who tell nothing."""
     for line in sys.stdin:
         task = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            told = anyio.run(lambda: live(place, **task))  # noqa: B023  it is run at once
-            sys.stdout.write(json.dumps(told) + "\n")
-            sys.stdout.flush()
-            os._exit(0)
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            sys.stdout.write(json.dumps({"killed": True}) + "\n")
-        elif os.waitstatus_to_exitcode(status):
+        number = task.pop("processes")
+        children = [begin(place, task, tells=number == 1) for _ in range(number)]
+        say(children)
+        ends = [os.waitpid(child, 0)[1] for child in children]
+        if any(os.waitstatus_to_exitcode(end) > 0 for end in ends):
             raise SystemExit("a pass failed")
-        sys.stdout.flush()
+        if number > 1 or os.WIFSIGNALED(ends[0]):
+            say({"killed": sum(map(os.WIFSIGNALED, ends))})
+
+
+def begin(place: Place, task: Mapping[str, Any], *, tells: bool) -> int:
+    """Fork a process for the task; its id."""
+    child = os.fork()
+    if child == 0:
+        told = anyio.run(partial(live, place, **task))
+        if tells:
+            say(told)
+        os._exit(0)
+    return child
+
+
+def say(what: object) -> None:
+    """Tell it, in a line."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

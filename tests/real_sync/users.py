@@ -69,8 +69,9 @@ class Users:
         side.create({"origin": f"o{next(self._values)}"} | {name: self._value() for name in NAMES[:2]})
 
     def _touch(self, side: Table, where: str, record_id: str, seen: Fields, roll: float) -> None:
+        replaced: tuple[str, ...] = NAMES
         if roll < 0.3:
-            what, replaced, is_done = "delete", NAMES, side.delete(record_id, seen)
+            what, is_done = "delete", side.delete(record_id, seen)
         else:
             name = self.random.choice(NAMES)
             what, replaced = "change", (name,)

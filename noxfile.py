@@ -140,6 +140,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def two_way(session: nox.Session) -> None:
+    """Two-way sync with a real Kinto, killed again and again, and a comparison at the end."""
+    session.install("-e.[sqlalchemy]", *groups("kinto"))
+    session.run("python", "-m", "examples.two_way_sync", *session.posargs)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """``-- NAME [--quick] [--json]`` runs ``benchmarks/NAME.py``."""
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))

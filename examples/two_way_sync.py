@@ -5,7 +5,7 @@
 The syncing process is killed with -9 again and again, while people edit both sides. At the end both are compared, field
 by field.
 
-Kinto (https://docs.kinto-storage.org) is independent software: `pip install kinto waitress` where it is missing.
+Kinto (https://docs.kinto-storage.org) is independent software: `python noxfile.py two_way` brings it along.
 """
 
 from __future__ import annotations

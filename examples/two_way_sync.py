@@ -57,6 +57,7 @@ class Contact(Base):
     """Somebody. The application knows nothing of the sync."""
 
     __tablename__ = "contact"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  no id is ever given to another contact
     id: Mapped[int] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
@@ -221,7 +222,11 @@ def compare(people: People) -> int:
 
 def main(seed: int) -> None:
     """The whole story."""
-    with tempfile.TemporaryDirectory() as name, running_kinto(folder := Path(name)) as kinto, kinto.client() as client:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_kinto(folder := Path(name), backoff=0) as kinto,
+        kinto.client() as client,
+    ):
         kinto.create_collection(BUCKET, COLLECTION)
         database = sa.create_engine(f"sqlite:///{folder / 'app.db'}")
         Base.metadata.create_all(database)

@@ -19,6 +19,7 @@ CONTACTS = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("origin", sa.Text, nullable=False),
     *(sa.Column(name, sa.Text) for name in NAMES),
+    sqlite_autoincrement=True,  # the id of a deleted contact is never given to another one
 )
 
 

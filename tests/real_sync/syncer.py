@@ -105,7 +105,11 @@ class Place:
 
     def limiter(self, *, is_shared: bool) -> Limiter:
         """The quotas of this process, or of all that share the Redis."""
-        return RedisLimiter(self.state, prefix=f"{self.resource}:", timeout=5.0) if is_shared else MemoryLimiter()
+        return (
+            RedisLimiter(self.state, prefix=f"{self.resource}:", timeout=5.0)
+            if is_shared
+            else MemoryLimiter(cold_start=False)
+        )
 
 
 async def live(

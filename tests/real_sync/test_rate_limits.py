@@ -22,11 +22,11 @@ RATE, BURST = 4, 2
 
 
 def test_four_processes_share_a_quota_and_lose_nothing_when_it_is_wrong(
-    kinto: Kinto, nginx: str, shared_valkey: Valkey, tmp_path: Path
+    calm_kinto: Kinto, nginx: str, shared_valkey: Valkey, tmp_path: Path
 ) -> None:
-    upstream = f"http://{urlsplit(kinto.url).netloc}"
+    upstream = f"http://{urlsplit(calm_kinto.url).netloc}"
     with (
-        life(kinto, tmp_path, shared_valkey.url, seed=1) as here,
+        life(calm_kinto, tmp_path, shared_valkey.url, seed=1) as here,
         running_nginx(nginx, tmp_path, upstream, rate=RATE, burst=BURST) as limited,
         here.syncer(f"{limited.url}/v1") as fleet,
     ):

@@ -79,6 +79,15 @@ def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
 
 
 @pytest.fixture(scope="session")
+def calm_kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
+    """As `kinto`, but it does not ask for a second of peace after each call."""
+    if sys.platform == "win32":
+        pytest.skip("kinto is a server for POSIX systems")
+    with running_kinto(tmp_path_factory.mktemp("calm-kinto"), backoff=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
     """A real Radicale with one account; give each test an address book of its own."""
     with running_radicale(tmp_path_factory.mktemp("radicale")) as server:

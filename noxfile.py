@@ -177,7 +177,7 @@ def chaos(session: nox.Session) -> None:
     """Kill workers, the Redis and two-way syncs; ``-- WORKERS SERVERS SYNCS`` sets how many are killed (500 50 500)."""
     session.install("-e.[all]", *groups("test"))
     names = ("RATESYNC_CHAOS_WORKER_KILLS", "RATESYNC_CHAOS_SERVER_KILLS", "RATESYNC_CHAOS_SYNC_KILLS")
-    kills = dict(zip(names, session.posargs or ("500", "50", "500"), strict=True))
+    kills: dict[str, str] = dict(zip(names, session.posargs or ("500", "50", "500"), strict=True))
     session.run("pytest", "-s", "tests/chaos/test_chaos.py", "tests/real_sync/test_kinto_kills.py", env=kills)
 
 

@@ -140,6 +140,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def two_way(session: nox.Session) -> None:
+    """Two-way sync with a real Kinto, killed again and again, and a comparison at the end."""
+    session.install("-e.[sqlalchemy]", *groups("kinto"))
+    session.run("python", "-m", "examples.two_way_sync", *session.posargs)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """``-- NAME [--quick] [--json]`` runs ``benchmarks/NAME.py``."""
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
@@ -167,11 +174,11 @@ def simulate(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """Kill workers and the Redis at random instants; ``-- WORKERS SERVERS`` sets how many are killed (500 50)."""
+    """Kill workers, the Redis and two-way syncs; ``-- WORKERS SERVERS SYNCS`` sets how many are killed (500 50 500)."""
     session.install("-e.[all]", *groups("test"))
-    workers, servers = session.posargs or ("500", "50")
-    kills = {"RATESYNC_CHAOS_WORKER_KILLS": workers, "RATESYNC_CHAOS_SERVER_KILLS": servers}
-    session.run("pytest", "-s", "tests/chaos/test_chaos.py", env=kills)
+    names = ("RATESYNC_CHAOS_WORKER_KILLS", "RATESYNC_CHAOS_SERVER_KILLS", "RATESYNC_CHAOS_SYNC_KILLS")
+    kills: dict[str, str] = dict(zip(names, session.posargs or ("500", "50", "500"), strict=True))
+    session.run("pytest", "-s", "tests/chaos/test_chaos.py", "tests/real_sync/test_kinto_kills.py", env=kills)
 
 
 if __name__ == "__main__":

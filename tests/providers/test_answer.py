@@ -8,10 +8,10 @@ import pytest
 from ratesync.errors import InvalidResponse
 from ratesync.http import Headers, Response
 from ratesync.model.operation import Operation
-from ratesync.model.outcome import Applied
+from ratesync.model.outcome import Applied, Outcome, Rejected
 from ratesync.model.record import Record
 from ratesync.providers import Resource
-from ratesync.providers.answer import read_applied, read_current
+from ratesync.providers.answer import completed, read_applied, read_current
 from ratesync.providers.row import dig
 
 CREATE = Operation.create("acme", "contacts", {"name": "Ada"})
@@ -64,6 +64,17 @@ def test_case_49_a_read_without_a_record_is_an_invalid_response(body: Any) -> No
 def test_case_49_a_page_of_html_is_no_success(operation: Operation) -> None:
     with pytest.raises(InvalidResponse):
         read_applied(Response(200, body=b"<html>Sign in to the network</html>"), operation, PLAIN, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "operation", "code"),
+    [(404, READ, "404"), (410, UPDATE, "410"), (404, CREATE, "110"), (400, READ, "110")],
+)
+def test_that_a_record_is_gone_is_told_by_the_status_and_not_by_the_providers_own_code(
+    status: int, operation: Operation, code: str
+) -> None:
+    outcome: Outcome = Rejected("no", "110")
+    assert completed(outcome, answer({"errno": 110}, status=status), operation, PLAIN) == Rejected("no", code)
 
 
 def test_what_a_conflict_tells_of_the_record_is_kept() -> None:

@@ -214,6 +214,28 @@ async def test_what_only_kinto_writes_is_not_sent(provider: KintoProvider, conta
     assert change.fields["email"] == "b"
 
 
+async def test_a_change_inside_of_an_object_leaves_the_rest_of_it(provider: KintoProvider, contacts: str) -> None:
+    await carried_out(provider, create(contacts, "ada", "o1", email="a", home={"city": "London", "zip": "W1"}, age=36))
+    change = Operation.update("kinto", contacts, "ada", {"home": {"city": "Paris"}, "age": None}, id="o2")
+    await carried_out(provider, change)
+    read = (await carried_out(provider, Operation.read("kinto", contacts, "ada", id="o3")))["o3"]
+    assert isinstance(read, Applied)
+    assert read.record is not None
+    assert read.record.fields["home"] == {"city": "Paris", "zip": "W1"}
+    assert "age" not in read.record.fields
+
+
+async def test_a_record_that_is_gone_is_told_as_a_sync_looks_for_it(provider: KintoProvider, contacts: str) -> None:
+    """Kinto's own code for it is 110."""
+    for operation in (
+        Operation.read("kinto", contacts, "ada", id="o1"),
+        Operation.update("kinto", contacts, "ada", {"email": "a"}, id="o1"),
+    ):
+        outcome = (await carried_out(provider, operation))["o1"]
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == "404"
+
+
 async def test_versions_of_writes_reads_feeds_and_listings_are_the_same(provider: KintoProvider, contacts: str) -> None:
     written = (await carried_out(provider, create(contacts, "ada", "o1", email="a")))["o1"]
     assert isinstance(written, Applied)

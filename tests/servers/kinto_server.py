@@ -112,15 +112,17 @@ class Kinto:
 
 
 @contextmanager
-def running_kinto(directory: Path) -> Generator[Kinto]:
+def running_kinto(directory: Path, *, backoff: int = 1) -> Generator[Kinto]:
     """Start Kinto, with its settings and its log in a directory, and stop it at the end.
+
+    Each answer asks to be left alone for ``backoff`` seconds.
 
     Raises `RuntimeError` when kinto is not installed, or ends or dawdles instead of serving; the log is in the message.
     """
     if find_spec("kinto") is None:
         raise RuntimeError("kinto is not installed here; it belongs to the dependency group `test`")
     settings, log = directory / "kinto.ini", directory / "kinto.log"
-    settings.write_text(SETTINGS, encoding="utf-8")
+    settings.write_text(SETTINGS.replace("backoff = 1", f"backoff = {backoff}"), encoding="utf-8")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "start", "--ini", str(settings)],

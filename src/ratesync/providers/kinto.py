@@ -22,6 +22,7 @@ from ratesync.providers.row import dig, needed_text
 from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
+_MERGING = {"content-type": "application/merge-patch+json"}  # else Kinto replaces objects inside of a record whole
 _PAGES = NextLink(items_path="data")
 _FEED = Feed(deleted_path="deleted")
 
@@ -57,6 +58,7 @@ class KintoProvider(RestProvider):
             path=path,
             create=None,
             create_with_id=Route("PUT", path + "/{record_id}", {"If-None-Match": "*"}),
+            update=Route("PATCH", path + "/{record_id}", _MERGING),
             envelope="data",
             version_path="last_modified",
             version_form='"{}"',

@@ -50,7 +50,7 @@ class Provider:
 
 def load() -> None:
     """Import the client."""
-    import_module("coredis")
+    import_module("ratesync.redis")
 
 
 def engine(url: str, role: str, provider: Provider | None = None, calls: int = CONCURRENCY) -> SyncEngine:

@@ -38,9 +38,7 @@ SECONDS = 5.0
 
 def opener(url: str, **options: object) -> OpenWire:
     """For a single server."""
-    found = wire_opener(Address.parse(url), SECONDS, options.get("ssl_context"))  # type: ignore[arg-type]
-    assert found is not None
-    return found
+    return wire_opener(Address.parse(url), SECONDS, options.get("ssl_context"))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

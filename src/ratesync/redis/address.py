@@ -46,6 +46,11 @@ class Address:
     sentinel_username: str | None = field(default=None, repr=False)
     sentinel_password: str | None = field(default=None, repr=False)
 
+    @property
+    def is_one_server(self) -> bool:
+        """Whoever connects meets that server, and no other one behind it."""
+        return self.kind in {Kind.SINGLE, Kind.SOCKET}
+
     def __str__(self) -> str:
         hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
         return f"{self.kind.value}://{hosts or self.path}{'/' * bool(self.service)}{self.service}"

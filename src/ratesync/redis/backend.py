@@ -8,8 +8,6 @@ from typing import Self
 from ratesync.clock import Clock
 from ratesync.model.work import Durability
 from ratesync.protocols import Limiter
-from ratesync.redis.address import Address
-from ratesync.redis.connect import connector
 from ratesync.redis.limiter import RedisLimiter
 from ratesync.redis.queue import RedisQueue
 from ratesync.redis.server import RedisServer
@@ -65,11 +63,12 @@ class RedisBackend:
             url, prefix=prefix, durability=durability, replicas=replicas, ssl_context=ssl_context, clock=clock
         )
         limiter = RedisLimiter(
-            connector(Address.parse(url), LIMITER_TIMEOUT, ssl_context=ssl_context),
+            url,
             prefix=f"{prefix}:",
             cold_start=cold_start,
             timeout=LIMITER_TIMEOUT,
             share=share,
+            ssl_context=ssl_context,
             clock=clock,
         )
         queue = RedisQueue(server, capacity=capacity, lease_seconds=lease_seconds, clock=clock)

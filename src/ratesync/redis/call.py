@@ -9,10 +9,10 @@ import anyio
 from attrs import define, field
 
 from ratesync.clock import MINIMUM_DELAY, Clock
-from ratesync.redis.connect import Client
 from ratesync.redis.errors import ServerAway, ServerError
 from ratesync.redis.link import Link, LinkDown, Links
 from ratesync.redis.reply_error import After, Meaning, code_of, meaning
+from ratesync.redis.session import Session
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
@@ -24,7 +24,7 @@ class Call:
     """Runs in a task that no caller's cancellation reaches, so that no answer is taken for another's."""
 
     name: str
-    ask: Callable[[Client], Awaitable[object]]
+    ask: Callable[[Session], Awaitable[object]]
     until: float
     """An instant: no attempt begins later."""
     longest: float
@@ -65,15 +65,15 @@ class Call:
 
         async def ask() -> object:
             with anyio.fail_after(self.longest):
-                async with link.use() as client:
+                async with link.use() as session:
                     self.is_under_way = True
-                    return await self.ask(client)
+                    return await self.ask(session)
 
         try:
             self.answer = await ask()
             self.is_answered = True
             return None
-        except Exception as error:  # noqa: BLE001  a client may fail in any way; each has a meaning
+        except Exception as error:  # noqa: BLE001  a connection may fail in any way; each has a meaning
             return self.note(error, links, link)
         except BaseException:  # the server is closed; nobody will look at the answer
             self.is_unknown = self.is_unknown or self.is_under_way

@@ -1,35 +1,75 @@
-"""Makes clients of coredis. Their own retries are off: that a script runs twice is decided here or not at all."""
+"""Reaches servers: one by a connection of our own, several by a client of coredis.
+
+The client's own retries are off: that a script runs twice is decided here or not at all.
+"""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from importlib import import_module
+from typing import Any, TypeAlias
 
 from ratesync.redis.address import Address, Kind
+from ratesync.redis.session import Client, ClientSession, Session, WireSession
+from ratesync.redis.wires import wire_opener
 
-if TYPE_CHECKING:
-    import coredis
-
-Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
-Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+MakeClient: TypeAlias = Callable[[], AbstractAsyncContextManager[Client]]
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Session]]
 
 CONNECTIONS = 16
 """Most connections of a client. Scripts share one mostly; each that waits for replicas needs one for itself."""
 
 
 def connector(
-    address: Address, timeout: float, *, ssl_context: ssl.SSLContext | None = None, blocks: bool = False
+    address: Address,
+    timeout: float,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    blocks: bool = False,
+    confirms: bool = False,
 ) -> Connect:
-    """A function that makes clients.
+    """A function that makes sessions.
 
     :param timeout: seconds to connect, and seconds for an answer.
     :param ssl_context: in place of one that trusts the system's authorities.
     :param blocks: commands may wait at the server, so that no answer is late.
+    :param confirms: writes are confirmed by replicas, so that each needs a connection for itself.
     """
-    if address.is_tls and ssl_context is None:
+    if not address.is_tls:
+        ssl_context = None
+    elif ssl_context is None:
         ssl_context = ssl.create_default_context(cafile=address.ssl_ca_certs)
+    if address.is_one_server and not confirms:
+        return _by_wire(address, timeout, ssl_context)
+    import_module("coredis")  # takes half a second once, before anybody waits for an answer
+    return by_client(_client_maker(address, timeout, ssl_context, blocks=blocks))
+
+
+def _by_wire(address: Address, timeout: float, ssl_context: ssl.SSLContext | None) -> Connect:
+    open_wire = wire_opener(address, timeout, ssl_context)
+
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[Session]:
+        async with open_wire() as wire:
+            yield WireSession(wire, timeout)
+
+    return connect
+
+
+def by_client(make: MakeClient) -> Connect:
+    """Sessions through the clients that a function makes."""
+
+    @asynccontextmanager
+    async def connect() -> AsyncGenerator[Session]:
+        async with make() as client:
+            yield ClientSession(client)
+
+    return connect
+
+
+def _client_maker(address: Address, timeout: float, ssl_context: ssl.SSLContext | None, *, blocks: bool) -> MakeClient:
     settings: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
@@ -39,20 +79,20 @@ def connector(
         "max_connections": CONNECTIONS,
     }
 
-    def connect() -> AbstractAsyncContextManager[Client]:
+    def make() -> AbstractAsyncContextManager[Client]:
         from coredis.retry import NoRetryPolicy
 
         return _MAKERS[address.kind](address, {**settings, "retry_policy": NoRetryPolicy()})
 
-    return connect
+    return make
 
 
 def lent(client: Client) -> Connect:
     """A client that the host opens and closes."""
 
     @asynccontextmanager
-    async def connect() -> AsyncGenerator[Client]:
-        yield client
+    async def connect() -> AsyncGenerator[Session]:
+        yield ClientSession(client)
 
     return connect
 

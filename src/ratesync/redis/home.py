@@ -1,4 +1,4 @@
-"""Where the client and the pumps live: a task of its own, which no cancellation of a caller reaches."""
+"""Where the connections and the pumps live: a task of its own, which no cancellation of a caller reaches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from ratesync.redis.connect import Client, Connect
+from ratesync.redis.connect import Connect
+from ratesync.redis.link import Links
 from ratesync.redis.pump import Pump
 
 PAUSE = 0.5
-"""Seconds until the client is made anew, should it break."""
+"""Seconds until all is begun anew, should it break."""
 
 FAREWELL = 2.0
 """Seconds at most to return what is leased when the limiter is closed."""
@@ -41,7 +42,7 @@ class Home:
     connect: Connect
     pumps: list[Pump] = field(factory=list[Pump], init=False)
     _tasks: TaskGroup | None = field(default=None, init=False)
-    _client: Client | None = field(default=None, init=False)
+    _links: Links | None = field(default=None, init=False)
     _closing: anyio.Event = field(factory=anyio.Event, init=False)
     _closed: anyio.Event = field(factory=anyio.Event, init=False)
     _task: object = field(default=None, init=False)
@@ -61,32 +62,35 @@ class Home:
     def add(self, pump: Pump) -> None:
         """Run one more."""
         self.pumps.append(pump)
-        if self._tasks is not None and self._client is not None:
-            self._tasks.start_soon(pump.run, self._client)
+        if self._tasks is not None and self._links is not None:
+            self._tasks.start_soon(pump.run, self._links)
 
     async def _run(self) -> None:
         try:
             while not self._closing.is_set():
                 try:
                     await self._live()
-                except Exception as error:  # noqa: BLE001  a broken client is replaced; those who ask are told
-                    self._tasks = self._client = None
+                except Exception as error:  # noqa: BLE001  it is begun anew; those who ask are told
+                    self._tasks = self._links = None
                     for pump in self.pumps:
                         pump.break_down(error)
                     with anyio.move_on_after(PAUSE):
                         await self._closing.wait()
         finally:
-            self._tasks = self._client = None
+            self._tasks = self._links = None
             self._closed.set()
 
     async def _live(self) -> None:
-        async with self.connect() as client, anyio.create_task_group() as tasks:
-            self._client, self._tasks = client, tasks
-            for pump in self.pumps:
-                tasks.start_soon(pump.run, client)
-            await self._closing.wait()
-            self._tasks = None
-            tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as connections:
+            links = Links(self.connect, connections)
+            async with anyio.create_task_group() as tasks:
+                self._links, self._tasks = links, tasks
+                for pump in self.pumps:
+                    tasks.start_soon(pump.run, links)
+                await self._closing.wait()
+                self._tasks = None
+                tasks.cancel_scope.cancel()
             with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL):
                 for pump in self.pumps:
-                    await pump.leave(client)
+                    await pump.leave(links)
+            connections.cancel_scope.cancel()

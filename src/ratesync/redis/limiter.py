@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import count
 from random import Random
 
@@ -15,7 +15,7 @@ from ratesync.protocols import Limiter
 from ratesync.randomness import operation_id, system_random
 from ratesync.redis.address import Address
 from ratesync.redis.answer import refusal
-from ratesync.redis.connect import Connect, connector
+from ratesync.redis.connect import MakeClient, by_client, connector
 from ratesync.redis.exchange import Membership
 from ratesync.redis.home import Home
 from ratesync.redis.lane import Lane, Waiter
@@ -58,21 +58,26 @@ class RedisLimiter:
     :param dead_after: seconds of silence. Default 15.
     :param timeout: seconds for one exchange with the server. Default 1.
     :param share: a limiter of its own, such as a ``MemoryLimiter()``. Default: none.
+    :param ssl_context: for TLS, with a URL. Default: one that trusts the system's authorities.
     """
 
     def __init__(
         self,
-        server: str | Connect,
+        server: str | MakeClient,
         *,
         prefix: str = "ratesync:",
         cold_start: bool = True,
         dead_after: float = 15.0,
         timeout: float = 1.0,
         share: Limiter | None = None,
+        ssl_context: ssl.SSLContext | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
-        self._connect = connector(Address.parse(server), timeout) if isinstance(server, str) else server
+        if isinstance(server, str):
+            connect = connector(Address.parse(server), timeout, ssl_context=ssl_context)
+        else:
+            connect = by_client(server)
         self._prefix = prefix
         self._cold = cold_start
         self._dead_after = dead_after
@@ -82,14 +87,12 @@ class RedisLimiter:
         self._ids = count(1)
         self._arrivals = count()
         self._pumps: dict[str, Pump] = {}
-        self._home = Home(self._connect)
+        self._home = Home(connect)
         self._share = None if share is None else Share(share)
         self._users = 0
 
     async def open(self) -> None:
         """Get ready for use. Waits for nothing: a Redis that is not there yet is picked up when it comes."""
-        import_module("coredis")  # half a second once, before somebody waits for a permit
-
         self._users += 1
         if self._users == 1:
             self._home.open()

@@ -1,25 +1,25 @@
-"""One client at a time, and a new one when it proves to be no good."""
+"""One session at a time, and a new one when it proves to be no good."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import cast
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
 
-from ratesync.redis.connect import Client, Connect
+from ratesync.redis.connect import Connect
+from ratesync.redis.session import Session
 from ratesync.redis.wire import Wire
-from ratesync.redis.wires import OpenWire
 
-Greet = Callable[[Client], Awaitable[None]]
+Greet = Callable[[Session], Awaitable[None]]
 
 
 class LinkDown(Exception):
-    """There is no client, so nothing was sent."""
+    """There is no session, so nothing was sent."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(str(cause))
@@ -27,7 +27,7 @@ class LinkDown(Exception):
 
 
 def bare(error: Exception) -> Exception:
-    """The error that matters: the client wraps what fails in it, as its tasks are a group."""
+    """The error that matters: what fails in a client comes wrapped, as its tasks are a group."""
     while isinstance(error, ExceptionGroup):
         error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     return error
@@ -35,32 +35,28 @@ def bare(error: Exception) -> Exception:
 
 @define(eq=False)
 class Link:
-    """A client in a task of its own. Once retired, it serves those who use it already, and ends."""
+    """A session in a task of its own. Once retired, it serves those who use it already, and ends."""
 
     connect: Connect
     greet: Greet
     """Finds out whether the server can be used."""
-    open_wire: OpenWire | None = None
     users: int = field(default=0, init=False)
-    client: Client | None = field(default=None, init=False)
-    wire: Wire | None = field(default=None, init=False)
-    """A connection for calls that need nothing of the client but that."""
+    session: Session | None = field(default=None, init=False)
     error: Exception | None = field(default=None, init=False)
     is_retired: bool = field(default=False, init=False)
     _settled: anyio.Event = field(factory=anyio.Event, init=False)
-    """The client is there, or cannot be had."""
+    """The session is there, or cannot be had."""
     _idle: anyio.Event = field(factory=anyio.Event, init=False)
 
     async def run(self) -> None:
-        """Keep the client until it is retired and nobody uses it."""
+        """Keep the session until it is retired and nobody uses it."""
         try:
-            async with self.connect() as client:
-                await self.greet(client)
-                async with self.open_wire() if self.open_wire is not None else nullcontext() as wire:
-                    self.client, self.wire = client, wire
-                    self._settled.set()
-                    await self._idle.wait()
-        except Exception as error:  # noqa: BLE001  a client may fail in any way; who uses it is told
+            async with self.connect() as session:
+                await self.greet(session)
+                self.session = session
+                self._settled.set()
+                await self._idle.wait()
+        except Exception as error:  # noqa: BLE001  a connection may fail in any way; who uses it is told
             self.error = bare(error)
         finally:
             self.is_retired = True
@@ -79,19 +75,23 @@ class Link:
             self.retire()
 
     @asynccontextmanager
-    async def use(self) -> AsyncGenerator[Client]:
-        """The client.
+    async def use(self) -> AsyncGenerator[Session]:
+        """The session.
 
         :raises LinkDown: it could not be had.
         """
         self.users += 1
         try:
             await self._settled.wait()
-            if self.client is None:
+            if self.session is None:
                 raise LinkDown(self.error or ConnectionError("closed"))
-            yield self.client
+            yield self.session
         finally:
             self.leave()
+
+
+async def _no_greeting(session: Session) -> None:
+    """Who only waits, or asks for permits, need not know whose data there are."""
 
 
 @define(eq=False)
@@ -99,12 +99,10 @@ class Links:
     """The link of the day."""
 
     connect: Connect
-    greet: Greet
     tasks: TaskGroup
+    greet: Greet = _no_greeting
     is_ours: bool = True
     """A client of the host's is kept, whatever happens."""
-    open_wire: OpenWire | None = None
-    """Makes a connection that is kept for calls that go past the client."""
     used_at: float = field(default=-math.inf, init=False)
     """When the kept connection was last used."""
     _link: Link | None = field(default=None, init=False)
@@ -113,7 +111,7 @@ class Links:
     def current(self) -> Link:
         """A link that is not retired, as far as is known."""
         if self._link is None or self._link.is_retired:
-            self._link = Link(self.connect, self.greet, self.open_wire)
+            self._link = Link(self.connect, self.greet)
             self.tasks.start_soon(self._link.run)
         return self._link
 
@@ -126,14 +124,19 @@ class Links:
     def wired(self) -> tuple[Link, Wire] | None:
         """The link and its connection, if that can be used at once."""
         link = self._link
-        if link is None or link.is_retired or link.wire is None:
+        if link is None or link.is_retired or link.session is None or (wire := link.session.wire) is None:
             return None
-        if not link.wire.usable:
+        if not wire.usable:
             link.retire()
             return None
-        return link, link.wire
+        return link, wire
 
     def replace(self, link: Link) -> None:
         """That link is no good."""
         if self.is_ours:
             link.retire()
+
+    def close(self) -> None:
+        """Nobody asks any more."""
+        if self._link is not None:
+            self._link.retire()

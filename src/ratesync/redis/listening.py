@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from random import Random
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -13,7 +13,6 @@ from attrs import define, field
 
 from ratesync.clock import Clock, timeout_at
 from ratesync.redis.call import FIRST_PAUSE, LONGEST_PAUSE
-from ratesync.redis.connect import Client
 from ratesync.redis.link import Links
 
 SLICE = 5.0
@@ -21,8 +20,6 @@ SLICE = 5.0
 
 KEPT = 2 * SLICE
 """Seconds until an ear closes that nobody cares for any more."""
-
-ENTRIES = 1000
 
 Place = tuple[int, int]
 
@@ -56,7 +53,8 @@ class Ear:
 class Ears:
     """The ears of a process."""
 
-    links: Links
+    line: Callable[[], AbstractContextManager[Links]]
+    """What an ear listens on."""
     tasks: TaskGroup
     clock: Clock
     random: Random
@@ -89,36 +87,27 @@ class Ears:
         """Listen for as long as somebody cares."""
         failures = 0
         try:
-            while ear.listeners or self.clock.now() - ear.unused_since < KEPT:
-                if await self._turn(ear):
-                    failures = 0
-                    continue
-                await anyio.sleep(self.random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))))
-                failures += 1
+            with self.line() as links:
+                while ear.listeners or self.clock.now() - ear.unused_since < KEPT:
+                    if await self._turn(ear, links):
+                        failures = 0
+                        continue
+                    await anyio.sleep(self.random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10))))
+                    failures += 1
         finally:
             del self._ears[ear.key]
 
-    async def _turn(self, ear: Ear) -> bool:
+    async def _turn(self, ear: Ear, links: Links) -> bool:
         """Listen for a while; False if that was not possible."""
-        link = self.links.current
+        link = links.current
         try:
             with anyio.fail_after(self.slice + self.timeout):
-                async with link.use() as client:
-                    entry = await newest_entry(client, ear.key, ear.newest, self.slice)
-        except Exception:  # noqa: BLE001  whatever the client fails with: listened to again soon
-            self.links.replace(link)
+                async with link.use() as session:
+                    entry = await session.newest_entry(ear.key, ear.newest, self.slice)
+        except Exception:  # noqa: BLE001  whatever it fails with: listened to again soon
+            links.replace(link)
             self.suspect()
             return False
         if entry is not None:
             ear.hear(entry)
         return True
-
-
-async def newest_entry(client: Client, key: str, after: str, seconds: float) -> str | None:
-    """The last of the entries behind ``after``, waited for at the server."""
-    with client.decoding(False):
-        found: Any = await client.xread({key: after}, count=ENTRIES, block=round(seconds * 1000))
-    if not found:
-        return None
-    ((_, entries),) = found.items()
-    return str(entries[-1].identifier, "ascii")

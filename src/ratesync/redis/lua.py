@@ -10,11 +10,10 @@ from typing import Any, Self
 
 from attrs import frozen
 
-from ratesync.redis.connect import Client
-from ratesync.redis.resp import Argument, ReplyError, Words, unpacked
+from ratesync.redis.resp import Argument, ReplyError, Words
 from ratesync.redis.wire import Wire
 
-__all__ = ["Argument", "Script", "evaluate", "evaluate_on", "witnessed"]
+__all__ = ["Argument", "Script", "evaluate_on", "witnessed"]
 
 
 @frozen
@@ -55,29 +54,19 @@ def witnessed(script: Script) -> Script:
     return Script.of(f"{script.name}, replicated", WITNESS + script.text)
 
 
-async def evaluate(client: Client, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument]) -> object:
-    """Run a script once. Texts in the answer are bytes."""
-    from coredis.exceptions import NoScriptError
-
-    wire = unpacked(args)
-    with client.decoding(False):
-        try:
-            return await client.evalsha(script.sha1, keys, wire)
-        except NoScriptError:  # flushed, restarted, or failed over
-            return await client.eval(script.text, keys, wire)
-
-
 async def evaluate_on(
     wire: Wire, script: Script, keys: Sequence[str | bytes], args: Sequence[Argument], timeout: float
 ) -> Any:
-    """The same on one connection, past the client: a third of the work, and a caller may be cancelled at any point.
+    """Run a script once, on a connection of our own. Texts in the answer are bytes.
+
+    A third of the work of a client's, and a caller may be cancelled at any point.
 
     :raises TimeoutError: no answer within so many seconds.
     """
     begin = _begin(b"EVALSHA", script.sha1, *keys)
     try:
         return await wire.ask([begin, *args], timeout)
-    except ReplyError as error:
+    except ReplyError as error:  # flushed, restarted, or failed over
         if not str(error).startswith("NOSCRIPT"):
             raise
     return await wire.ask(["EVAL", script.text, len(keys), *keys, *args], timeout)

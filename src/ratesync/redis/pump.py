@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 import anyio
 from attrs import define, field
@@ -13,10 +12,12 @@ from ratesync.clock import Clock, timeout_at
 from ratesync.errors import LimiterError
 from ratesync.redis.answer import Answer
 from ratesync.redis.asking import next_request
-from ratesync.redis.connect import Client
+from ratesync.redis.call import described
 from ratesync.redis.exchange import Request
+from ratesync.redis.link import Links
+from ratesync.redis.reply_error import After, meaning
 from ratesync.redis.root import QuotaRoot
-from ratesync.redis.script import exchange_digest, exchange_script
+from ratesync.redis.script import exchange_script
 
 TRIES = 2
 """Exchanges that must fail one after the other until those who do not wait are told."""
@@ -45,60 +46,53 @@ class Pump:
         """Whether the server does not answer."""
         return self.failures >= TRIES
 
-    async def run(self, client: Client) -> None:
+    async def run(self, links: Links) -> None:
         """Serve for ever."""
         while True:
-            await self._turn(client)
+            await self._turn(links)
 
-    async def _turn(self, client: Client) -> None:
+    async def _turn(self, links: Links) -> None:
         root = self.root
         now = self.clock.now()
         ready_at = root.serve_stock(now)
         root.wake = anyio.Event()
         request, look_at = next_request(root, now)
         if request is not None:
-            await self.exchange(client, request)
+            await self.exchange(links, request)
             if self.failures:
                 with anyio.move_on_after(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self.failures, 10))):
-                    await self._sleep_through(client)
+                    await self._sleep_through()
             return
         until = min(ready_at, look_at)
         with timeout_at(self.clock, None if until == math.inf else until):
             await root.wake.wait()
 
-    async def _sleep_through(self, client: Client) -> None:
+    async def _sleep_through(self) -> None:
         """While the server does not answer, leased permits are still good for a while."""
         while True:
             ready_at = self.root.serve_stock(self.clock.now())
             with timeout_at(self.clock, None if ready_at == math.inf else ready_at):
                 await anyio.sleep_forever()
 
-    async def exchange(self, client: Client, request: Request) -> None:
+    async def exchange(self, links: Links, request: Request) -> None:
         """Send a request and apply the answer; a failure is noted, and what was to be told is told again."""
         root, member = self.root, self.root.member
         member.seq += 1
         sent_at = self.clock.now()
         keys, argument = request.wire(root.names, member, root.clock, sent_at)
+        link = links.current
         try:
             with anyio.fail_after(self.timeout):
-                raw = await self._evaluate(client, keys, argument)
-            reply = json.loads(raw)
-        except Exception as error:  # noqa: BLE001  whatever the client fails with, the quotas stay closed
+                async with link.use() as session:
+                    reply = json.loads(await session.evaluate(exchange_script(), keys, [argument], None))
+        except Exception as error:  # noqa: BLE001  whatever the server fails with, the quotas stay closed
+            if meaning(error).after is After.RECONNECT:
+                links.replace(link)
             self._fail(request, error)
-            if isinstance(error, TimeoutError):
-                client.connection_pool.disconnect()  # what it still waits for there may never come
             return
         if not Answer(root, request, reply).apply(sent_at, self.clock.now()):
             self._again(request)
         self.failures = 0
-
-    async def _evaluate(self, client: Client, keys: list[str], argument: str) -> Any:
-        from coredis.exceptions import NoScriptError
-
-        try:
-            return await client.evalsha(exchange_digest(), keys, [argument])
-        except NoScriptError:  # flushed, restarted, or failed over
-            return await client.eval(exchange_script(), keys, [argument])
 
     def _again(self, request: Request) -> None:
         now = self.clock.now()
@@ -107,7 +101,7 @@ class Pump:
 
     def _fail(self, request: Request, error: Exception) -> None:
         self.failures += 1
-        self.problem = type(error).__name__
+        self.problem = described(error)
         self._again(request)
         if self.is_cut_off:
             self.tell_those_who_do_not_wait()
@@ -115,7 +109,7 @@ class Pump:
                 self.root.send_away()
 
     def break_down(self, error: Exception) -> None:
-        """The client broke, or this code did."""
+        """The task that ran this pump broke."""
         self.failures = max(self.failures + 1, TRIES)
         self.problem = type(error).__name__
         self.tell_those_who_do_not_wait()
@@ -138,7 +132,7 @@ class Pump:
             "It is asked again and again; nothing has to be done here."
         )
 
-    async def leave(self, client: Client) -> None:
+    async def leave(self, links: Links) -> None:
         """Return what is leased, and report the rest."""
         root = self.root
         for _ in range(3):
@@ -149,4 +143,4 @@ class Pump:
             if request is None:
                 root.urgent = True
                 continue
-            await self.exchange(client, request)
+            await self.exchange(links, request)

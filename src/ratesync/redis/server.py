@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from random import Random
 from typing import Any, Self
 
@@ -21,13 +21,13 @@ from ratesync.model.work import Durability
 from ratesync.randomness import system_random
 from ratesync.redis.address import Address
 from ratesync.redis.call import Call
-from ratesync.redis.connect import Client, Connect, connector, lent, place_of
+from ratesync.redis.connect import Connect, connector, lent, place_of
 from ratesync.redis.home import start_task
 from ratesync.redis.link import Links
 from ratesync.redis.listening import Ears
-from ratesync.redis.lua import Argument, Script, evaluate, evaluate_on, witnessed
+from ratesync.redis.lua import Argument, Script, evaluate_on
+from ratesync.redis.session import Client, Replication, Session
 from ratesync.redis.startup import Greeting
-from ratesync.redis.wires import OpenWire, wire_opener
 
 ATTEMPT = 3
 """Timeouts that one attempt may take at most: to connect, to be greeted, to be answered."""
@@ -103,17 +103,20 @@ class RedisServer:
         self.ssl_context: ssl.SSLContext | None = None
         if client is not None and (place := place_of(client)) is not None:
             self.address, self.ssl_context = place
-        self._replicas = replicas if durability is Durability.REPLICATED else 0
         self._timeout = timeout
+        self._replication: Replication | None = None
+        if durability is Durability.REPLICATED:
+            self._replication = Replication(replicas, round(timeout * CONFIRMATION * 1000))
         self.patience = patience
         """Seconds for which a call is tried again."""
         self._clock = clock or SystemClock()
         self._random = random or system_random()
         self._greeting = Greeting(prefix, "the host's client of Redis", durability, self._random)
         self._connect: tuple[Connect, Connect] | None = None if client is None else (lent(client), lent(client))
-        """Make a client for calls, and one for waiting."""
+        """Make a session for calls, and one for waiting."""
         self._is_ours = client is None
-        self._open_wire: OpenWire | None = None
+        self._ears_share = True
+        """A session lets many wait at the server at the same time."""
         self._home: _Home | None = None
         self._users = 0
         self._process = 0
@@ -159,11 +162,12 @@ class RedisServer:
         server._greeting.name = str(address)
         server.address = address
         server.ssl_context = ssl_context
+        confirms = server._replication is not None
         server._connect = (
-            connector(address, timeout, ssl_context=ssl_context),
+            connector(address, timeout, ssl_context=ssl_context, confirms=confirms),
             connector(address, timeout, ssl_context=ssl_context, blocks=True),
         )
-        server._open_wire = wire_opener(address, timeout, ssl_context)
+        server._ears_share = not address.is_one_server
         return server
 
     @property
@@ -182,7 +186,6 @@ class RedisServer:
         """
         if self._connect is None:
             raise ConfigurationError("give the RedisServer a client of coredis, or make it with RedisServer.from_url")
-        import_module("coredis")  # half a second once, before somebody waits for an answer
         await anyio.lowlevel.checkpoint()
         self._users += 1
         if self._users == 1:
@@ -227,11 +230,8 @@ class RedisServer:
         :raises ForkedProcess: this is a child of the process that opened the server.
         """
 
-        async def ask(client: Client) -> object:
-            if script.is_read or not self._replicas:
-                return await evaluate(client, script, keys, args)
-            with client.ensure_replication(self._replicas, round(self._timeout * CONFIRMATION * 1000)):
-                return await evaluate(client, witnessed(script), keys, args)
+        async def ask(session: Session) -> object:
+            return await session.evaluate(script, keys, args, None if script.is_read else self._replication)
 
         await anyio.lowlevel.checkpoint_if_cancelled()
         now = self._clock.now()
@@ -241,7 +241,7 @@ class RedisServer:
             for _ in range(LOOKS):
                 await anyio.lowlevel.checkpoint()
         links.used_at = now
-        wired = None if self._replicas or at <= now else links.wired
+        wired = None if at <= now else links.wired
         if wired is None:
             return await self._ask(Call(script.name, ask, at, ATTEMPT * self._timeout))
         link, wire = wired
@@ -257,8 +257,8 @@ class RedisServer:
             self._ended()
         return await self._ask(call)
 
-    async def ask(self, name: str, ask: Callable[[Client], Awaitable[object]], *, until: float | None = None) -> Any:
-        """Let something be done with a client, as :meth:`run` does with a script. ``name`` is for errors."""
+    async def ask(self, name: str, ask: Callable[[Session], Awaitable[object]], *, until: float | None = None) -> Any:
+        """Let something be done with a session, as :meth:`run` does with a script. ``name`` is for errors."""
         at = self._clock.now() + self.patience if until is None else until
         return await self._ask(Call(name, ask, at, ATTEMPT * self._timeout))
 
@@ -317,10 +317,10 @@ class RedisServer:
         """Give connections and calls a home until the server is closed."""
         try:
             async with anyio.create_task_group() as tasks:
-                waiting = Links(connect_to_wait, _no_greeting, tasks, is_ours=self._is_ours)
-                links = Links(connect, self._greet, tasks, is_ours=self._is_ours, open_wire=self._open_wire)
+                links = Links(connect, tasks, self._greet, is_ours=self._is_ours)
+                line = partial(_line, Links(connect_to_wait, tasks, is_ours=self._is_ours), is_shared=self._ears_share)
                 late = ATTEMPT * self._timeout
-                ears = Ears(waiting, tasks, self._clock, self._random, late, links.suspect)
+                ears = Ears(line, tasks, self._clock, self._random, late, links.suspect)
                 self._home = _Home(links, ears, tasks)
                 self._ready.set()
                 await self._closing.wait()
@@ -336,14 +336,21 @@ class RedisServer:
             self._home = None
             self._closed.set()
 
-    async def _greet(self, client: Client) -> None:
+    async def _greet(self, session: Session) -> None:
         with anyio.fail_after(ATTEMPT * self._timeout):  # a client of the host's may have no deadline of its own
-            await self._greeting.greet(client)
+            await self._greeting.greet(session)
 
 
-async def _nothing(client: Client) -> None:
+@contextmanager
+def _line(shared: Links, *, is_shared: bool) -> Generator[Links]:
+    """What an ear listens on: what all share, or the like of it that is its own."""
+    links = shared if is_shared else Links(shared.connect, shared.tasks)
+    try:
+        yield links
+    finally:
+        if links is not shared:
+            links.close()
+
+
+async def _nothing(session: Session) -> None:
     """A link serves once it has greeted, so that is enough."""
-
-
-async def _no_greeting(client: Client) -> None:
-    """Who waits only has been greeted elsewhere."""

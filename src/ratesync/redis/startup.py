@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 
 from ratesync.model.work import Durability
-from ratesync.redis.connect import Client
 from ratesync.redis.durability import Settings, given, warnings_for
 from ratesync.redis.errors import NewerLayout
-from ratesync.redis.lua import Script, evaluate
-
-if TYPE_CHECKING:
-    import coredis
-    from typing_extensions import TypeIs
+from ratesync.redis.lua import Script
+from ratesync.redis.session import Session
 
 LAYOUT = 1
 """The layout of the keys that this version writes and understands."""
@@ -47,16 +43,16 @@ class Greeting:
         """The key that tells layout and epoch."""
         return f"{self.prefix}:layout"
 
-    async def greet(self, client: Client) -> None:
+    async def greet(self, session: Session) -> None:
         """Find out whether the server can be used.
 
         :raises NewerLayout: a newer version of ratesync wrote its data.
         """
-        if self.epoch is not None and _is_cluster(client):
+        if self.epoch is not None and session.is_cluster:
             return  # one node that is away must not keep us from the others
         script = Script.load("server", "layout")
         proposed = f"{self.random.getrandbits(64):016x}"
-        answer: Any = await evaluate(client, script, [self.marker], [LAYOUT, proposed])
+        answer: Any = await session.evaluate(script, [self.marker], [LAYOUT, proposed], None)
         layout, epoch = int(answer[0]), str(answer[1], "utf-8")
         if layout > LAYOUT:
             raise NewerLayout(
@@ -73,37 +69,12 @@ class Greeting:
         first = self.epoch != epoch
         self.epoch = epoch
         if first:
-            await self._look(client)
+            await self._look(session)
 
-    async def _look(self, client: Client) -> None:
-        settings = await settings_of(client)
+    async def _look(self, session: Session) -> None:
+        settings = Settings.of(await session.config(_CONFIG))
         self.durability = given(settings, self.declared)
         for warning in warnings_for(self.name, settings, self.declared):
             if warning not in self._told:
                 self._told.add(warning)
                 _log.warning("%s", warning)
-
-
-async def settings_of(client: Client) -> Settings:
-    """What the server tells of its settings; nothing where it is forbidden to ask."""
-    from coredis.exceptions import ResponseError
-
-    try:
-        if not _is_cluster(client):
-            return await _config(client)
-        (node, *_) = client.primaries  # all nodes of a cluster are taken to be set up alike
-        async with node:
-            return await _config(node)
-    except ResponseError:  # managed servers forbid CONFIG, or do not know it
-        return Settings()
-
-
-async def _config(client: coredis.Redis[Any]) -> Settings:
-    with client.decoding(True):
-        return Settings.of(dict(await client.config_get(_CONFIG)))
-
-
-def _is_cluster(client: Client) -> TypeIs[coredis.RedisCluster[Any]]:
-    import coredis
-
-    return isinstance(client, coredis.RedisCluster)

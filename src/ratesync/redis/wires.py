@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias
 
-from ratesync.redis.address import Address, Kind
+from ratesync.redis.address import Address
 from ratesync.redis.asyncio_wire import asyncio_wire
 from ratesync.redis.stream_wire import stream_wire
 from ratesync.redis.wire import Wire
@@ -16,17 +16,12 @@ from ratesync.redis.wire import Wire
 OpenWire: TypeAlias = Callable[[], AbstractAsyncContextManager[Wire]]
 
 
-def wire_opener(address: Address, timeout: float, ssl_context: ssl.SSLContext | None) -> OpenWire | None:
-    """A function that opens wires to that Redis; None where several servers stand behind the address.
+def wire_opener(address: Address, timeout: float, ssl_context: ssl.SSLContext | None) -> OpenWire:
+    """A function that opens wires to that Redis, which is one server.
 
     :param timeout: seconds for each step.
+    :param ssl_context: for TLS; None: there is none.
     """
-    if address.kind not in {Kind.SINGLE, Kind.SOCKET}:
-        return None
-    if not address.is_tls:
-        ssl_context = None
-    elif ssl_context is None:
-        ssl_context = ssl.create_default_context(cafile=address.ssl_ca_certs)
 
     @asynccontextmanager
     async def open_wire() -> AsyncGenerator[Wire]:

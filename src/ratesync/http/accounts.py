@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Never, Self
 
 import httpx
 from attrs import define, field, frozen
@@ -13,6 +13,8 @@ from typing_extensions import override
 from ratesync.errors import ConfigurationError, NotSent, ProviderError, Unauthorised
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
 from ratesync.http.guard import AddressGuard, GuardedTransport
+from ratesync.http.headers import kept_headers
+from ratesync.model.secret import Secret
 
 _REMEMBERED = 1_000
 """Callers kept at a time. They are small; the connections are those of one pool."""
@@ -26,6 +28,15 @@ class Account:
     """Authenticates every request: one of :mod:`ratesync.http`'s objects, or any other of httpx's kind."""
     base_url: str | None = None
     """Where this account's paths begin, where each has its own address. Default: the adapter's."""
+
+    def __reduce_ex__(self, protocol: Any, /) -> Never:
+        raise TypeError("an account cannot be pickled, as it authenticates: make it where it is needed")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 Accounts = Account | Mapping[str, Account] | Callable[[str], Account]
@@ -55,7 +66,9 @@ class AccountCallers:
 
     accounts: Accounts = field(repr=False)
     base_url: str | None = None
-    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, kw_only=True)
+    headers: Mapping[str, Secret] = field(
+        factory=dict[str, str | Secret], converter=kept_headers, repr=False, kw_only=True
+    )
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False, kw_only=True)
     timeout: float = field(default=DEFAULT_TIMEOUT, kw_only=True)
     max_response_bytes: int = field(default=DEFAULT_MAX_RESPONSE_BYTES, kw_only=True)

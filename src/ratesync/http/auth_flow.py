@@ -11,6 +11,7 @@ from attrs import evolve
 from ratesync.errors import AnswerLost, ConfigurationError, NotSent, RateSyncError, UnsafeRedirect
 from ratesync.http.origin import Origin
 from ratesync.http.response import Response
+from ratesync.http.sent import query_pairs
 from ratesync.model.secret import Secret
 
 Call = Callable[[str, httpx.URL, Mapping[str, str], bytes | None], Awaitable[Response]]
@@ -24,13 +25,13 @@ _MOST_ROUNDS = 8
 
 
 async def authenticated(auth: httpx.Auth, request: httpx.Request, origin: Origin, call: Call) -> Response:
-    """The last answer of an authentication flow; what it added to the request is noted as secret.
+    """The last answer of an authentication flow; what it added to the request's query is noted as secret.
 
     :raises UnsafeRedirect: the flow wants to go to another origin.
     :raises NotSent: the flow itself failed, before the request was sent or after it was refused.
     :raises AnswerLost: it failed after another answer.
     """
-    plain = httpx.Request(request.method, request.url, headers=request.headers)
+    asked = request.url
     flow = auth.async_auth_flow(request)
     answer: Response | None = None
     try:
@@ -44,7 +45,7 @@ async def authenticated(auth: httpx.Auth, request: httpx.Request, origin: Origin
             headers = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
             content = prepared.content or None
             answer = await call(prepared.method, prepared.url, headers, content)
-            answer = evolve(answer, secrets=_added(plain, prepared))
+            answer = evolve(answer, secrets=(*answer.secrets, *_params_added(asked, prepared.url)))
     finally:
         await flow.aclose()
     if answer is None:
@@ -72,8 +73,6 @@ def _as_httpx(answer: Response, request: httpx.Request) -> httpx.Response:
     return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
 
 
-def _added(before: httpx.Request, after: httpx.Request) -> tuple[Secret, ...]:
-    headers = [value for name, value in after.headers.items() if before.headers.get(name) != value]
-    known = set(before.url.params.multi_items())
-    params = [value for name, value in after.url.params.multi_items() if (name, value) not in known]
-    return tuple(Secret(value) for value in (*headers, *params) if value)
+def _params_added(before: httpx.URL, after: httpx.URL) -> list[Secret]:
+    known = query_pairs(before)
+    return [Secret(value) for name, value in query_pairs(after) if value and (name, value) not in known]

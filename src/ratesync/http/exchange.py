@@ -35,6 +35,11 @@ class RawRequest(Protocol):
         """What will be sent."""
         ...
 
+    @property
+    def url(self) -> object:
+        """Its text is where it goes."""
+        ...
+
 
 class RawResponse(Protocol):
     """An answer whose body was not read yet."""
@@ -47,6 +52,11 @@ class RawResponse(Protocol):
     @property
     def headers(self) -> RawHeaders:
         """The header fields."""
+        ...
+
+    @property
+    def request(self) -> RawRequest:
+        """What it answers, as it was sent. Only the answers that a client gives have it."""
         ...
 
     @property
@@ -110,6 +120,10 @@ class Exchange(Protocol):
         """Send a request; returns when the head of the answer is there. Never follows a redirect."""
         ...
 
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """The request that was answered, where a client of the host's has added to ours. None: nobody has."""
+        ...
+
     async def aclose(self) -> None:
         """Close what is ours."""
         ...
@@ -140,6 +154,10 @@ class TransportExchange:
         request = httpx.Request(method, url, headers=headers, content=content, extensions=self._extensions)
         return await self._transport.handle_async_request(request)
 
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """What is sent is what was given."""
+        return None
+
     async def aclose(self) -> None:
         """Close the transport."""
         self.is_closed = True
@@ -169,6 +187,10 @@ class ClientExchange(Generic[RequestT]):
         if "cookie" not in headers:
             request.headers.pop("cookie", "")
         return await self._client.send(request, stream=True, follow_redirects=False)
+
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """The request with the client's headers, parameters and authentication."""
+        return raw.request
 
     async def aclose(self) -> None:
         """Nothing to close: the client is the host's."""

@@ -67,8 +67,17 @@ class Echo(httpx.AsyncBaseTransport):
     def _error(self) -> dict[str, Any]:
         word, told = self.word, f"no {self.word}!"
         return {
-            **{"message": told, "error": told, "detail": told, "title": told, "category": word, "code": word},
-            **{"errorCode": word, "statusCode": word, "fields": [word], "in": word, "policyName": word},
+            "message": told,
+            "error": told,
+            "detail": told,
+            "title": told,
+            "category": word,
+            "code": word,
+            "errorCode": word,
+            "statusCode": word,
+            "fields": [word],
+            "in": word,
+            "policyName": word,
             "context": {"propertyName": [word]},
             "errors": [{"code": word, "in": word, "message": told, "context": {"propertyName": [word]}}],
         }

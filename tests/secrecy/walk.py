@@ -11,11 +11,10 @@ import httpx2
 
 from ratesync import Kind
 from ratesync.errors import RateSyncError
-from ratesync.http import ClientCredentials, HttpCaller, RefreshToken, TokenEndpoint, TokenKeeper, Tokens
+from ratesync.http import ClientCredentials, HttpCaller, RefreshToken, TokenEndpoint, TokenKeeper, Tokens, read_outcome
 from ratesync.http.reason import code_of
 from ratesync.http.refusal import refusal_in
 from ratesync.model.secret import Secret
-from ratesync.http import read_outcome
 from tests.secrecy.canary import MARK, ODD, SPELLINGS, leaks_in, mark, told_by
 from tests.secrecy.echoing import ROWS, adapter, said
 
@@ -143,7 +142,7 @@ async def shown_by_logs(kind: str, lines: list[logging.LogRecord], url: str) -> 
     client = CLIENTS[kind]
     async with client.AsyncClient(trust_env=False, headers={"X-Key": mark("key")}, auth=("ada", mark("key"))) as c:
         caller = HttpCaller(url, client=c)
-        assert (await caller.send("POST", "/x", json={"a": 1}, params={"api_key": mark("key")})).status == 200  # noqa: PLR2004
+        assert (await caller.send("POST", "/x", json={"a": 1}, params={"api_key": mark("key")})).status == 200
     assert {line.name.partition(".")[0] for line in lines} >= {kind, kind.replace("httpx", "httpcore")}
     return [line.getMessage() for line in lines if leaks_in(f"{line.getMessage()} {line.args!r}")]
 

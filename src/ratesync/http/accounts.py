@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Never, Self
+from typing import ClassVar
 
 import httpx
 from attrs import define, field, frozen
@@ -14,29 +14,20 @@ from ratesync.errors import ConfigurationError, NotSent, ProviderError, Unauthor
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
 from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import kept_headers
-from ratesync.model.secret import Secret
+from ratesync.model.secret import Sealed, Secret
 
 _REMEMBERED = 1_000
 """Callers kept at a time. They are small; the connections are those of one pool."""
 
 
 @frozen
-class Account:
+class Account(Sealed):
     """How to call a provider for one connection."""
 
     auth: httpx.Auth | None = field(default=None, repr=False)
     """Authenticates every request: one of :mod:`ratesync.http`'s objects, or any other of httpx's kind."""
     base_url: str | None = None
     """Where this account's paths begin, where each has its own address. Default: the adapter's."""
-
-    def __reduce_ex__(self, protocol: Any, /) -> Never:
-        raise TypeError("an account cannot be pickled, as it authenticates: make it where it is needed")
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
 
 
 Accounts = Account | Mapping[str, Account] | Callable[[str], Account]

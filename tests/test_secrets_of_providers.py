@@ -102,7 +102,7 @@ BUGS: dict[str, tuple[str, Callable[..., Any], Walk]] = {
     "escapes are not undone": (f"{MASKING}.spellings", only_plain, of_adapter("kinto", 400, spelling="quote")),
     "base64 is not undone": (f"{MASKING}.encoded_runs", nothing, of_adapter("kinto", 400, spelling="base64")),
     "words are not told apart": (f"{MASKING}._words", only_whole, of_adapter("kinto", 400)),
-    "Basic is not undone": (f"{MASKING}.unfolded", lambda _: None, of_client("auth")),
+    "Basic is not undone": (f"{MASKING}.unfolded", nothing, of_client("auth")),
     "codes are not looked at": ("ratesync.http.reason.shows", never, of_adapter("pipedrive", 400, MARK)),
     "codes of outcomes are not": (f"{MASKING}.shows", never, of_adapter("salesforce", ROWS, MARK)),
     "answers of Salesforce": (
@@ -133,7 +133,7 @@ BUGS: dict[str, tuple[str, Callable[..., Any], Walk]] = {
     "rows of requests": ("ratesync.providers.request_batch.embedded_response", of_no_other, of_adapter("kinto", ROWS)),
     "what was sent is not noted": ("ratesync.http.caller.secrets_sent", nothing, of_adapter("rest", 400)),
     "what a client adds is not": ("ratesync.http.caller.secrets_sent", nothing_added, of_client("headers")),
-    "its parameters are not": ("ratesync.http.sent.query_pairs", lambda _: [], of_client("params")),
+    "its parameters are not": ("ratesync.http.sent.query_pairs", nothing, of_client("params")),
     "what an httpx2 client adds": ("ratesync.http.caller.secrets_sent", nothing_added, of_client("auth", "httpx2")),
     "forms are not secret": ("ratesync.http.token_endpoint.secrets_in_form", nothing, of_tokens("refresh token")),
     "nor is a client's secret": (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
@@ -232,7 +232,7 @@ async def said(name: str, provider: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def adapter(name: str, secret: str, key: str) -> AsyncIterator[tuple[Any, Echo]]:
+async def adapter(name: str, secret: str, key: str) -> AsyncGenerator[tuple[Any, Echo]]:
     """An adapter that authenticates with two credentials, and its provider."""
     provider, echo = ADAPTERS[name](secret, key)
     async with provider:

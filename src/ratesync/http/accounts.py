@@ -57,9 +57,7 @@ class AccountCallers:
 
     accounts: Accounts = field(repr=False)
     base_url: str | None = None
-    headers: Mapping[str, Secret] = field(
-        factory=dict[str, str | Secret], converter=kept_headers, repr=False, kw_only=True
-    )
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False, kw_only=True)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False, kw_only=True)
     timeout: float = field(default=DEFAULT_TIMEOUT, kw_only=True)
     max_response_bytes: int = field(default=DEFAULT_MAX_RESPONSE_BYTES, kw_only=True)

@@ -39,7 +39,7 @@ class ClientCredentials:
     """The client's own rights (RFC 6749, section 4.4)."""
 
     scope: str | None = None
-    more: Mapping[str, Secret] = field(factory=dict[str, str | Secret], converter=_hidden, repr=False)
+    more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
     """Further fields that the provider wants, such as ``audience``: texts, kept as secrets."""
 
     def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
@@ -56,7 +56,7 @@ class RefreshToken:
     """
 
     scope: str | None = None
-    more: Mapping[str, Secret] = field(factory=dict[str, str | Secret], converter=_hidden, repr=False)
+    more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
     """Further fields that the provider wants: texts, kept as secrets."""
 
     def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:

@@ -64,9 +64,7 @@ class Pages:
     target: str
     pager: Pager
     params: Mapping[str, str] = field(factory=dict[str, str], repr=False, kw_only=True)
-    headers: Mapping[str, Secret] = field(
-        factory=dict[str, str | Secret], converter=kept_headers, repr=False, kw_only=True
-    )
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False, kw_only=True)
     start: str | None = field(default=None, repr=False, kw_only=True)
     max_pages: int = field(default=MAX_PAGES, kw_only=True)
     throttle: ThrottleReader | None = field(default=None, repr=False, kw_only=True)

@@ -35,7 +35,7 @@ class Route:
 
     method: str = field(converter=checked_method)
     path: Path = field(converter=path_of)
-    headers: Mapping[str, Secret] = field(factory=dict[str, str | Secret], converter=kept_headers, repr=False)
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False)
     """Sent with this kind of call only."""
 
 

@@ -1,135 +1,157 @@
-"""No adapter and no store shows its credentials, whatever goes wrong."""
+"""No adapter, token endpoint or client of the host's shows a credential that an answer repeats, however it is spelt."""
 
 from __future__ import annotations
 
-import logging
-import traceback
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 
-from ratesync import Operation, RetryPolicy, Settings, SyncEngine
-from ratesync.errors import RateSyncError
-from ratesync.http import Account, Bearer, redact_http_logs
-from ratesync.memory import MemoryBackend
-from ratesync.postgres import PostgresStateStore
-from ratesync.providers.hubspot import HubSpotProvider
-from ratesync.providers.kinto import KintoProvider
-from ratesync.providers.pipedrive import PipedriveProvider, token_account
-from ratesync.providers.salesforce import SalesforceProvider
+from ratesync.model.outcome import Outcome
+from ratesync.model.secret import Secret
+from tests.secrecy.canary import MARK, ODD, SPELLINGS
+from tests.secrecy.echoing import ADAPTERS, ROWS
+from tests.secrecy.walk import (
+    CASES,
+    CLIENTS,
+    KEEPERS,
+    Walk,
+    client_settings,
+    shown_by_adapter,
+    shown_by_client,
+    shown_by_token_endpoint,
+)
 
 pytestmark = pytest.mark.anyio
 
-CANARY = "canary-0123456789-token"
-Trouble = Callable[[httpx.Request], httpx.Response]
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
-def echo(status: int) -> Trouble:
-    """Answers with all that it was sent."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        told = " ".join(f"{name}={value}" for name, value in request.headers.items())
-        return httpx.Response(status, json={"message": told, "error": told, "errors": [{"message": told}]})
-
-    return answer
+@pytest.mark.parametrize("name", ADAPTERS)
+async def test_no_adapter_shows_what_answers_repeat(name: str) -> None:
+    assert not await shown_by_adapter(name, CASES)
 
 
-def lose(request: httpx.Request) -> httpx.Response:
-    raise httpx.ReadError(f"reset {request.headers}", request=request)
+@pytest.mark.parametrize("kind", CLIENTS)
+@pytest.mark.parametrize("setting", client_settings("httpx"))
+async def test_credentials_of_the_hosts_own_client_are_masked(kind: str, setting: str) -> None:
+    assert not await shown_by_client(kind, client_settings(kind)[setting], SPELLINGS)
 
 
-def redirect(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(307, headers={"location": "https://elsewhere.example/"})
+@pytest.mark.parametrize("name", KEEPERS)
+async def test_a_token_endpoint_that_repeats_its_request_is_not_repeated(name: str) -> None:
+    assert not await shown_by_token_endpoint(KEEPERS[name], SPELLINGS)
 
 
-def intrude(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, html=f"<p>{CANARY}</p>")
+def nothing_added(url: object, headers: Any, by_client: object = None) -> tuple[Secret, ...]:
+    from ratesync.rules.masking import secrets_among
+
+    return secrets_among(headers, ())
 
 
-TROUBLES: dict[str, Trouble] = {
-    **{str(status): echo(status) for status in (400, 401, 403, 429, 500)},
-    "lost": lose,
-    "redirect": redirect,
-    "intruder": intrude,
+def only_plain(text: str) -> Any:
+    from ratesync.rules.spelling import Spelling
+
+    return [Spelling.of(text)]
+
+
+def only_whole(secret: str | Secret) -> set[str]:
+    return {secret if isinstance(secret, str) else secret.reveal()}
+
+
+def as_it_is(outcome: Outcome, _: object) -> Outcome:
+    return outcome
+
+
+def of_no_other(row: Any, within: Any = None, **names: str) -> Any:
+    from ratesync.http.embedded import embedded_response as real
+
+    return real(row, None, **names)
+
+
+def of_adapter(name: str, status: int, word: str = ODD, spelling: str = "plain") -> Walk:
+    return lambda: shown_by_adapter(name, [(status, word, spelling)])
+
+
+def of_client(setting: str, kind: str = "httpx") -> Walk:
+    return lambda: shown_by_client(kind, client_settings(kind)[setting], ["plain"])
+
+
+def of_tokens(name: str) -> Walk:
+    return lambda: shown_by_token_endpoint(KEEPERS[name], ["plain"])
+
+
+def nothing(*_: object, **__: object) -> Any:
+    return ()
+
+
+def no_text(_: str) -> None:
+    """As if nothing were base64."""
+
+
+def unmasked(text: str, _: object) -> str:
+    return text
+
+
+def never(*_: object) -> bool:
+    return False
+
+
+MASKING = "ratesync.rules.masking"
+BUGS: dict[str, tuple[str, Callable[..., Any], Walk]] = {
+    "reasons are not masked": ("ratesync.http.reason.mask_text", unmasked, of_adapter("kinto", 400)),
+    "escapes are not undone": (f"{MASKING}.spellings", only_plain, of_adapter("kinto", 400, spelling="quote")),
+    "base64 is not undone": (f"{MASKING}.encoded_runs", nothing, of_adapter("kinto", 400, spelling="base64")),
+    "words are not told apart": (f"{MASKING}._words", only_whole, of_adapter("kinto", 400)),
+    "Basic is not undone": (f"{MASKING}.unfolded", no_text, of_client("auth")),
+    "codes are not looked at": ("ratesync.http.reason.shows", never, of_adapter("pipedrive", 400, MARK)),
+    "codes of outcomes are not": (f"{MASKING}.shows", never, of_adapter("salesforce", ROWS, MARK)),
+    "answers of Salesforce": (
+        "ratesync.providers.salesforce.answer.mask_outcome",
+        as_it_is,
+        of_adapter("salesforce", 400, MARK),
+    ),
+    "rows of Salesforce": (
+        "ratesync.providers.salesforce.execution.mask_outcome",
+        as_it_is,
+        of_adapter("salesforce", ROWS, MARK),
+    ),
+    "answers within Salesforce's": (
+        "ratesync.providers.salesforce.execution.embedded_response",
+        of_no_other,
+        of_adapter("salesforce", ROWS, MARK),
+    ),
+    "answers of HubSpot": (
+        "ratesync.providers.hubspot.answer.mask_outcome",
+        as_it_is,
+        of_adapter("hubspot", 400, MARK),
+    ),
+    "rows of HubSpot": (
+        "ratesync.providers.hubspot.execution.mask_outcome",
+        as_it_is,
+        of_adapter("hubspot", ROWS, MARK),
+    ),
+    "rows of requests": ("ratesync.providers.request_batch.embedded_response", of_no_other, of_adapter("kinto", ROWS)),
+    "what was sent is not noted": ("ratesync.http.caller.secrets_sent", nothing, of_adapter("rest", 400)),
+    "what a client adds is not": ("ratesync.http.caller.secrets_sent", nothing_added, of_client("headers")),
+    "its parameters are not": ("ratesync.http.sent.query_pairs", nothing, of_client("params")),
+    "what an httpx2 client adds": ("ratesync.http.caller.secrets_sent", nothing_added, of_client("auth", "httpx2")),
+    "forms are not secret": ("ratesync.http.token_endpoint.secrets_in_form", nothing, of_tokens("refresh token")),
+    "nor is a client's secret": (
+        "ratesync.http.token_endpoint.secrets_in_form",
+        nothing,
+        of_tokens("secret in the form"),
+    ),
 }
+"""Each breaks one part of the masking: where, by what, and the walk that must notice."""
 
 
-def provider_of(name: str, trouble: Trouble) -> Any:
-    transport, account = httpx.MockTransport(trouble), Account(Bearer(CANARY), base_url="https://acme.example")
-    match name:
-        case "salesforce":
-            return SalesforceProvider(account, transport=transport)
-        case "hubspot":
-            return HubSpotProvider(account, transport=transport)
-        case "pipedrive":
-            return PipedriveProvider(token_account(CANARY, "acme"), transport=transport)
-        case _:
-            return KintoProvider("https://acme.example/v1", account, bucket="b", transport=transport)
-
-
-RESOURCES = {"salesforce": "Contact", "hubspot": "contacts", "pipedrive": "persons", "kinto": "contacts"}
-
-
-async def all_of_it(provider: Any, resource: str, told: list[object]) -> None:
-    """Everything that an adapter can be asked; what comes of it is put down."""
-    engine = SyncEngine(
-        backend=MemoryBackend(cold_start=False),
-        providers=[provider],
-        settings=Settings(retry=RetryPolicy(max_attempts=1, base_delay=0.001, max_delay=0.001), grace=0),
-        observers=[told.append],
-    )
-    update = Operation.update(provider.name, resource, "1" * 15, {"a": 1})
-    told += await engine.preview(update)
-    async with engine:
-        ticket = await engine.submit(update)
-        await engine.drain(timeout=0.1)
-        told += [await engine.status(ticket.id), *await engine.dead_letters()]
-    field = "properties.email" if provider.name == "hubspot" else "id"
-    for asked in (
-        provider.pull_changes("default", resource, None, limit=5),
-        provider.list_records("default", resource, None, limit=5),
-        provider.find("default", resource, field, ["x"]),
-        provider.describe("default", resource),
-    ):
-        try:
-            told.append(await asked)
-        except RateSyncError as error:
-            told += [error, "".join(traceback.format_exception(error))]
-
-
-@pytest.mark.parametrize("name", RESOURCES)
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-async def test_no_adapter_shows_its_credentials(name: str, trouble: Trouble, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    redact_http_logs()
-    told: list[object] = []
-    provider = provider_of(name, trouble)
-    async with provider:
-        await all_of_it(provider, RESOURCES[name], told)
-        told += [provider, vars(provider)]
-    shown = "\n".join([*map(repr, told), *map(str, told), caplog.text])
-    assert len(told) > 6
-    if trouble is not intrude:  # what the network says is not ours to hide, and nobody repeats it either
-        assert CANARY not in shown
-    assert f"Bearer {CANARY}" not in shown
-
-
-async def use(store: PostgresStateStore) -> None:
-    await store.open()
-    await store.load(["key"])
-
-
-async def test_a_state_store_does_not_show_its_password(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    store = PostgresStateStore.from_url(f"postgresql://ada:{CANARY}@127.0.0.1:1/db", patience=0.2)
-    with pytest.raises(RateSyncError) as caught:
-        await use(store)
-    told = [repr(store), str(store), str(caught.value), "".join(traceback.format_exception(caught.value)), caplog.text]
-    assert CANARY not in "\n".join(told)
-
-
-def test_what_would_leak_is_found() -> None:
-    """So that the tests above can fail."""
-    assert CANARY in repr(echo(500)(httpx.Request("GET", "https://a.example", headers={"x": CANARY})).json())
+@pytest.mark.parametrize("name", BUGS)
+async def test_what_would_leak_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, bug, walk = BUGS[name]
+    assert not await walk()
+    monkeypatch.setattr(place, bug)
+    assert await walk()

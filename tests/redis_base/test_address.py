@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ratesync.errors import ConfigurationError
+from ratesync.model.secret import Secret
 from ratesync.redis.address import Address, Kind
 
-SECRET = "s3:cr/e@t"
+SECRET = Secret("s3:cr/e@t")
 QUOTED = "s3%3Acr%2Fe%40t"
 
 

@@ -14,13 +14,15 @@ from ratesync.errors import ConfigurationError, NotSent, ProviderError, Unauthor
 from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_BYTES, DEFAULT_TIMEOUT, HttpCaller
 from ratesync.http.exchange import DirectTransport, Sender, sender_over
 from ratesync.http.guard import AddressGuard, GuardedTransport
+from ratesync.http.headers import kept_headers
+from ratesync.model.secret import Sealed, Secret
 
 _REMEMBERED = 1_000
 """Callers kept at a time. They are small; the connections are those of one pool."""
 
 
 @frozen
-class Account:
+class Account(Sealed):
     """How to call a provider for one connection."""
 
     auth: httpx.Auth | None = field(default=None, repr=False)
@@ -56,7 +58,7 @@ class AccountCallers:
 
     accounts: Accounts = field(repr=False)
     base_url: str | None = None
-    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, kw_only=True)
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False, kw_only=True)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False, kw_only=True)
     timeout: float = field(default=DEFAULT_TIMEOUT, kw_only=True)
     max_response_bytes: int = field(default=DEFAULT_MAX_RESPONSE_BYTES, kw_only=True)

@@ -16,13 +16,13 @@ from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
 from ratesync.http.preview import preview_auth
 from ratesync.http.token_keeper import TokenKeeper
-from ratesync.model.secret import MASK, Secret
+from ratesync.model.secret import MASK, Sealed, Secret
 from ratesync.rules.tokens import Tokens
 
 AuthFlow = AsyncGenerator[httpx.Request, httpx.Response]
 
 
-class _Auth(httpx.Auth):
+class _Auth(Sealed, httpx.Auth):
     """Shows nothing of itself."""
 
     @override

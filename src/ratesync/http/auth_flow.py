@@ -14,6 +14,7 @@ from attrs import evolve
 from ratesync.errors import AnswerLost, ConfigurationError, NotSent, RateSyncError, UnsafeRedirect
 from ratesync.http.origin import Origin
 from ratesync.http.response import Response
+from ratesync.http.sent import query_pairs
 from ratesync.model.secret import Secret
 
 StepT = TypeVar("StepT")
@@ -49,7 +50,7 @@ async def authenticated(
     origin: Origin,
     call: Call,
 ) -> Response:
-    """The last answer of an authentication flow; what it added to the request is noted as secret.
+    """The last answer of an authentication flow; what it added to the request's query is noted as secret.
 
     :raises UnsafeRedirect: the flow wants to go to another origin.
     :raises NotSent: the flow itself failed, before the request was sent or after it was refused.
@@ -58,11 +59,9 @@ async def authenticated(
     if isinstance(auth, HeaderAuth) and _is_all(type(auth)):
 
         async def send_with(fields: Mapping[str, str]) -> Response:
-            answer = await call(method, url, {**headers, **fields}, content)
-            return evolve(answer, secrets=tuple(map(Secret, fields.values())))
+            return await call(method, url, {**headers, **fields}, content)
 
         return await _last_answer(auth.header_flow(), send_with, lambda answer: answer.status)
-    plain = httpx.Request(method, url, headers=headers)
     request = httpx.Request(method, url, headers=headers, content=content)
 
     async def send(prepared: httpx.Request) -> Response:
@@ -70,7 +69,7 @@ async def authenticated(
             raise UnsafeRedirect(f"an authentication points away from {origin}: nothing was sent there")
         fields = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
         answer = await call(prepared.method, str(prepared.url), fields, prepared.content or None)
-        return evolve(answer, secrets=_added(plain, prepared))
+        return evolve(answer, secrets=(*answer.secrets, *_params_added(url, prepared.url)))
 
     return await _last_answer(auth.async_auth_flow(request), send, lambda answer: _as_httpx(answer, request))
 
@@ -120,8 +119,6 @@ def _as_httpx(answer: Response, request: httpx.Request) -> httpx.Response:
     return httpx.Response(answer.status, headers=headers, content=answer.body, request=request)
 
 
-def _added(before: httpx.Request, after: httpx.Request) -> tuple[Secret, ...]:
-    headers = [value for name, value in after.headers.items() if before.headers.get(name) != value]
-    known = set(before.url.params.multi_items())
-    params = [value for name, value in after.url.params.multi_items() if (name, value) not in known]
-    return tuple(Secret(value) for value in (*headers, *params) if value)
+def _params_added(before: str, after: httpx.URL) -> list[Secret]:
+    known = query_pairs(before)
+    return [Secret(value) for name, value in query_pairs(after) if value and (name, value) not in known]

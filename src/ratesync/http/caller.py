@@ -26,11 +26,13 @@ from ratesync.http.exchange import (
 )
 from ratesync.http.failure import call_failure
 from ratesync.http.guard import AddressGuard, GuardedTransport
-from ratesync.http.headers import Headers, checked_headers
+from ratesync.http.headers import Headers, checked_headers, kept_headers, revealed
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
 from ratesync.http.preview import previewed
 from ratesync.http.response import Response
+from ratesync.http.sent import secrets_sent
+from ratesync.model.secret import Secret
 from ratesync.protocols.preview import recorded
 
 DEFAULT_TIMEOUT = 30.0
@@ -65,13 +67,14 @@ class HttpCaller:
     hooks apply, its cookies, redirects and timeouts do not).
 
     ``auth`` is one of :mod:`ratesync.http`'s objects or any other of httpx's kind. It is asked anew for each redirect
-    followed, sees the origin's requests only, and what it adds is masked in reasons (:func:`read_outcome`).
+    followed, sees the origin's requests only, and what it adds is masked in reasons (:func:`read_outcome`),
+    as are the values of all headers that are not known to be harmless, those of the host's client too.
 
     httpx logs the full URL of every request made over a client at level INFO (logger ``httpx``). Calls over a transport
     are not logged. Either way credentials belong into headers, not into ``params``.
 
     :param base_url: where paths begin, as in ``https://api.example.com/v1``. Default: the client's.
-    :param headers: sent with every request; httpx's and ours come behind them.
+    :param headers: sent with every request, texts or :class:`~ratesync.Secret`; httpx's and ours come behind them.
     :param auth: authenticates every request. Default None.
     :param timeout: seconds for a whole call, renewing a token included. Default 30.
     :param max_response_bytes: default 10 MiB.
@@ -90,7 +93,7 @@ class HttpCaller:
         *,
         client: HttpClient[RequestT] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
         auth: httpx.Auth | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         max_response_bytes: int = DEFAULT_MAX_RESPONSE_BYTES,
@@ -111,12 +114,13 @@ class HttpCaller:
         self._timeout = timeout
         self._limit = max_response_bytes
         self._auth = auth
-        self._headers = {"accept": "application/json", "accept-encoding": "identity", **checked_headers(headers or {})}
+        given = kept_headers(headers or {})
+        self._headers = kept_headers({"accept": "application/json", "accept-encoding": "identity"}) | given
         self._exchange: Exchange
         if client is not None:
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
-            self._headers.setdefault("user-agent", "ratesync")
+            self._headers.setdefault("user-agent", Secret("ratesync"))
             transport = transport or _own_transport(max_connections, guard)
             self._exchange = TransportExchange(transport, sender_over(transport, timeout))
 
@@ -128,7 +132,7 @@ class HttpCaller:
         params: Mapping[str, str] | None = None,
         json: Any = None,
         content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
         auth: httpx.Auth | None = None,
     ) -> Response:
         """Make one call and read the whole answer, whatever its status.
@@ -148,7 +152,7 @@ class HttpCaller:
         :raises ConfigurationError: method, path or headers cannot be sent.
         """
         checked_method(method)
-        prepared = self._headers | checked_headers(headers or {})
+        prepared = revealed(self._headers) | checked_headers(headers or {})
         if json is not None:
             content = encode_json(json)
             prepared.setdefault("content-type", "application/json")
@@ -190,15 +194,17 @@ class HttpCaller:
         try:
             raw = await self._exchange.open(method, url, headers, content)
             fields = Headers(raw.headers.raw)
-            return Response(raw.status_code, fields, await read_body(raw, fields, self._limit))
+            body = await read_body(raw, fields, self._limit)
+            return Response(raw.status_code, fields, body, secrets_sent(url, headers, self._exchange.sent(raw)))
         except RateSyncError:
             raise
         except Exception as error:  # noqa: BLE001  transports and the host's hooks may raise anything
-            result = _answer_in(error) or call_failure(error, self.origin)
-        if isinstance(result, Response):
-            return result
+            answer, failure = _answer_in(error), call_failure(error, self.origin)
         # Raised here so that the exception underneath, which may hold a URL with its query, is not part of it.
-        raise result
+        if answer is None:
+            raise failure
+        secrets = secrets_sent(url, headers, self._exchange.sent(answer))
+        return Response(answer.status_code, Headers(answer.headers.raw), secrets=secrets)
 
     async def aclose(self) -> None:
         """Close the transport; a client of the host's stays open."""
@@ -233,9 +239,6 @@ def _own_transport(max_connections: int, guard: AddressGuard | None) -> httpx.As
     return httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
 
 
-def _answer_in(error: Exception) -> Response | None:
+def _answer_in(error: Exception) -> RawResponse | None:
     """The answer that an event hook of the host's client made into an exception (``raise_for_status``)."""
-    if type(error).__name__ != "HTTPStatusError":
-        return None
-    answer: RawResponse | None = getattr(error, "response", None)
-    return None if answer is None else Response(answer.status_code, Headers(answer.headers.raw))
+    return getattr(error, "response", None) if type(error).__name__ == "HTTPStatusError" else None

@@ -40,6 +40,11 @@ class RawRequest(Protocol):
         """What will be sent."""
         ...
 
+    @property
+    def url(self) -> object:
+        """Its text is where it goes."""
+        ...
+
 
 class RawResponse(Protocol):
     """An answer whose body was not read yet."""
@@ -52,6 +57,11 @@ class RawResponse(Protocol):
     @property
     def headers(self) -> RawFields:
         """The header fields."""
+        ...
+
+    @property
+    def request(self) -> RawRequest:
+        """What it answers, as it was sent. Only the answers that a client gives have it."""
         ...
 
     @property
@@ -115,6 +125,10 @@ class Exchange(Protocol):
         """Send a request; returns when the head of the answer is there. Never follows a redirect."""
         ...
 
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """The request that was answered, where a client of the host's has added to ours. None: nobody has."""
+        ...
+
     async def aclose(self) -> None:
         """Close what is ours."""
         ...
@@ -169,6 +183,10 @@ class TransportExchange:
         """Send a request; returns when the head of the answer is there."""
         return await self._send(method, url, headers, content)
 
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """What is sent is what was given."""
+        return None
+
     async def aclose(self) -> None:
         """Close the transport."""
         self.is_closed = True
@@ -196,6 +214,10 @@ class ClientExchange(Generic[RequestT]):
         if "cookie" not in headers:
             request.headers.pop("cookie", "")
         return await self._client.send(request, stream=True, follow_redirects=False)
+
+    def sent(self, raw: RawResponse) -> RawRequest | None:
+        """The request with the client's headers, parameters and authentication."""
+        return raw.request
 
     async def aclose(self) -> None:
         """Nothing to close: the client is the host's."""

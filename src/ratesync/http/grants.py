@@ -15,6 +15,14 @@ from ratesync.randomness import operation_id, system_random
 from ratesync.rules.tokens import Tokens
 
 
+def _hidden(fields: Mapping[str, str | Secret]) -> dict[str, Secret]:
+    return {name: Secret.of(value) for name, value in fields.items()}
+
+
+def _shown(fields: Mapping[str, Secret]) -> dict[str, str]:
+    return {name: value.reveal() for name, value in fields.items()}
+
+
 class Grant(Protocol):
     """What a token is asked for with."""
 
@@ -31,12 +39,12 @@ class ClientCredentials:
     """The client's own rights (RFC 6749, section 4.4)."""
 
     scope: str | None = None
-    more: Mapping[str, str] = field(factory=dict[str, str], repr=False)
-    """Further fields that the provider wants, such as ``audience``."""
+    more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
+    """Further fields that the provider wants, such as ``audience``: texts, kept as secrets."""
 
     def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
         """The fields of the token request."""
-        return {"grant_type": "client_credentials", **_scope(self.scope), **self.more}
+        return {"grant_type": "client_credentials", **_scope(self.scope), **_shown(self.more)}
 
 
 @frozen(kw_only=True)
@@ -48,8 +56,8 @@ class RefreshToken:
     """
 
     scope: str | None = None
-    more: Mapping[str, str] = field(factory=dict[str, str], repr=False)
-    """Further fields that the provider wants."""
+    more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
+    """Further fields that the provider wants: texts, kept as secrets."""
 
     def form(self, held: Tokens | None, now: float) -> Mapping[str, str]:
         """The fields of the token request.
@@ -64,7 +72,7 @@ class RefreshToken:
             "grant_type": "refresh_token",
             "refresh_token": held.refresh.reveal(),
             **_scope(self.scope),
-            **self.more,
+            **_shown(self.more),
         }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing_extensions import override
 
 from ratesync.errors import ConfigurationError
+from ratesync.model.secret import Secret
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
@@ -52,13 +53,14 @@ def is_header_value(value: str) -> bool:
     return _VALUE.fullmatch(value) is not None
 
 
-def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def checked_headers(headers: Mapping[str, str | Secret]) -> dict[str, str]:
     """The headers with their names in lower case.
 
     :raises ConfigurationError: a name or a value cannot be sent, or the client sets that header itself.
     """
     checked: dict[str, str] = {}
-    for name, value in headers.items():
+    for name, given in headers.items():
+        value = given.reveal() if isinstance(given, Secret) else given
         if not _NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not a header's name: use letters, digits and hyphens")
         if name.lower() in _OWN:
@@ -67,3 +69,16 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(f"the value of header {name!r} is empty or not printable ASCII: encode it first")
         checked[name.lower()] = value
     return checked
+
+
+def kept_headers(headers: Mapping[str, str | Secret]) -> dict[str, Secret]:
+    """Headers to be sent with many calls, checked as :func:`checked_headers` does. There may be a key in any of them.
+
+    :raises ConfigurationError: as there.
+    """
+    return {name: Secret(value) for name, value in checked_headers(headers).items()}
+
+
+def revealed(headers: Mapping[str, Secret]) -> dict[str, str]:
+    """Kept headers as they are sent."""
+    return {name: value.reveal() for name, value in headers.items()}

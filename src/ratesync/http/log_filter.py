@@ -1,13 +1,16 @@
-"""Keeping what URLs and headers hold out of the log lines of httpx and httpcore."""
+"""Keeping what URLs and headers hold out of the log lines of httpx, httpx2 and what they are built on."""
 
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit, urlunsplit
 
-import httpx
 from typing_extensions import override
 
-_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
+_CLIENTS = ("httpx", "httpx2")
+_CORES = ("httpcore", "httpcore2")
+_PARTS = ("connection", "http11", "http2", "proxy", "socks")
+_LOGGERS = (*_CLIENTS, *(f"{core}.{part}" for core in _CORES for part in _PARTS))
 """A filter of a logger does not see what its children log, so each is named."""
 
 
@@ -17,8 +20,8 @@ class _Redaction(logging.Filter):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(_without_query(arg) if isinstance(arg, httpx.URL) else arg for arg in record.args)
-        if record.name.startswith("httpcore.") and isinstance(record.msg, str):
+            record.args = tuple(_without_query(arg) if type(arg).__name__ == "URL" else arg for arg in record.args)
+        if record.name.startswith(_CORES) and isinstance(record.msg, str):
             record.msg = record.msg.partition(" ")[0]  # "receive_response_headers.complete return_value=(...)"
         return True
 
@@ -27,7 +30,7 @@ _REDACTION = _Redaction()
 
 
 def redact_http_logs() -> None:
-    """Make httpx's and httpcore's log lines harmless, in the whole process, from now on.
+    """Make the log lines of httpx, httpcore, httpx2 and httpcore2 harmless, in the whole process, from now on.
 
     httpx logs each request's URL at INFO, with its query and so with keys in it; httpcore logs headers at DEBUG. Lines
     stay; queries become ``?***`` and values are left out. Calling it twice does no harm. A :class:`QueryKey` calls it.
@@ -36,6 +39,8 @@ def redact_http_logs() -> None:
         logging.getLogger(name).addFilter(_REDACTION)
 
 
-def _without_query(url: httpx.URL) -> str:
-    bare = url.copy_with(query=None, userinfo=b"", fragment=None)
-    return f"{bare}?***" if url.query else str(bare)
+def _without_query(url: object) -> str:
+    """The URL, of httpx's kind or httpx2's."""
+    parts = urlsplit(str(url))
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return f"{bare}?***" if parts.query else bare

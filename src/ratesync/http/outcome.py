@@ -12,6 +12,7 @@ from ratesync.http.response import Response
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.model.secret import Secret
 from ratesync.rules.feedback import wait_told
 from ratesync.rules.http_status import outcome_for_status
 from ratesync.rules.retry_after import parse_retry_after
@@ -22,7 +23,7 @@ def read_outcome(
     kind: Kind,
     *,
     now: float,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[str | Secret] = (),
     throttle: ThrottleReader | None = None,
 ) -> Outcome:
     """What status and headers say about an operation of ``kind``.
@@ -44,10 +45,11 @@ def read_answer(
     kind: Kind,
     *,
     now: float,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[str | Secret] = (),
     throttle: ThrottleReader | None = None,
 ) -> tuple[Outcome, Feedback]:
     """What :func:`read_outcome` and :func:`~ratesync.http.read_feedback` say, asking ``throttle`` once."""
+    secrets = tuple(secrets)
     seen = None if throttle is None else throttle(response)
     feedback = join_seen(response, now, seen)
     reason = "" if response.is_success else reason_of(response, secrets)
@@ -60,7 +62,7 @@ def read_answer(
         case Applied():
             outcome = evolve(outcome, version=response.headers.get("etag"))
         case Rejected():
-            outcome = evolve(outcome, code=code_of(response) or outcome.code)
+            outcome = evolve(outcome, code=code_of(response, secrets) or outcome.code)
         case RetryLater():
             outcome = evolve(outcome, retry_after=_retry_after(response, now, outcome, feedback))
         case _:

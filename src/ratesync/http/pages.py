@@ -10,8 +10,10 @@ from attrs import define, field, frozen
 from ratesync.clock import Clock, SystemClock
 from ratesync.http.caller import HttpCaller
 from ratesync.http.feedback import ThrottleReader
+from ratesync.http.headers import kept_headers
 from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
+from ratesync.model.secret import Secret
 from ratesync.rules.paging import MAX_PAGES, Content, Pager, Trail, items_at, step
 
 
@@ -62,7 +64,7 @@ class Pages:
     target: str
     pager: Pager
     params: Mapping[str, str] = field(factory=dict[str, str], repr=False, kw_only=True)
-    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False, kw_only=True)
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False, kw_only=True)
     start: str | None = field(default=None, repr=False, kw_only=True)
     max_pages: int = field(default=MAX_PAGES, kw_only=True)
     throttle: ThrottleReader | None = field(default=None, repr=False, kw_only=True)
@@ -100,7 +102,7 @@ class Pages:
             origin = self.caller.origin
             target = origin.link(self.target, ask.target)
             response = await self.caller.send("GET", target, params=ask.params, headers=self.headers)
-        refusal = refusal_in(response, now=self.clock.now(), secrets=self.headers.values(), throttle=self.throttle)
+        refusal = refusal_in(response, now=self.clock.now(), throttle=self.throttle)
         if refusal is not None:
             raise refusal
         return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,8 @@ from urllib.parse import quote
 import httpx
 
 from ratesync.model.preview import PreviewedRequest
-from ratesync.rules.masking import mask_headers, mask_query, mask_text, secrets_among
+from ratesync.model.secret import Secret
+from ratesync.rules.masking import mask_headers, mask_query, mask_text, secrets_among, shows
 
 
 def previewed(
@@ -46,13 +48,15 @@ def preview_auth(auth: httpx.Auth | None, request: httpx.Request) -> None:
 
 _OF_THE_WIRE = frozenset({"host", "content-length", "transfer-encoding"})
 """Set by the client when a request is sent."""
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+"""A text in JSON."""
 
 
 def _quote(text: str) -> str:
     return quote(text, safe="*")
 
 
-def _body(content: bytes | None, content_type: str, secrets: frozenset[str]) -> Any:
+def _body(content: bytes | None, content_type: str, secrets: tuple[Secret, ...]) -> Any:
     if content is None:
         return None
     kind = content_type.partition(";")[0].strip().lower()
@@ -65,12 +69,16 @@ def _body(content: bytes | None, content_type: str, secrets: frozenset[str]) -> 
     return f"<{len(content)} bytes of {kind or 'unknown type'}>"
 
 
-def _masked(value: Any, secrets: frozenset[str]) -> Any:
-    """The JSON value with the secrets in its texts masked. As deep as ``json.loads`` went."""
-    if not secrets:
-        return value
-    return json.loads(mask_text(json.dumps(value, ensure_ascii=False), {_in_json(secret) for secret in secrets}))
+def _masked(value: Any, secrets: tuple[Secret, ...]) -> Any:
+    """The JSON value with the secrets in its texts masked.
+
+    :raises ValueError: there is one in it that is no text.
+    """
+    told = _TEXT.sub(lambda text: _in_json(mask_text(json.loads(text[0]), secrets)), _in_json(value))
+    if shows(told, secrets):
+        raise ValueError("a secret that is no text")
+    return json.loads(told)
 
 
-def _in_json(secret: str) -> str:
-    return json.dumps(secret, ensure_ascii=False)[1:-1]
+def _in_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -11,11 +11,12 @@ from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import RetryLater
+from ratesync.model.secret import Secret
 from ratesync.rules.provider_errors import error_for_outcome
 
 
 def refusal_in(
-    response: Response, *, now: float, secrets: Iterable[str] = (), throttle: ThrottleReader | None = None
+    response: Response, *, now: float, secrets: Iterable[str | Secret] = (), throttle: ThrottleReader | None = None
 ) -> ProviderError | None:
     """The error that an answer to a read stands for; None for a success.
 

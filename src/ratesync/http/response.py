@@ -21,7 +21,7 @@ class Response:
     body: bytes = field(default=b"", repr=False)
     """Decoded: a gzip encoding is already undone."""
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
-    """The credentials that an authentication object added to the request: masked in every reason."""
+    """The credentials that went out with the request: masked in every reason."""
 
     @property
     def is_success(self) -> bool:

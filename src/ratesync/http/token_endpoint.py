@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote_plus, urlencode
 
+from attrs import evolve
 from typing_extensions import override
 
 from ratesync.clock import Clock, SystemClock
@@ -23,6 +24,7 @@ from ratesync.http.caller import HttpCaller
 from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
 from ratesync.model.secret import Secret
+from ratesync.rules.masking import mask_text, secrets_in_form
 from ratesync.rules.tokens import Tokens, read_refusal, read_tokens
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class TokenEndpoint:
         asked_at = self._clock.now()
         try:
             response = await self._caller.send("POST", self._url, content=urlencode(form).encode(), headers=headers)
+            response = evolve(response, secrets=(*response.secrets, *secrets_in_form(form)))
             return self._read(response, asked_at, held)
         except (NeedsReauth, NotSent, Throttled, Unavailable):
             raise
@@ -104,8 +107,8 @@ class TokenEndpoint:
         if isinstance(failure, Throttled | Unavailable):
             raise failure
         if failure is not None or refusal is not None:
-            word = f"HTTP {response.status}" if refusal is None else f"HTTP {response.status}, {refusal.code}"
-            raise NotSent(f"no token could be had from {self._caller.origin} ({word})")
+            code = "" if refusal is None else f", {mask_text(refusal.code, response.secrets)}"
+            raise NotSent(f"no token could be had from {self._caller.origin} (HTTP {response.status}{code})")
         return read_tokens(body, asked_at, held)
 
     def _client_fields(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Protocol
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -12,6 +13,9 @@ from ratesync.model.secret import Secret
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols.state import StateStore
 from ratesync.rules.tokens import Tokens, load_tokens, write_tokens
+
+if TYPE_CHECKING:
+    from cryptography.fernet import MultiFernet
 
 
 @frozen
@@ -69,21 +73,26 @@ class FernetCipher:
     """
 
     def __init__(self, *keys: str | Secret) -> None:
+        if find_spec("cryptography") is None:
+            raise ConfigurationError("cryptography is not installed: pip install 'ratesync[auth]'")
         try:
-            from cryptography.fernet import Fernet, MultiFernet
-        except ImportError:
-            raise ConfigurationError("cryptography is not installed: pip install 'ratesync[auth]'") from None
-        try:
-            fernets = [Fernet(Secret.of(key).reveal()) for key in keys]
+            self._keys = tuple(Secret.of(key) for key in keys)
+            self._fernet()
         except ValueError:
-            fernets = []
-        if not fernets:
-            raise ConfigurationError("give Fernet keys of 32 bytes in URL-safe base64, as Fernet.generate_key() makes")
-        self._fernet = MultiFernet(fernets)
+            pass
+        else:
+            return
+        raise ConfigurationError("give Fernet keys of 32 bytes in URL-safe base64, as Fernet.generate_key() makes")
+
+    def _fernet(self) -> MultiFernet:
+        """Made for each use: one that is kept could be pickled, with its keys."""
+        from cryptography.fernet import Fernet, MultiFernet
+
+        return MultiFernet([Fernet(key.reveal()) for key in self._keys])
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypted with the first key."""
-        return self._fernet.encrypt(data)
+        return self._fernet().encrypt(data)
 
     def decrypt(self, data: bytes) -> bytes:
         """The bytes again.
@@ -93,7 +102,7 @@ class FernetCipher:
         from cryptography.fernet import InvalidToken
 
         try:
-            return self._fernet.decrypt(data)
+            return self._fernet().decrypt(data)
         except InvalidToken:
             pass
         raise ValueError("the stored tokens cannot be decrypted: is their key among those given?")

@@ -9,8 +9,24 @@ MASK = "***"
 """What is shown in place of a secret."""
 
 
+class Sealed:
+    """A part of what holds credentials, or objects that do: it cannot be pickled, and a copy of it is itself."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: Any, /) -> Never:
+        what = type(self).__name__
+        raise TypeError(f"a {what} cannot be pickled, as it holds credentials: make it anew where it is needed")
+
+
 @final
-class Secret:
+class Secret(Sealed):
     """Text that nobody sees by accident: only :meth:`reveal` gives it.
 
     ``repr``, ``str``, ``format`` and whatever is built on them (logs, tracebacks with locals, ``json.dumps`` with
@@ -55,12 +71,6 @@ class Secret:
 
     def __format__(self, spec: str, /) -> str:
         return format(MASK, spec)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self
 
     def __reduce_ex__(self, protocol: Any, /) -> Never:
         raise TypeError("a secret cannot be pickled: pass on where it is kept, and read it there")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -76,14 +77,15 @@ def client() -> Any:
 
 def _by_url(url: str, timeout: float) -> Source:
     psycopg = client()
-    try:
-        given: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(url)
-        _check(given)
-    except (psycopg.Error, ValueError):
+    given: dict[str, Any] | None = None
+    with suppress(psycopg.Error, ValueError):
+        given = psycopg.conninfo.conninfo_to_dict(url)
+    if given is None or not _is_plausible(given):
+        # Not raised above, so that the exception there, which repeats the URL, is not part of it.
         raise ConfigurationError(
             "the URL of the PostgreSQL cannot be read. Write postgresql://user:password@host:5432/database, and "
             "percent-encode what means something in a URL (/ is %2F, @ is %40)."
-        ) from None
+        )
     hosts = str(given.get("host", ""))
     defaults: dict[str, Any] = {
         "application_name": "ratesync",
@@ -105,10 +107,7 @@ def _by_url(url: str, timeout: float) -> Source:
     return Source(f"postgresql://{where}", take)
 
 
-def _check(given: dict[str, Any]) -> None:
-    """Refuse what shows that a password was not percent-encoded, so that no part of it stands in a message."""
+def _is_plausible(given: dict[str, Any]) -> bool:
+    """Tell whether the password was percent-encoded where it had to be, so that no part of it stands in a message."""
     ports = str(given.get("port") or "5432").split(",")
-    if not all(port.isdecimal() or not port for port in ports):
-        raise ValueError("port")
-    if "@" in str(given.get("host", "")):
-        raise ValueError("host")
+    return all(port.isdecimal() or not port for port in ports) and "@" not in str(given.get("host", ""))

@@ -145,12 +145,13 @@ class Pool:
             return work.attempt()(connection)
         except psycopg.Error as error:
             found = meaning(error)
-            if found.after is After.RETRY:
-                raise _Trouble(found) from None
-            raise self._gave_up(work, found) from None
         finally:
             if connection is not None:
                 self._give_back(connection, link)
+        # Raised here so that psycopg's error, which knows the password and the values, is not part of it.
+        if found.after is After.RETRY:
+            raise _Trouble(found)
+        raise self._gave_up(work, found)
 
     def _take(self, link: Link) -> Connection:
         with suppress(IndexError):

@@ -14,7 +14,7 @@ from ratesync.http.caller import DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_RESPONSE_B
 from ratesync.http.client_callers import ClientCallers
 from ratesync.http.exchange import HttpClient
 from ratesync.http.guard import AddressGuard
-from ratesync.http.headers import checked_headers
+from ratesync.model.secret import Secret
 
 if TYPE_CHECKING:
     import httpx
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class AccountOptions(TypedDict, total=False):
     """What may be said of any adapter over HTTP, by keyword. :class:`AccountProvider` explains each."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | Secret]
     client: HttpClient[Any]
     transport: httpx.AsyncBaseTransport
     timeout: float
@@ -42,7 +42,7 @@ class AccountProvider:
     :param base_url: where paths begin, for accounts that have no address of their own.
     :param accounts: how to authenticate: one :class:`~ratesync.http.Account` for all connections, or each by the
         connection's name, or a function from the name to it.
-    :param headers: sent with every request.
+    :param headers: sent with every request, texts or :class:`~ratesync.Secret`. None of them shows.
     :param client: the host's own ``httpx.AsyncClient`` or httpx2's, never closed here.
     :param transport: in place of a pool of our own; it is closed with the adapter.
     :param timeout: seconds for a whole call. Default 30.
@@ -59,7 +59,7 @@ class AccountProvider:
         base_url: str | None,
         accounts: Accounts,
         *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
         client: HttpClient[Any] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = DEFAULT_TIMEOUT,
@@ -71,14 +71,13 @@ class AccountProvider:
         self.name = name
         self._clock = clock or SystemClock()
         calls: dict[str, Any] = {
-            "headers": checked_headers(headers or {}),
+            "headers": headers or {},
             "transport": transport,
             "timeout": timeout,
             "max_response_bytes": max_response_bytes,
             "max_connections": max_connections,
             "guard": guard,
         }
-        self._secrets = tuple(calls["headers"].values())
         self._callers = (
             AccountCallers(accounts, base_url, **calls)
             if client is None

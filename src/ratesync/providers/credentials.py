@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ratesync.errors import NotSent, ProviderError, Unauthorised
+from ratesync.model.secret import Secret
 
-Credentials = Mapping[str, Mapping[str, str]] | Callable[[str], Mapping[str, str]]
+Credentials = Mapping[str, Mapping[str, str | Secret]] | Callable[[str], Mapping[str, str | Secret]]
 """The headers that authenticate each connection, by its name."""
 
 
-def credential_headers(credentials: Credentials, connection: str) -> Mapping[str, str]:
+def kept_credentials(credentials: Credentials) -> Callable[[str], Mapping[str, str | Secret]]:
+    """The credentials as a function, which shows none of them."""
+    return credentials if callable(credentials) else lambda connection: credentials[connection]
+
+
+def credential_headers(credentials: Credentials, connection: str) -> Mapping[str, str | Secret]:
     """The headers of a connection.
 
     :raises Unauthorised: there are none for it (LookupError). :raises NotSent: asking for them failed.

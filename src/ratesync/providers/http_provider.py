@@ -18,6 +18,7 @@ from ratesync.model.batch import Batch, Reply
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Cause, Outcome, RetryLater
+from ratesync.model.secret import Secret
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.bulk import Bulk
 from ratesync.rules.paging import Content, Pager, Trail, items_at, step
@@ -36,7 +37,7 @@ class RequestOptions(TypedDict, total=False):
     params: Mapping[str, str] | None
     json: Any
     content: bytes | None
-    headers: Mapping[str, str] | None
+    headers: Mapping[str, str | Secret] | None
 
 
 class HttpProvider(AccountProvider):
@@ -114,7 +115,7 @@ class HttpProvider(AccountProvider):
             target, query = origin.link(target, asked.target), dict(asked.params)
         response = await self.send(connection, "GET", target, params=query)
         if can_expire and response.status == HTTPStatus.GONE:
-            raise CursorExpired(f"{reason_of(response, self._secrets)}: list all records anew")
+            raise CursorExpired(f"{reason_of(response)}: list all records anew")
         self.checked(response)
         body, link = response.json(), response.headers.get(link_header, "")
         if link and link_header.lower() != "link":
@@ -146,14 +147,14 @@ class HttpProvider(AccountProvider):
 
     def judge(self, response: Response, kind: Kind) -> tuple[Outcome, Feedback]:
         """What an answer says of an operation of ``kind``, and of quotas: :func:`ratesync.http.read_answer`."""
-        return read_answer(response, kind, now=self._clock.now(), secrets=self._secrets, throttle=self._throttle)
+        return read_answer(response, kind, now=self._clock.now(), throttle=self._throttle)
 
     def checked(self, response: Response) -> Response:
         """The answer, if it is a success.
 
         :raises ProviderError: what it is instead: :func:`ratesync.http.refusal_in`.
         """
-        refusal = refusal_in(response, now=self._clock.now(), secrets=self._secrets, throttle=self._throttle)
+        refusal = refusal_in(response, now=self._clock.now(), throttle=self._throttle)
         if refusal is not None:
             raise refusal
         return response

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from attrs import field, frozen
 
 from ratesync.errors import InvalidPayload, UnsupportedOperation
-from ratesync.http.headers import is_header_value
+from ratesync.http.headers import is_header_value, revealed
 from ratesync.model.batch import ConditionalWrite
 from ratesync.model.operation import Kind, Operation
 from ratesync.providers.resource import Resource
@@ -65,7 +65,7 @@ class RequestBuilder:
         return Request(
             method=route.method,
             path=route.path.fill(names),
-            headers={**route.headers, **self._conditions(operation)},
+            headers={**revealed(route.headers), **self._conditions(operation)},
             json=_body(operation, resource),
         )
 

@@ -10,9 +10,10 @@ from attrs import Factory, field, frozen
 
 from ratesync.errors import ConfigurationError, InvalidPayload, UnsupportedOperation
 from ratesync.http.caller import checked_method
-from ratesync.http.headers import checked_headers
+from ratesync.http.headers import kept_headers
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.record import Record
+from ratesync.model.secret import Secret
 from ratesync.providers.feed import Feed
 from ratesync.providers.listing import Listing
 from ratesync.providers.path import Path, path_of
@@ -34,7 +35,7 @@ class Route:
 
     method: str = field(converter=checked_method)
     path: Path = field(converter=path_of)
-    headers: Mapping[str, str] = field(factory=dict[str, str], converter=checked_headers, repr=False)
+    headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False)
     """Sent with this kind of call only."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar, Unpack
 
-from attrs import evolve
 from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
@@ -20,10 +19,9 @@ from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Fields, Operation
 from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
-from ratesync.model.secret import Secret
 from ratesync.providers.answer import completed
 from ratesync.providers.bulk import Bulk
-from ratesync.providers.credentials import Credentials, credential_headers
+from ratesync.providers.credentials import Credentials, credential_headers, kept_credentials
 from ratesync.providers.http_provider import HttpOptions, HttpProvider, RequestOptions
 from ratesync.providers.listing import Listing
 from ratesync.providers.request import Request, RequestBuilder
@@ -104,7 +102,7 @@ class RestProvider(HttpProvider):
         self._builder = RequestBuilder(
             resources=resources, idempotency_header=idempotency_header, conditional_write=conditional_write
         )
-        self._credentials = credentials
+        self._credentials = None if credentials is None else kept_credentials(credentials)
         self._batch = batch
         self._bulk = None if batch is None else batch.bulk(self._builder.build, self._outcome)
 
@@ -188,8 +186,7 @@ class RestProvider(HttpProvider):
             return await super().send(connection, method, target, **request)
         own = credential_headers(self._credentials, connection)
         request["headers"] = {**own, **(request.get("headers") or {})}
-        response = await super().send(connection, method, target, **request)
-        return evolve(response, secrets=(*response.secrets, *map(Secret, own.values())))
+        return await super().send(connection, method, target, **request)
 
     def _bulk_for(self, batch: Batch) -> Bulk | None:
         """The call that takes the whole batch, if there is one."""

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from ratesync.model.secret import Secret
 from ratesync.redis.address import Address, Kind
 from ratesync.redis.session import Client, ClientSession, Session, WireSession
 from ratesync.redis.wires import wire_opener
@@ -72,7 +73,6 @@ def by_client(make: MakeClient) -> Connect:
 def _client_maker(address: Address, timeout: float, ssl_context: ssl.SSLContext | None, *, blocks: bool) -> MakeClient:
     settings: dict[str, Any] = {
         "username": address.username,
-        "password": address.password,
         "ssl_context": ssl_context,
         "connect_timeout": timeout,
         "stream_timeout": None if blocks else timeout,
@@ -82,7 +82,8 @@ def _client_maker(address: Address, timeout: float, ssl_context: ssl.SSLContext 
     def make() -> AbstractAsyncContextManager[Client]:
         from coredis.retry import NoRetryPolicy
 
-        return _MAKERS[address.kind](address, {**settings, "retry_policy": NoRetryPolicy()})
+        own = {"password": _revealed(address.password), "retry_policy": NoRetryPolicy()}
+        return _MAKERS[address.kind](address, settings | own)
 
     return make
 
@@ -95,6 +96,10 @@ def lent(client: Client) -> Connect:
         yield ClientSession(client)
 
     return connect
+
+
+def _revealed(password: Secret | None) -> str | None:
+    return None if password is None else password.reveal()
 
 
 def _single(address: Address, settings: dict[str, Any]) -> AbstractAsyncContextManager[Client]:
@@ -137,7 +142,11 @@ def place_of(client: Client) -> tuple[Address, ssl.SSLContext | None] | None:
     if type(pool) is not coredis.ConnectionPool or settings.get("credential_provider") is not None:
         return None
     context = settings.get("ssl_context")
-    login: dict[str, Any] = {name: settings.get(name) for name in ("username", "password")}
+    password = settings.get("password")
+    login: dict[str, Any] = {
+        "username": settings.get("username"),
+        "password": Secret(password) if isinstance(password, str) and password else None,
+    }
     match pool.location:
         case TCPLocation(host=host, port=port):
             kind: dict[str, Any] = {"kind": Kind.SINGLE, "hosts": ((host, port),)}
@@ -156,7 +165,7 @@ async def _sentinel(address: Address, settings: dict[str, Any]) -> AsyncGenerato
     names = ("connect_timeout", "ssl_context")
     of_sentinels = {name: settings[name] for name in names} | {
         "username": address.sentinel_username,
-        "password": address.sentinel_password,
+        "password": _revealed(address.sentinel_password),
         "stream_timeout": settings["connect_timeout"],
         "verify_version": False,
     }

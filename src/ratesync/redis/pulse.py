@@ -8,8 +8,10 @@ import threading
 from contextlib import suppress
 
 from ratesync.errors import QueueError
+from ratesync.model.secret import Secret
 from ratesync.redis.address import Address, Kind
 from ratesync.redis.errors import ServerAway
+from ratesync.redis.reply_error import code_of
 from ratesync.redis.resp import Answers, Garbled, ReplyError, packed
 
 SECONDS = 2.0
@@ -41,7 +43,8 @@ class Pulse:
                 return self._ask(address, words)
             except (OSError, EOFError, ValueError, Garbled) as error:
                 self.close()
-                raise ServerAway(f"no sign of life was given: {type(error).__name__}.") from error
+                problem = type(error).__name__
+        raise ServerAway(f"no sign of life was given: {problem}.")
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -68,7 +71,7 @@ class Pulse:
             elif code == "READONLY":
                 self.close()
             else:
-                raise ServerAway(f"no sign of life was given: {code}.")
+                raise ServerAway(f"no sign of life was given: {code_of(answer) or 'it was refused'}.")
         raise EOFError
 
     def _place(self, address: Address) -> tuple[str, int]:
@@ -117,9 +120,9 @@ class _Wire:
     def close(self) -> None:
         self._socket.close()
 
-    def greet(self, username: str | None, password: str | None, db: int) -> None:
+    def greet(self, username: str | None, password: Secret | None, db: int) -> None:
         if password is not None:
-            answer = self.ask(b"AUTH", *([username.encode()] if username else []), password.encode())
+            answer = self.ask(b"AUTH", *([username.encode()] if username else []), password.reveal().encode())
             if isinstance(answer, ReplyError):
                 raise EOFError("the password was refused")
         if db:

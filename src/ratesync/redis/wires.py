@@ -29,7 +29,7 @@ def wire_opener(address: Address, timeout: float, ssl_context: ssl.SSLContext | 
         async with connect(address, timeout, ssl_context) as wire:
             if address.password is not None:
                 login = [address.username] if address.username is not None else []
-                await wire.ask(["AUTH", *login, address.password], timeout)
+                await wire.ask(["AUTH", *login, address.password.reveal()], timeout)
             if address.db:
                 await wire.ask(["SELECT", address.db], timeout)
             yield wire

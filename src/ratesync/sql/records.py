@@ -116,7 +116,8 @@ class SqlRecords:
             with self._engine.connect() as connection:
                 return work(connection)
         except SQLAlchemyError as error:
-            raise unreadable(error) from None
+            problem = unreadable(error)
+        raise problem  # here, so that SQLAlchemy's error, with its statement and values, is not part of it
 
     def _changes(self, cursor: Cursor | None, limit: int, connection: Connection) -> ChangePage:
         if cursor is None:

@@ -21,6 +21,7 @@ from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.hubspot.problem import LOCKED_FOR, Problem
+from ratesync.rules.masking import mask_outcome
 from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
@@ -59,7 +60,7 @@ def read_whole(response: Response, kind: Kind, now: float) -> tuple[Outcome, Fee
         outcome = _missing(response, kind)
     else:
         outcome = _in_hubspots_words(response, kind, outcome)
-    return outcome, feedback
+    return mask_outcome(outcome, response.secrets), feedback
 
 
 def _in_hubspots_words(response: Response, kind: Kind, outcome: Outcome) -> Outcome:

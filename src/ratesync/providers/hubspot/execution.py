@@ -22,6 +22,7 @@ from ratesync.providers.hubspot.properties import written
 from ratesync.providers.hubspot.record import read_record
 from ratesync.providers.hubspot.requests import many, one
 from ratesync.providers.row import object_in
+from ratesync.rules.masking import mask_outcome
 from ratesync.rules.provider_errors import error_for_outcome
 
 MOST_CALLS = 20
@@ -89,7 +90,8 @@ class Execution:
                 raise InvalidResponse("HubSpot's answer to a batch is empty")
             return {operation.id or "": whole for operation in batch.operations}
         answer = BatchAnswer(batch.kind, batch.operations, self.described.unique_property, by_value)
-        return answer.read(object_in(response))
+        outcomes = answer.read(object_in(response))
+        return {identity: mask_outcome(outcome, response.secrets) for identity, outcome in outcomes.items()}
 
     async def _send_one(self, operation: Operation) -> Mapping[str, Outcome]:
         response = await self.client.send(one(self.resource, self.described, operation))

@@ -15,6 +15,7 @@ from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.salesforce.problem import Problem
+from ratesync.rules.masking import mask_outcome
 from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
@@ -27,6 +28,10 @@ _NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     """What the answer says of all operations of its call. A success comes as plain ``Applied``."""
+    return mask_outcome(_read_whole(response, kind, now), response.secrets)
+
+
+def _read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     outcome, _ = read_answer(response, kind, now=now, throttle=salesforce_throttle)
     if isinstance(outcome, Applied):
         return evolve(outcome, version=None) if response.is_success else Unknown(f"HTTP {response.status}")

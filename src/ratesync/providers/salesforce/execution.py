@@ -25,6 +25,7 @@ from ratesync.providers.salesforce.record import read_record, read_rows
 from ratesync.providers.salesforce.record_id import is_id, plain_id, plain_value
 from ratesync.providers.salesforce.requests import BATCH_MAX, COMPOSITE_MAX, many, one, read_by_values
 from ratesync.providers.salesforce.sobject import SObject
+from ratesync.rules.masking import mask_outcome
 from ratesync.rules.provider_errors import error_for_outcome, outcome_for_error
 
 MOST_CALLS = 20
@@ -103,7 +104,8 @@ class Execution:
         if not isinstance(whole, Applied):
             return dict.fromkeys((operation.id or "" for operation in operations), whole)
         if batch.kind is not Kind.READ:
-            return read_saved(batch.kind, operations, response.json())
+            saved = read_saved(batch.kind, operations, response.json())
+            return {identity: mask_outcome(outcome, response.secrets) for identity, outcome in saved.items()}
         return self._read_fetched(operations, response)
 
     def _read_fetched(self, operations: Sequence[Operation], response: Response) -> dict[str, Outcome]:
@@ -127,15 +129,15 @@ class Execution:
         outcomes: dict[str, Outcome] = {}
         for place, operation in enumerate(operations):
             found = [row for row in rows if row.get("referenceId") == f"r{place}"]
-            outcomes[operation.id or ""] = self._inner(operation, found)
+            outcomes[operation.id or ""] = self._inner(operation, found, response)
         return outcomes
 
-    def _inner(self, operation: Operation, found: Sequence[Mapping[str, Any]]) -> Outcome:
+    def _inner(self, operation: Operation, found: Sequence[Mapping[str, Any]], within: Response) -> Outcome:
         """What the rows with the operation's reference say of it."""
         if len(found) != 1:
             return Unknown("Salesforce's answer does not have one row for this operation")
         try:
-            response = embedded_response(found[0], status="httpStatusCode", headers="httpHeaders")
+            response = embedded_response(found[0], within, status="httpStatusCode", headers="httpHeaders")
             return self._applied(operation, response, read_whole(response, Kind.READ, self._now))
         except ProviderError as error:
             return outcome_for_error(error)
@@ -174,7 +176,7 @@ class Execution:
             return Applied()
         if operation.kind is Kind.UPDATE:
             raise InvalidResponse("Salesforce's answer to an update is not an empty one: somebody else answered")
-        return Row.read(response.json(), operation.kind).outcome
+        return mask_outcome(Row.read(response.json(), operation.kind).outcome, response.secrets)
 
 
 def _code(outcome: Outcome) -> str | None:

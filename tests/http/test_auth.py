@@ -76,7 +76,7 @@ async def test_a_client_of_httpx_s_and_a_caller_send_the_same(
         await client.get(f"{fault_server.url}/a", auth=auth, headers={"Authorization": "mine", "X-API-Key": "mine"})
     ours, theirs = ([r.header(name) for name in ("authorization", "x-api-key")] for r in fault_server.requests)
     assert ours == theirs
-    assert [secret.reveal() for secret in answer.secrets] == [value for value in ours if value != "mine"]
+    assert {secret.reveal() for secret in answer.secrets} == set(ours)
 
 
 async def test_a_request_is_signed_as_it_is_sent(fault_server: FaultServer, caller: HttpCaller) -> None:

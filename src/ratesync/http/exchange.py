@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import httpx
 from attrs import define
@@ -24,7 +24,7 @@ class RawFields(Protocol):
         ...
 
 
-class RawHeaders(Protocol):
+class RawHeaders(RawFields, Protocol):
     """Header fields of a request, as httpx keeps them."""
 
     def pop(self, key: str, default: str, /) -> str:
@@ -60,11 +60,6 @@ class RawResponse(Protocol):
         ...
 
     @property
-    def request(self) -> RawRequest:
-        """What it answers, as it was sent. Only the answers that a client gives have it."""
-        ...
-
-    @property
     def is_stream_consumed(self) -> bool:
         """Somebody has read the body before us: it is in ``content``."""
         ...
@@ -80,6 +75,15 @@ class RawResponse(Protocol):
 
     async def aclose(self) -> None:
         """Give the connection back, or close it if the body was not read to its end."""
+        ...
+
+
+class ClientResponse(RawResponse, Protocol):
+    """An answer that a client gives."""
+
+    @property
+    def request(self) -> RawRequest:
+        """What it answers, as it was sent."""
         ...
 
 
@@ -108,7 +112,7 @@ class HttpClient(Protocol[RequestT]):
         """Make a request with the client's own headers and parameters in it."""
         ...
 
-    async def send(self, request: RequestT, *, stream: bool, follow_redirects: bool) -> RawResponse:
+    async def send(self, request: RequestT, *, stream: bool, follow_redirects: bool) -> ClientResponse:
         """Send it, authenticated as the client is set up."""
         ...
 
@@ -217,7 +221,7 @@ class ClientExchange(Generic[RequestT]):
 
     def sent(self, raw: RawResponse) -> RawRequest | None:
         """The request with the client's headers, parameters and authentication."""
-        return raw.request
+        return cast("ClientResponse", raw).request
 
     async def aclose(self) -> None:
         """Nothing to close: the client is the host's."""

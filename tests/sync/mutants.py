@@ -50,6 +50,14 @@ def bug(name: str, start: int = 0, **where: Any) -> Callable[[Bug], Bug]:
 
 CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
 TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
+KILLED: dict[str, Any] = {
+    "edit_chance": 0.05,
+    "kill_chance": 0.02,
+    "engines": 1,
+    "poller": False,
+    "tombstones": True,
+    "passes": 12,
+}
 POLLED: dict[str, Any] = {**CALM, "engines": 1, "poller": True, "slow_chance": 0.2, "tombstones": True, "coarse": False}
 
 
@@ -224,7 +232,7 @@ def _(patch: Patch) -> None:
     patch.setattr(FakeCrm, "_write", blind)
 
 
-@bug("leases of others are not minded", **TWO, identity=CreateIdentity.LOOKUP)
+@bug("leases of others are not minded", **TWO, identity=CreateIdentity.NONE)
 def _(patch: Patch) -> None:
     check = Reconciler._check
 
@@ -257,7 +265,7 @@ def _(patch: Patch) -> None:
     patch.setattr(endings, "end_after_read", settle)
 
 
-@bug("a delete that waits is forgotten when it begins", start=1600)
+@bug("a delete that waits is forgotten when it begins", **KILLED)
 def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import define, evolve, field
 
@@ -154,11 +154,15 @@ class FakeCrm:
         if self.random.random() < self.trial.fault_chance:
             raise Unavailable("503")
 
+    def expire(self) -> NoReturn:
+        """The cursor is too old, and deleted records are forgotten."""
+        self.changed = {key: at for key, at in self.changed.items() if key in self.records}
+        raise CursorExpired("410")
+
     def _by_number(self, cursor: str | None, limit: int) -> ChangePage:
         after = 0 if cursor is None else int(cursor)
         if cursor is not None and self.random.random() < self.trial.expiry_chance:
-            self.changed = {key: at for key, at in self.changed.items() if key in self.records}
-            raise CursorExpired("410")
+            self.expire()
         behind = [(record_id, number) for record_id, (_, number) in self.changed.items() if number > after]
         page = behind[:limit]
         position = str(page[-1][1] if page else after)

@@ -20,7 +20,7 @@ from ratesync.model.run import SyncRun
 from ratesync.rules.reconcile import GonePolicy
 from tests.sync.world import GUARD, LEASE, World
 
-KEYS = Keys.of("crm", "contacts")
+KEYS = Keys.of("crm", "default", "contacts")
 SETTINGS = SyncSettings(page_size=2, chunk=3, lease=LEASE, margin=LEASE / 4)
 
 

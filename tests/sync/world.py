@@ -78,6 +78,7 @@ class World:
     local_writes: int = 0
     origins: int = 0
     deaths: int = 0
+    passes: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.local = MemoryRecords(lambda fields: tidy(self.trial.tidy_local, fields))
@@ -132,12 +133,14 @@ class World:
     def revert(self, side: Side) -> None:
         """A user takes an edit back: the record is as it was before. Whatever values that brings back were seen."""
         known = [key for key in self.before if key[0] is side and key[1] in self.records(side)]
-        if not known:
-            return
-        key = self.random.choice(sorted(known))
-        fields = self.before.pop(key)
-        self.ended |= tokens(self.records(side)[key[1]].fields)
-        self.put(side, key[1], fields)
+        if known:
+            self.take_back(*self.random.choice(sorted(known)))
+
+    def take_back(self, side: Side, record_id: str) -> None:
+        fields = self.before.pop((side, record_id), None)
+        if fields is not None:
+            self.ended |= tokens(self.records(side)[record_id].fields)
+            self.put(side, record_id, fields)
 
     def records(self, side: Side) -> Mapping[str, Any]:
         return self.local.records if side is Side.LOCAL else self.crm.records
@@ -157,10 +160,10 @@ class World:
         else:
             self.crm.put(record_id, fields)
 
-    def edit(self, side: Side, record_id: str) -> None:
+    def edit(self, side: Side, record_id: str, name: str = "") -> None:
         self.before[side, record_id] = dict(self.records(side)[record_id].fields)
         fields = dict(self.before[side, record_id])
-        name = self.random.choice(NAMES)
+        name = name or self.random.choice(NAMES)
         self.ended |= tokens(fields.pop(name, ""))
         if self.random.random() < 0.85:
             fields[name] = self.value()

@@ -27,8 +27,10 @@ from ratesync.model.link import LinkEnd
 from ratesync.model.stored import Write
 from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge
+from ratesync.rules.recovery import recover
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
+from tests.sync.process import KEYS, Process
 
 Patch = pytest.MonkeyPatch
 Bug = Callable[[Patch], None]
@@ -77,6 +79,37 @@ def _(patch: Patch) -> None:
 @bug("after a recovery all that the sides hold counts as settled")
 def _(patch: Patch) -> None:
     patch.setattr(steps, "recovered_base", lambda base, held, decided, deferred: dict(held))
+
+
+@bug("what a recovery drops is not stored")
+def _(patch: Patch) -> None:
+    def silent(decided: Decided, local: Any, external: Any, resolve: Any) -> Merge:
+        return evolve(recover(decided, local, external, resolve), losers=decided.losers)
+
+    patch.setattr(steps, "recover", silent)
+
+
+@bug("there are no bases", tidy_local="upper", tidy_external="lower")
+def _(patch: Patch) -> None:
+    def without(link: Any) -> bytes:
+        ends = {name: evolve(getattr(link, name), base=None) for name in ("local", "external")}
+        return encode_link(evolve(link, **ends))
+
+    patch.setattr(saving, "encode_link", without)
+
+
+@bug("marks live in the memory of a process", **KILLED)
+def _(patch: Patch) -> None:
+    run_pass, owners = Process.run_pass, dict[int, str]()
+
+    async def born_without(self: Any) -> Any:
+        if owners.setdefault(self.world.trial.seed, self.owner) != self.owner:
+            marks = await self.world.state.scan(KEYS.marks, limit=1000)
+            await self.world.state.commit([Write(mark.key, None) for mark in marks])
+        owners[self.world.trial.seed] = self.owner
+        return await run_pass(self)
+
+    patch.setattr(Process, "run_pass", born_without)
 
 
 @bug("no intent is stored")

@@ -155,6 +155,24 @@ async def test_a_record_whose_link_was_stored_while_its_marks_were_read_is_there
     assert desk.names() == (["after"], ["after"])
 
 
+async def test_a_listing_tells_of_a_record_that_went_before_it_was_linked() -> None:
+    """One engine has read a record. It goes, and another engine's listing ends before the link is stored."""
+    desk = Desk(evolve(PLAIN, tombstones=False), crm=Hooked)
+    desk.crm.put("x1", {"name": "short-lived"})
+
+    async def remove() -> None:
+        desk.crm.remove("x1")
+        del desk.crm.changed["x1"]
+        await pull_external(desk)
+
+    crm_of(desk).after_read = remove
+    rounds = desk.reconciler
+    await pull_external(desk)
+    marks, _ = await rounds.books.marks(None, 10)
+    await rounds.run(await rounds.books.open(marks), may_delete=False)
+    assert [mark.record_id for mark in (await rounds.books.marks(None, 10))[0]] == ["x1"]
+
+
 class LateSearch(FakeCrm):
     """Calls take a while, the answer to the first create is lost, and a search sees new records late."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -111,7 +112,6 @@ class Puller:
     async def _pull_feed(self) -> None:
         (stored,) = await self.books.state.load([self._cursor_key])
         position = FeedPosition.read(stored)
-        began_at = self.clock.now()
         seen = _Seen()
         while True:
             try:
@@ -121,7 +121,7 @@ class Puller:
                     raise
                 self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, position.revision)
-                seen, began_at = _Seen(), self.clock.now()
+                seen = _Seen()
                 # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
                 if not await self._stage((), position, moved=True):
                     return
@@ -132,7 +132,7 @@ class Puller:
             position.cursor = page.cursor
             is_last = not page.has_more
             if is_last and position.is_listing:
-                await self._mark_missing(seen, began_at, position.hold_reason)
+                await self._mark_missing(seen, position.hold_reason)
                 self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
             if not await self._stage(page.changes, position, moved=moved) or is_last:
@@ -144,7 +144,7 @@ class Puller:
         return self.books.keys.cursor(self.side.side)
 
     async def _list(self) -> None:
-        began_at, seen, page_id = self.clock.now(), _Seen(), None
+        seen, page_id = _Seen(), None
         while True:
             page = await self.side.listing(page_id, self.settings.page_size)
             changes = [Change(record.record_id, record.version, record.fields) for record in page.records]
@@ -154,7 +154,7 @@ class Puller:
             if page_id is None:
                 break
         self.pulled.listed = len(seen)
-        await self._mark_missing(seen, began_at, "")
+        await self._mark_missing(seen, "")
 
     async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
@@ -234,16 +234,24 @@ class Puller:
         except Exception:  # noqa: BLE001  a mapping of the host's may raise anything: reading the record will tell
             return None
 
-    async def _mark_missing(self, seen: _Seen, began_at: float, hold_reason: str) -> None:
-        """Mark what is linked and was not listed: it is read once more before it counts as deleted."""
+    async def _mark_missing(self, seen: _Seen, hold_reason: str) -> None:
+        """Mark what is linked and was not listed: it is read once more before it counts as deleted.
+
+        Marks come first: who has read a record that went since, and has not linked it yet, must look again.
+        """
         after = None
         side, keys = self.side.side, self.books.keys
+        async for stored in self.books.all(keys.marks):
+            marked_side, record_id = keys.marked(stored.key)
+            if marked_side is side and record_id not in seen:
+                with suppress(StateConflict):  # done, or marked anew already
+                    await self.books.state.commit([Write(stored.key, stored.value, stored.revision)])
         while True:
             page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
             writes = [
                 Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
                 for link in map(_link, page)
-                if link.status is LinkStatus.ACTIVE and link.synced_at < began_at
+                if link.status is LinkStatus.ACTIVE
                 if link.intent is not None or link.end(side).base is not None
                 if (record_id := link.end(side).record_id) is not None and record_id not in seen
             ]

@@ -26,7 +26,7 @@ from tests.sync.live import FAULTS, LiveEngine, Script
 from tests.sync.trial import HABITS, IDENTITIES, Trial, Versions
 from tests.sync.world import NAMES, World
 
-EXAMPLES = int(os.environ.get("RATESYNC_SYNC_TRIALS", "1200")) // 30
+EXAMPLES = int(os.environ.get("RATESYNC_SYNC_TRIALS", "1200")) // 60
 DOINGS = ("edit", "edit", "edit", "create", "remove", "make anew", "take back", "flake")
 
 QUIET = evolve(Trial.of(0), edit_chance=0.0, kill_chance=0.0, fault_chance=0.0, expiry_chance=0.0)

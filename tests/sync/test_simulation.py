@@ -20,7 +20,7 @@ from tests.sync.trial import Trial, Versions
 from tests.sync.world import Report
 
 TRIALS = int(os.environ.get("RATESYNC_SYNC_TRIALS", "1200"))
-CHUNKS = 4
+CHUNKS = max(4, os.cpu_count() or 1)
 SEEDS_FOR_A_BUG = 500
 """Trials after which a bug counts as missed."""
 

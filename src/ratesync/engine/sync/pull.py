@@ -242,8 +242,8 @@ class Puller:
         after = None
         side, keys = self.side.side, self.books.keys
         async for stored in self.books.all(keys.marks):
-            marked_side, record_id = keys.marked(stored.key)
-            if marked_side is side and record_id not in seen:
+            marked_side, marked_id = keys.marked(stored.key)
+            if marked_side is side and marked_id not in seen:
                 with suppress(StateConflict):  # done, or marked anew already
                     await self.books.state.commit([Write(stored.key, stored.value, stored.revision)])
         while True:

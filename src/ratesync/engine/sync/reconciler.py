@@ -125,8 +125,9 @@ class Reconciler:
                 record_id = case.record_id(side)
                 if record_id is not None:  # several cases, if its link was stored by another engine just now
                     wanted[record_id].append(case)
-            found = await self.pair.side(side).read(wanted) if wanted else {}
-            for record_id, held in found.items():
+            if not wanted:
+                continue
+            for record_id, held in (await self.pair.side(side).read(wanted)).items():
                 for case in wanted[record_id]:
                     if isinstance(held, Trouble):
                         case.leave(held.reason)

@@ -138,7 +138,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer", start=140, **POLLED)
+@bug("a mark is cleared even if it is newer", start=250, **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 

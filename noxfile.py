@@ -164,7 +164,7 @@ def simulate(session: nox.Session) -> None:
     seeds = session.posargs[0] if session.posargs else "10000"
     session.run(
         "pytest",
-        "-n2",
+        "-nauto",
         "-m",
         "simulation",
         "--timeout=0",

@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NoReturn
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ratesync.errors import CursorExpired, Unavailable
 from ratesync.model.batch import Capabilities, CreateIdentity
@@ -36,8 +36,11 @@ class FakeCrm:
     changed: dict[str, tuple[float, int]] = field(factory=dict[str, tuple[float, int]])
     """When each record changed last, deleted ones included; and the number of that change."""
     answers: dict[str, Outcome] = field(factory=dict[str, Outcome])
-    made_by: dict[str, str] = field(factory=dict[str, str])
+    made_by: dict[str, tuple[str, float]] = field(factory=dict[str, tuple[str, float]])
+    """The record that each create made, and when."""
     count: int = 0
+    calls: int = 0
+    """For single records."""
     writes: int = 0
     """By us, not by users."""
 
@@ -83,6 +86,7 @@ class FakeCrm:
     async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
         assert len({operation.kind for operation in operations}) <= 1
         assert len(operations) <= self.capabilities.batch_max
+        self.calls += 1
         return {operation.id or "": self._carry_out(operation) for operation in operations}
 
     def _carry_out(self, operation: Operation) -> Outcome:
@@ -129,15 +133,18 @@ class FakeCrm:
         if record_id in self.records:
             return Conflict("there is a record of this id")
         self.writes += 1
-        self.made_by[operation.id or ""] = record_id
+        self.made_by[operation.id or ""] = record_id, self.now()
         return self._applied(self.put(record_id, operation.fields))
 
     def _applied(self, record: Record) -> Applied:
-        return Applied(record.record_id, record.version, record if self.trial.answers_with_record else None)
+        told = record if self.trial.tells_versions else evolve(record, version=None)
+        return Applied(record.record_id, told.version, told if self.trial.answers_with_record else None)
 
     async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
-        made = self.made_by.get(operation.id or "")
-        return None if made is None else Applied(made)
+        self.calls += 1
+        record_id, made_at = self.made_by.get(operation.id or "", (None, 0.0))
+        is_seen = record_id is not None and self.now() >= made_at + self.trial.lookup_after
+        return Applied(record_id) if is_seen else None
 
     async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
         self._fail()
@@ -147,11 +154,15 @@ class FakeCrm:
         if self.random.random() < self.trial.fault_chance:
             raise Unavailable("503")
 
+    def expire(self) -> NoReturn:
+        """The cursor is too old, and deleted records are forgotten."""
+        self.changed = {key: at for key, at in self.changed.items() if key in self.records}
+        raise CursorExpired("410")
+
     def _by_number(self, cursor: str | None, limit: int) -> ChangePage:
         after = 0 if cursor is None else int(cursor)
         if cursor is not None and self.random.random() < self.trial.expiry_chance:
-            self.changed = {key: at for key, at in self.changed.items() if key in self.records}
-            raise CursorExpired("410")
+            self.expire()
         behind = [(record_id, number) for record_id, (_, number) in self.changed.items() if number > after]
         page = behind[:limit]
         position = str(page[-1][1] if page else after)

@@ -27,8 +27,10 @@ from ratesync.model.link import LinkEnd
 from ratesync.model.stored import Write
 from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge
+from ratesync.rules.recovery import recover
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
+from tests.sync.process import KEYS, Process
 
 Patch = pytest.MonkeyPatch
 Bug = Callable[[Patch], None]
@@ -50,6 +52,14 @@ def bug(name: str, start: int = 0, **where: Any) -> Callable[[Bug], Bug]:
 
 CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
 TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
+KILLED: dict[str, Any] = {
+    "edit_chance": 0.05,
+    "kill_chance": 0.02,
+    "engines": 1,
+    "poller": False,
+    "tombstones": True,
+    "passes": 12,
+}
 POLLED: dict[str, Any] = {**CALM, "engines": 1, "poller": True, "slow_chance": 0.2, "tombstones": True, "coarse": False}
 
 
@@ -69,6 +79,37 @@ def _(patch: Patch) -> None:
 @bug("after a recovery all that the sides hold counts as settled")
 def _(patch: Patch) -> None:
     patch.setattr(steps, "recovered_base", lambda base, held, decided, deferred: dict(held))
+
+
+@bug("what a recovery drops is not stored")
+def _(patch: Patch) -> None:
+    def silent(decided: Decided, local: Any, external: Any, resolve: Any) -> Merge:
+        return evolve(recover(decided, local, external, resolve), losers=decided.losers)
+
+    patch.setattr(steps, "recover", silent)
+
+
+@bug("there are no bases", tidy_local="upper", tidy_external="lower")
+def _(patch: Patch) -> None:
+    def without(link: Any) -> bytes:
+        ends = {name: evolve(getattr(link, name), base=None) for name in ("local", "external")}
+        return encode_link(evolve(link, **ends))
+
+    patch.setattr(saving, "encode_link", without)
+
+
+@bug("marks live in the memory of a process", **KILLED)
+def _(patch: Patch) -> None:
+    run_pass, owners = Process.run_pass, dict[int, str]()
+
+    async def born_without(self: Any) -> Any:
+        if owners.setdefault(self.world.trial.seed, self.owner) != self.owner:
+            marks = await self.world.state.scan(KEYS.marks, limit=1000)
+            await self.world.state.commit([Write(mark.key, None) for mark in marks])
+        owners[self.world.trial.seed] = self.owner
+        return await run_pass(self)
+
+    patch.setattr(Process, "run_pass", born_without)
 
 
 @bug("no intent is stored")
@@ -97,7 +138,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer", start=140, **POLLED)
+@bug("a mark is cleared even if it is newer", start=250, **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 
@@ -224,7 +265,7 @@ def _(patch: Patch) -> None:
     patch.setattr(FakeCrm, "_write", blind)
 
 
-@bug("leases of others are not minded", **TWO, identity=CreateIdentity.LOOKUP)
+@bug("leases of others are not minded", **TWO, identity=CreateIdentity.NONE)
 def _(patch: Patch) -> None:
     check = Reconciler._check
 
@@ -257,7 +298,7 @@ def _(patch: Patch) -> None:
     patch.setattr(endings, "end_after_read", settle)
 
 
-@bug("a delete that waits is forgotten when it begins", start=1600)
+@bug("a delete that waits is forgotten when it begins", **KILLED)
 def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion
 

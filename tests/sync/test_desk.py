@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from attrs import define, evolve
+from attrs import evolve
 
 from ratesync import Concurrency, Rate, SyncEngine
 from ratesync.engine.sync.binding import Binding
@@ -14,15 +14,12 @@ from ratesync.engine.sync.overlay import Overlay
 from ratesync.errors import ConfigurationError, UnknownProvider
 from ratesync.memory import MemoryBackend, MemoryStateStore
 from ratesync.memory.records import MemoryRecords
-from ratesync.model.batch import Batch, Capabilities
-from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side
-from ratesync.model.lane import Lane
-from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Write
 from ratesync.rules.reconcile import GoneMode, GonePolicy
 from ratesync.rules.resolvers import prefer
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
+from tests.sync.adapter import Crm
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.trial import Trial, Versions
 
@@ -30,34 +27,6 @@ TRIAL = evolve(
     Trial.of(0), versions=Versions.COUNTED, fault_chance=0.0, expiry_chance=0.0, coarse=False, tombstones=True,
     tidy_local="", tidy_external="", answers_with_record=True, batch_max=1,
 )  # fmt: skip
-LANE = Lane("crm")
-
-
-@define
-class Crm:
-    """The fake, as an adapter."""
-
-    inner: FakeCrm
-    name: str = "crm"
-    calls: int = 0
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self.inner.capabilities
-
-    async def execute(self, batch: Batch) -> dict[str, Outcome]:
-        self.calls += 1
-        return dict(await self.inner.execute(LANE, batch.operations))
-
-    async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
-        self.calls += 1
-        return await self.inner.pull_changes(LANE, resource, cursor, limit)
-
-    async def list_records(self, connection: str, resource: str, page: str | None, *, limit: int) -> RecordPage:
-        return await self.inner.list_records(LANE, resource, page, limit)
-
-    async def lookup(self, operation: Any) -> Outcome | None:
-        return await self.inner.lookup(LANE, operation)
 
 
 def engine(clock: VirtualClock, crm: Crm, **options: Any) -> SyncEngine:

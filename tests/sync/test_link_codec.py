@@ -38,7 +38,7 @@ texts = st.none() | names
 ends = st.builds(LinkEnd, texts, st.none() | views, texts, st.lists(names, max_size=2).map(tuple))
 steps: Any = st.one_of(
     st.builds(Decided, patches, views, views, losers, st.none() | patches),
-    st.builds(Creating, sides, views, texts, texts),
+    st.builds(Creating, sides, views, texts, texts, st.floats(0, 1e9)),
     st.builds(Deleting, sides, texts, views, losers),
 )
 intents = st.builds(Intent, names, names, st.floats(0, 1e9), st.floats(0, 1e9), steps)

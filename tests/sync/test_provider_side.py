@@ -81,6 +81,9 @@ async def test_a_lost_create_is_found_by_what_the_provider_offers(identity: Crea
     if identity is CreateIdentity.NONE:
         assert found is Fate.CANNOT_TELL
         return
+    if identity is CreateIdentity.LOOKUP and not is_made:
+        assert found is Fate.NOT_MADE
+        return
     assert isinstance(found, Applied)
     assert list(desk.crm.records) == [found.record_id]
 

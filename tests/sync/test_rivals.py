@@ -10,15 +10,19 @@ import pytest
 from attrs import evolve
 
 from ratesync.engine.sync import pull, reconciler, saving
+from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.link_codec import from_bytes
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.errors import CursorExpired
+from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import ChangePage
+from ratesync.model.difference import Side
 from ratesync.model.lane import Lane
+from ratesync.model.mark import Mark
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Outcome
-from tests.sync.desk import PLAIN, Desk
+from ratesync.model.outcome import Outcome, Unknown
+from tests.sync.desk import PLAIN, Desk, Still
 from tests.sync.fake_crm import FakeCrm
 
 pytestmark = pytest.mark.anyio
@@ -136,6 +140,68 @@ async def test_a_link_that_does_not_mark_its_records_anew_would_be_forgotten(mon
 
     monkeypatch.setattr(reconciler, "draft_of", careless)
     assert not await a_record_goes_while_it_is_linked()
+
+
+async def test_a_record_whose_link_was_stored_while_its_marks_were_read_is_there_for_both() -> None:
+    """One mark was read before another engine stored the link, the other one after it."""
+    desk = Desk()
+    desk.local.put("l1", {"name": "before"})
+    await desk.sync()
+    (external_id,) = desk.crm.records
+    desk.local.put("l1", {"name": "after"})
+    cases = await desk.reconciler.books.open([Mark(Side.LOCAL, "l1")])
+    await desk.reconciler.run([*cases, Case([Mark(Side.EXTERNAL, external_id)])], may_delete=True)
+    await desk.sync()
+    assert desk.names() == (["after"], ["after"])
+
+
+async def test_a_listing_tells_of_a_record_that_went_before_it_was_linked() -> None:
+    """One engine has read a record. It goes, and another engine's listing ends before the link is stored."""
+    desk = Desk(evolve(PLAIN, tombstones=False), crm=Hooked)
+    desk.crm.put("x1", {"name": "short-lived"})
+
+    async def remove() -> None:
+        desk.crm.remove("x1")
+        del desk.crm.changed["x1"]
+        await pull_external(desk)
+
+    crm_of(desk).after_read = remove
+    rounds = desk.reconciler
+    await pull_external(desk)
+    marks, _ = await rounds.books.marks(None, 10)
+    await rounds.run(await rounds.books.open(marks), may_delete=False)
+    assert [mark.record_id for mark in (await rounds.books.marks(None, 10))[0]] == ["x1"]
+
+
+class LateSearch(FakeCrm):
+    """Calls take a while, the answer to the first create is lost, and a search sees new records late."""
+
+    lose = 1
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        is_create = operations[0].kind is Kind.CREATE
+        if is_create:
+            clock_of(self).at += 30.0
+        answers = await super().execute(lane, operations)
+        if is_create and self.lose:
+            self.lose -= 1
+            return dict.fromkeys(answers, Unknown("answer lost"))
+        return answers
+
+
+def clock_of(crm: FakeCrm) -> Still:
+    clock = getattr(crm.now, "__self__", None)
+    assert isinstance(clock, Still)
+    return clock
+
+
+async def test_a_search_that_lags_is_asked_when_it_surely_sees_what_was_sent_last() -> None:
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.LOOKUP, lookup_after=40.0), crm=LateSearch)
+    desk.local.put("l1", {"name": "Ada"})
+    for _ in range(10):
+        await desk.sync()
+        desk.clock.at += 15.0
+    assert desk.names() == (["Ada"], ["Ada"])
 
 
 async def a_listing_breaks_off() -> int:

@@ -23,8 +23,9 @@ from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Stored, Write
 from ratesync.rules.resolvers import prefer
 from ratesync.testing.virtual_time import VirtualClock, virtual_backend_options
+from tests.sync.adapter import LANE, Crm
 from tests.sync.fake_crm import FakeCrm
-from tests.sync.test_desk import LANE, TRIAL, Crm, binding
+from tests.sync.test_desk import TRIAL, binding
 
 pytestmark = pytest.mark.anyio
 

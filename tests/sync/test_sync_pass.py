@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from ratesync.engine.sync import steps
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.link_codec import encode_link, encode_mark
@@ -93,7 +94,7 @@ async def test_what_cannot_be_told_apart_is_left_alone_and_told() -> None:
     assert (len(desk.local.records), len(desk.crm.records), await desk.links()) == (1, 2, [])
 
 
-async def test_a_delete_that_a_crash_left_spares_a_record_that_was_made_anew() -> None:
+async def a_record_is_made_anew_behind_a_delete() -> Desk:
     desk = await many(1)
     (link,) = await desk.links()
     external_id = link.external.record_id or ""
@@ -106,7 +107,20 @@ async def test_a_delete_that_a_crash_left_spares_a_record_that_was_made_anew() -
     desk.crm.remove(external_id)
     desk.crm.put(external_id, fields)
     await desk.sync()
+    return desk
+
+
+async def test_a_delete_that_a_crash_left_spares_a_record_that_was_made_anew() -> None:
+    desk = await a_record_is_made_anew_behind_a_delete()
     assert desk.names() == (["n0"], ["n0"])
+
+
+async def test_a_delete_carried_out_regardless_would_not_bring_the_new_record_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "may_delete", lambda step, held: True)
+    desk = await a_record_is_made_anew_behind_a_delete()
+    assert desk.names()[0] == []
 
 
 class Strict(FakeCrm):

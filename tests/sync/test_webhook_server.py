@@ -38,8 +38,9 @@ from ratesync.redis import RedisBackend
 from ratesync.rules.resolvers import prefer
 from ratesync.sqlite import SqliteBackend
 from tests.servers.valkey_server import Valkey
+from tests.sync.adapter import Crm
 from tests.sync.fake_crm import FakeCrm
-from tests.sync.test_desk import TRIAL, Crm
+from tests.sync.test_desk import TRIAL
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 ENDPOINT = WebhookEndpoint(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from enum import Enum
 
 from attrs import frozen
@@ -10,6 +11,8 @@ from attrs import frozen
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.operation import Fields
 
+LONGEST = 9
+"""Characters of a value that a side keeps which cuts values."""
 IDENTITIES = (CreateIdentity.CLIENT_ID, CreateIdentity.IDEMPOTENCY_KEY, CreateIdentity.LOOKUP)
 
 
@@ -55,6 +58,10 @@ class Trial:
     expiry_chance: float
     """Of a cursor not being known any more."""
     passes: int
+    lookup_after: float
+    """Seconds until a look-up sees a record that was made."""
+    tells_versions: bool
+    """Writes are answered with the version that they gave."""
 
     @classmethod
     def of(cls, seed: int) -> Trial:
@@ -70,8 +77,8 @@ class Trial:
             answers_with_record=draw.random() < 0.5,
             feed_has_fields=draw.random() < 0.5,
             batch_max=draw.choice((1, 3)),
-            tidy_local=draw.choice(("", "", "strip", "upper")),
-            tidy_external=draw.choice(("", "", "lower", "pad")),
+            tidy_local=draw.choice(("", "", "strip", "upper", "cut")),
+            tidy_external=draw.choice(("", "", "lower", "pad", "cut")),
             engines=draw.choice((1, 1, 2)),
             poller=draw.random() < 0.1,
             slow_chance=draw.choice((0.0, 0.05)),
@@ -82,6 +89,8 @@ class Trial:
             fault_chance=draw.choice((0.0, 0.05)),
             expiry_chance=draw.choice((0.0, 0.05)),
             passes=draw.choice((2, 3, 4)),
+            lookup_after=draw.choice((0.0, 40.0)),
+            tells_versions=draw.random() < 0.8,
         )
 
     @property
@@ -97,25 +106,21 @@ class Trial:
             conditional_write=ConditionalWrite.STRONG if self.conditional else ConditionalWrite.NONE,
             create_identity=self.identity,
             deletes=DeleteFeed.TOMBSTONES if self.tombstones else DeleteFeed.LISTING,
+            lookup_after=self.lookup_after,
         )
 
 
 def tidy(how: str, fields: Fields) -> Fields:
     """What a side makes of values that it is given. Doing it twice changes nothing more."""
-    return {name: _tidy(how, value) for name, value in fields.items()}
+    tidied = HABITS[how]
+    return {name: tidied(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
-def _tidy(how: str, value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    match how:
-        case "strip":
-            return value.strip()
-        case "upper":
-            return value.upper()
-        case "lower":
-            return value.lower()
-        case "pad":
-            return value if value.endswith(" ") else f"{value} "
-        case _:
-            return value
+HABITS: dict[str, Callable[[str], str]] = {
+    "": str,
+    "strip": str.strip,
+    "upper": str.upper,
+    "lower": str.lower,
+    "pad": lambda value: value if value.endswith(" ") else f"{value} ",
+    "cut": lambda value: value[:LONGEST],
+}

@@ -1,7 +1,6 @@
-"""The simulation of two-way sync: the real code, with users, crashes and rivals at every step.
+"""The world of the simulations of two-way sync: both sides, the state store between them, and what users do.
 
-Users write values that are all different, so that each can be accounted for at the end. :func:`simulate` runs one
-trial; its report says what went wrong.
+Users write values that are all different, so that each can be accounted for at the end.
 """
 
 from __future__ import annotations
@@ -9,45 +8,26 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-import anyio
-import anyio.lowlevel
-from attrs import define, evolve, field
+from attrs import define, field
 
-from ratesync.engine.sync.books import Books
-from ratesync.engine.sync.deletions import Deletions
-from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes
-from ratesync.engine.sync.local_side import LocalSide
-from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.provider_side import ProviderSide
-from ratesync.engine.sync.pull import Puller
-from ratesync.engine.sync.reconciler import Reconciler
-from ratesync.engine.sync.sync_pass import Pass
-from ratesync.errors import ProviderError
 from ratesync.memory.records import MemoryRecords
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import FieldConflict, Resolution
 from ratesync.model.difference import Side
-from ratesync.model.lane import Lane
-from ratesync.model.link import LinkStatus
-from ratesync.model.mark import Mark
 from ratesync.model.operation import Fields
-from ratesync.model.run import SyncRun
-from ratesync.model.stored import Stored, Write
+from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.merge import Resolve
-from ratesync.rules.reconcile import GonePolicy
 from ratesync.rules.resolvers import first_of, manual, prefer
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.trial import Trial, Versions, tidy
+from tests.sync.turns import others
 
 NAMES = ("a", "b", "c")
 LEASE = 100.0
-MOST_QUIET_PASSES = 16
 TOKEN = re.compile(r"#(\d+)#")
 GUARD = DeletePolicy(
     max_deletes=10**6,
@@ -98,6 +78,7 @@ class World:
     local_writes: int = 0
     origins: int = 0
     deaths: int = 0
+    passes: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.local = MemoryRecords(lambda fields: tidy(self.trial.tidy_local, fields))
@@ -111,7 +92,7 @@ class World:
         self.now += draw.choice((0.01, 0.1, 1.0, 5.0))
         if self.trial.is_shared:
             for _ in range(draw.choice((1, 1, 2, 4, 40 if draw.random() < self.trial.slow_chance else 1))):
-                await anyio.lowlevel.checkpoint()
+                await others()
         if self.is_quiet:
             return
         if draw.random() < self.trial.edit_chance:
@@ -152,19 +133,21 @@ class World:
     def revert(self, side: Side) -> None:
         """A user takes an edit back: the record is as it was before. Whatever values that brings back were seen."""
         known = [key for key in self.before if key[0] is side and key[1] in self.records(side)]
-        if not known:
-            return
-        key = self.random.choice(sorted(known))
-        fields = self.before.pop(key)
-        self.ended |= tokens(self.records(side)[key[1]].fields)
-        self.put(side, key[1], fields)
+        if known:
+            self.take_back(*self.random.choice(sorted(known)))
+
+    def take_back(self, side: Side, record_id: str) -> None:
+        fields = self.before.pop((side, record_id), None)
+        if fields is not None:
+            self.ended |= tokens(self.records(side)[record_id].fields)
+            self.put(side, record_id, fields)
 
     def records(self, side: Side) -> Mapping[str, Any]:
         return self.local.records if side is Side.LOCAL else self.crm.records
 
     def value(self) -> str:
         self.values += 1
-        return self.random.choice(("v#{}#", " V#{}#", "v#{}# ")).format(self.values)
+        return self.random.choice(("v#{}#", " V#{}#", "v#{}# ", "v#{}# and so on")).format(self.values)
 
     def create(self, side: Side, record_id: str | None = None) -> None:
         self.origins += 1
@@ -177,10 +160,10 @@ class World:
         else:
             self.crm.put(record_id, fields)
 
-    def edit(self, side: Side, record_id: str) -> None:
+    def edit(self, side: Side, record_id: str, name: str = "") -> None:
         self.before[side, record_id] = dict(self.records(side)[record_id].fields)
         fields = dict(self.before[side, record_id])
-        name = self.random.choice(NAMES)
+        name = name or self.random.choice(NAMES)
         self.ended |= tokens(fields.pop(name, ""))
         if self.random.random() < 0.85:
             fields[name] = self.value()
@@ -193,35 +176,6 @@ class World:
             self.local.remove(record_id)
         else:
             self.crm.remove(record_id)
-
-    # Engines
-
-    def engine(self, number: int) -> Engine:
-        return Engine(self, f"engine-{number}-{self.deaths}")
-
-    async def live(self, number: int) -> None:
-        """An engine makes its passes; when it dies, another one takes its place."""
-        passes = 0
-        while passes < self.trial.passes:
-            engine = self.engine(number)
-            try:
-                while passes < self.trial.passes:
-                    passes += 1
-                    self.report.seen.update((await engine.run_pass()).actions)
-            except Killed:
-                self.now += self.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
-
-    async def poll(self) -> None:
-        """Somebody pulls, again and again, and does nothing more."""
-        while True:
-            reconciler = self.engine(8).reconciler()
-            try:
-                for side in Side:
-                    pair, books = reconciler.pair, reconciler.books
-                    with suppress(ProviderError):
-                        await Puller(pair.side(side), books, reconciler.settings, reconciler.clock).pull()
-            except Killed:
-                pass
 
     def resolver(self) -> Resolve:
         match self.trial.resolver:
@@ -242,180 +196,3 @@ def _only(name: str) -> Resolve:
         return manual()(conflict) if conflict.name != name else prefer(Side.EXTERNAL)(conflict)
 
     return resolve
-
-
-@define
-class Engine:
-    """One process."""
-
-    world: World
-    owner: str
-
-    def reconciler(self) -> Reconciler:
-        world = self.world
-        pair = Pair(
-            local=LocalSide(watch(world, world.local)),
-            external=ProviderSide(watch(world, world.crm), Lane("crm"), "contacts"),
-            resolve=world.resolver(),
-            gone=GonePolicy(edit_wins=world.trial.edit_wins),
-            guard=GUARD,
-        )
-        books = Books(watch(world, world.state), Keys.of("crm", "contacts"))
-        settings = SyncSettings(page_size=2, chunk=3, lease=LEASE, margin=LEASE / 4)
-        return Reconciler(pair, books, settings, _Time(world), world.random, self.owner)
-
-    async def run_pass(self) -> SyncRun:
-        run = SyncRun("run", self.world.now)
-        return await Pass(self.reconciler(), run, lambda _case: None).carry_out()
-
-
-class _Time:
-    is_virtual = True
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> float:
-        return self._world.now
-
-
-def watch(world: World, inner: Any) -> Any:
-    """The same thing, with the world turning at each call."""
-    return _Watched(world, inner)
-
-
-class _Watched:
-    """Everything that an engine does outside itself goes through here."""
-
-    def __init__(self, world: World, inner: Any) -> None:
-        self._world = world
-        self._inner = inner
-
-    @property
-    def capabilities(self) -> Any:
-        return self._inner.capabilities
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-        world = self._world
-
-        async def watched(*args: Any, **options: Any) -> Any:
-            if name == "commit":
-                world.commits.append(tuple(args[0]))
-            if name in {"apply", "delete"}:
-                world.local_writes += 1
-            return await world.around(lambda: method(*args, **options))
-
-        return watched
-
-
-async def simulate(seed: int, trial: Trial | None = None) -> Report:
-    """Run the trial of a seed, and account for every value at the end."""
-    world = World(trial or Trial.of(seed), random.Random(seed))
-    for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
-        world.create(side)
-    if world.trial.is_shared:
-        async with anyio.create_task_group() as everybody:
-            if world.trial.poller:
-                everybody.start_soon(world.poll)
-            async with anyio.create_task_group() as tasks:
-                for number in range(world.trial.engines):
-                    tasks.start_soon(world.live, number)
-            everybody.cancel_scope.cancel()
-    else:
-        await world.live(0)
-    world.is_quiet = True
-    world.crm.trial = _calm(world.trial)
-    await _settle(world)
-    await _check(world)
-    world.report.seen["deaths"] += world.deaths
-    world.report.seen["values"] += world.values
-    return world.report
-
-
-def _calm(trial: Trial) -> Trial:
-    return evolve(trial, fault_chance=0.0, expiry_chance=0.0, kill_chance=0.0, edit_chance=0.0)
-
-
-async def _settle(world: World) -> None:
-    """Passes with nobody else about, until one writes nothing."""
-    engine = world.engine(9)
-    for number in range(MOST_QUIET_PASSES):
-        world.now += 2 * LEASE
-        before = world.crm.writes, world.local_writes
-        world.commits.clear()
-        run = await engine.run_pass()
-        if run.needs_approval:
-            await Deletions(engine.reconciler(), lambda _cases: None).approve()
-        if run.errors:
-            world.report.violations.append(f"errors: {run.errors}")
-        written = [write for commit in world.commits for write in commit if "/cursor/" not in write.key]
-        if before == (world.crm.writes, world.local_writes) and not written and number:
-            return
-    world.report.violations.append("never idle")
-
-
-async def _check(world: World) -> None:
-    state = await world.state.scan("sync/", limit=100_000)
-    told = {token for stored in state if "/lost/" in stored.key or "/conflict/" in stored.key for token in _of(stored)}
-    alive = {token for side in Side for record in world.records(side).values() for token in tokens(record.fields)}
-    if world.trial.conditional:
-        for token in sorted(set(range(1, world.values + 1)) - world.ended - alive - told):
-            world.report.violations.append(f"lost: value {token}")
-    world.report.violations += _differences(world, [conflict for stored in state for conflict in _conflicts(stored)])
-    left = [stored.key for stored in state if "/mark/" in stored.key]
-    if left:
-        world.report.violations.append(f"marks are left: {left}")
-    world.report.seen["told"] += len(told)
-    links = [decode_link(stored.value) for stored in state if "/link/" in stored.key]
-    world.report.seen.update(str(link.status) for link in links if link.status is LinkStatus.AMBIGUOUS_CREATE)
-    await _look_again(world)
-
-
-async def _look_again(world: World) -> None:
-    """A look at every record, for nothing: nobody changed anything, so nothing is written to a side."""
-    books = world.engine(9).reconciler().books
-    marks = [Mark(side, record_id) for side in Side for record_id in world.records(side)]
-    await books.state.commit([Write(books.keys.mark(m.side, m.record_id), encode_mark(m)) for m in marks])
-    before = world.crm.writes, world.local_writes
-    await world.engine(9).run_pass()
-    if before != (world.crm.writes, world.local_writes):
-        world.report.violations.append("written for nothing")
-
-
-def _of(stored: Stored) -> Iterable[int]:
-    return tokens(stored.value.decode())
-
-
-def _conflicts(stored: Stored) -> Sequence[tuple[str, str, str]]:
-    """(local id, external id, field) of an open conflict."""
-    if "/conflict/" not in stored.key:
-        return ()
-    value = from_bytes(stored.value)
-    return [(*value["ids"], value["n"])]
-
-
-def _differences(world: World, conflicts: Sequence[tuple[str, str, str]]) -> list[str]:
-    found: list[str] = []
-    deferred = {(local_id, name) for local_id, _, name in conflicts}
-    # Two records that were made anew under their old ids, on both sides: which of the two it is waits for a person.
-    twins = {external_id: local_id for local_id, external_id, name in conflicts if name == "origin"}
-    by_origin: dict[Side, dict[str, str]] = {side: {} for side in Side}
-    for side in Side:
-        for record_id, record in world.records(side).items():
-            twin = world.local.records.get(twins.get(record_id, "")) if side is Side.EXTERNAL else None
-            origin = str((twin or record).fields.get("origin", "none")).strip().lower()
-            if origin in by_origin[side]:
-                found.append(f"duplicate: {side} {origin} is {by_origin[side][origin]} and {record_id}")
-            by_origin[side][origin] = record_id
-    local, external = by_origin[Side.LOCAL], by_origin[Side.EXTERNAL]
-    found += [f"not converged: {origin} is on one side only" for origin in sorted(local.keys() ^ external.keys())]
-    for origin in sorted(local.keys() & external.keys()):
-        here, there = (
-            world.local.records[local[origin]].fields,
-            world.crm.records[external[origin]].fields,
-        )
-        for name in NAMES:
-            if tokens(here.get(name)) != tokens(there.get(name)) and (local[origin], name) not in deferred:
-                found.append(f"not converged: {origin}.{name} is {here.get(name)!r} and {there.get(name)!r}")
-    return found

@@ -40,6 +40,8 @@ class Creating:
     """The id that we chose for it; None if the side chooses."""
     source_version: str | None = None
     """The version of the other side's record when it was decided."""
+    over_at: float = 0.0
+    """Instant after which the record is surely not being made any more: it is there by then, or was never made."""
 
 
 @frozen

@@ -61,7 +61,7 @@ class Creations:
         if link is None or link.intent is None or not isinstance(link.intent.step, Creating):
             return
         step, side = link.intent.step, self.pair.side(link.intent.step.side)
-        age = self.clock.now() - link.intent.started_at
+        age = self.clock.now() - step.over_at
         order = Make(link.intent.op_id, step.view, step.record_id)
         fate = await side.make_sure(order, age, is_wanted=step.side.other in case.held)
         case.next = self._next(case, link, step, fate)

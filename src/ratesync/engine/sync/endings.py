@@ -65,10 +65,13 @@ class Endings:
                 return True
             case RetryLater(reason, _, _):
                 case.leave(reason)
-                return False
             case _:
                 case.leave("the answer to a write was lost")
-                return False
+        intent = link.intent
+        if intent is not None and isinstance(intent.step, Creating):  # whatever came of it, the call is over
+            step = evolve(intent.step, over_at=self.clock.now())
+            case.next = evolve(link, intent=evolve(intent, step=step))
+        return False
 
     def _answer(self, case: Case, side: Side) -> View | None:
         """The record's view by the answer to a write, if it told."""

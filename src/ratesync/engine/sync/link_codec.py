@@ -157,8 +157,8 @@ def _pack_intent(intent: Intent) -> dict[str, Any]:
                 "lost": pack_losers(losers),
                 "as": None if as_external is None else _pack_view(as_external),
             }
-        case Creating(side, view, record_id, source_version):
-            step = {"create": side, "view": dict(view), "id": record_id, "of": source_version}
+        case Creating(side, view, record_id, source_version, over_at):
+            step = {"create": side, "view": dict(view), "id": record_id, "of": source_version, "over": over_at}
         case Deleting(side, version, view, losers):
             step = {"delete": side, "view": dict(view), "of": version, "lost": pack_losers(losers)}
     return {"head": head, **step}
@@ -167,7 +167,7 @@ def _pack_intent(intent: Intent) -> dict[str, Any]:
 def _unpack_intent(packed: Any) -> Intent:
     step: Step
     if "create" in packed:
-        step = Creating(Side(packed["create"]), packed["view"], packed["id"], packed["of"])
+        step = Creating(Side(packed["create"]), packed["view"], packed["id"], packed["of"], packed["over"])
     elif "delete" in packed:
         step = Deleting(Side(packed["delete"]), packed["of"], packed["view"], unpack_losers(packed["lost"]))
     else:

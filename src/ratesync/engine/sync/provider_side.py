@@ -222,10 +222,9 @@ class ProviderSide:
             if age < self.caller.capabilities.lookup_after:
                 return Fate.IN_DOUBT
             found = await self.caller.lookup(self.lane, self._make(order))
-            if found is not None:
-                return found if isinstance(found, Applied) else Fate.IN_DOUBT
-            if not is_wanted:
+            if found is None:  # made anew, it is a new creation, with a wait of its own should its answer be lost
                 return Fate.NOT_MADE
+            return found if isinstance(found, Applied) else Fate.IN_DOUBT
         return (await self.write([order]))[order.op_id]
 
     async def _make_by_id(self, order: Make, record_id: str, *, is_wanted: bool) -> Outcome | Fate:

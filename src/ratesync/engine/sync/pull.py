@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -116,7 +117,6 @@ class Puller:
         (stored,) = await self.books.state.load([self._cursor_key])
         position = FeedPosition.read(stored)
         self.pulled.cursor_before = self.pulled.cursor = position.cursor
-        began_at = self.clock.now()
         seen = _Seen()
         while True:
             try:
@@ -126,7 +126,7 @@ class Puller:
                     raise
                 self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, position.revision)
-                seen, began_at = _Seen(), self.clock.now()
+                seen = _Seen()
                 # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
                 if not await self._stage((), position, moved=True):
                     self.pulled.is_whole = False
@@ -139,7 +139,7 @@ class Puller:
             position.cursor = page.cursor
             is_last = not page.has_more
             if is_last and position.is_listing:
-                await self._mark_missing(seen, began_at, position.hold_reason)
+                await self._mark_missing(seen, position.hold_reason)
                 self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
             if not await self._stage(page.changes, position, moved=moved):
@@ -154,7 +154,7 @@ class Puller:
         return self.books.keys.cursor(self.side.side)
 
     async def _list(self) -> None:
-        began_at, seen, page_id = self.clock.now(), _Seen(), None
+        seen, page_id = _Seen(), None
         while True:
             page = await self.side.listing(page_id, self.settings.page_size)
             self.pulled.pages += 1
@@ -165,7 +165,7 @@ class Puller:
             if page_id is None:
                 break
         self.pulled.listed = len(seen)
-        await self._mark_missing(seen, began_at, "")
+        await self._mark_missing(seen, "")
 
     async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
@@ -245,16 +245,24 @@ class Puller:
         except Exception:  # noqa: BLE001  a mapping of the host's may raise anything: reading the record will tell
             return None
 
-    async def _mark_missing(self, seen: _Seen, began_at: float, hold_reason: str) -> None:
-        """Mark what is linked and was not listed: it is read once more before it counts as deleted."""
+    async def _mark_missing(self, seen: _Seen, hold_reason: str) -> None:
+        """Mark what is linked and was not listed: it is read once more before it counts as deleted.
+
+        Marks come first: who has read a record that went since, and has not linked it yet, must look again.
+        """
         after = None
         side, keys = self.side.side, self.books.keys
+        async for stored in self.books.all(keys.marks):
+            marked_side, marked_id = keys.marked(stored.key)
+            if marked_side is side and marked_id not in seen:
+                with suppress(StateConflict):  # done, or marked anew already
+                    await self.books.state.commit([Write(stored.key, stored.value, stored.revision)])
         while True:
             page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
             writes = [
                 Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
                 for stored in page
-                if (record_id := listed_id(stored, side, began_at)) is not None and record_id not in seen
+                if (record_id := listed_id(stored, side)) is not None and record_id not in seen
             ]
             self.pulled.missing += len(writes)
             if writes:
@@ -264,13 +272,11 @@ class Puller:
             after = page[-1].key
 
 
-def listed_id(stored: Stored, side: Side, began_at: float) -> str | None:
-    """The record that a listing begun at that instant must have named; None where the link says nothing of it."""
+def listed_id(stored: Stored, side: Side) -> str | None:
+    """The record that a whole listing must have named; None where the link says nothing of it."""
     link = decode_link(stored.value)
-    is_known = link.status is LinkStatus.ACTIVE and link.synced_at < began_at
-    return (
-        link.end(side).record_id if is_known and (link.intent is not None or link.end(side).base is not None) else None
-    )
+    is_known = link.status is LinkStatus.ACTIVE and (link.intent is not None or link.end(side).base is not None)
+    return link.end(side).record_id if is_known else None
 
 
 def _note(seen: _Seen, changes: Iterable[Change]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
@@ -116,18 +117,22 @@ class Reconciler:
         elif link.intent is not None and link.intent.owner != self.owner and link.intent.until > now:
             case.leave("another engine works on it")
 
-    async def _read(self, cases: Iterable[Case]) -> None:
+    async def _read(self, cases: Sequence[Case]) -> None:
         """What both sides hold now, all records of a side together."""
         for side in Side:
-            wanted = {record_id: case for case in cases if (record_id := case.record_id(side)) is not None}
+            wanted: defaultdict[str, list[Case]] = defaultdict(list)
+            for case in cases:
+                record_id = case.record_id(side)
+                if record_id is not None:  # several cases, if its link was stored by another engine just now
+                    wanted[record_id].append(case)
             if not wanted:
                 continue
             for record_id, held in (await self.pair.side(side).read(wanted)).items():
-                case = wanted[record_id]
-                if isinstance(held, Trouble):
-                    case.leave(held.reason)
-                else:
-                    case.held[side] = held
+                for case in wanted[record_id]:
+                    if isinstance(held, Trouble):
+                        case.leave(held.reason)
+                    else:
+                        case.held[side] = held
 
     def _plan(self, planner: Planner, case: Case, *, may_delete: bool) -> None:
         link = case.next if case.link is None else case.link
@@ -176,7 +181,11 @@ class Reconciler:
             link = case.link
             if link is None or link.intent is None or link.intent.until - now >= self.settings.margin:
                 continue
-            case.next = evolve(link, intent=evolve(link.intent, until=now + self.settings.lease))
+            until = now + self.settings.lease
+            step = link.intent.step
+            if isinstance(step, Creating):
+                step = evolve(step, over_at=until)
+            case.next = evolve(link, intent=evolve(link.intent, until=until, step=step))
             drafts.append(draft_of(case, self.books.keys, clear=False))
         await self.books.commit(drafts)
 

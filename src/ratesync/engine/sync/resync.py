@@ -145,7 +145,7 @@ class Resync:
         """One page of links: those whose records were not listed are marked."""
         books, side = self.reconciler.books, position.side
         page = await books.state.scan(books.keys.links, after=position.cursor, limit=_AT_ONCE)
-        ids = [record_id for stored in page if (record_id := listed_id(stored, side, position.began_at)) is not None]
+        ids = [record_id for stored in page if (record_id := listed_id(stored, side)) is not None]
         found = await books.state.load([books.keys.seen(side, record_id) for record_id in ids]) if ids else ()
         epoch = position.epoch.encode()
         missing = [
@@ -170,7 +170,7 @@ class Resync:
 
     def _anew(self, position: ResyncPosition, **changes: Any) -> ResyncPosition:
         """The position with a new epoch."""
-        return evolve(position, epoch=self._new_epoch(), began_at=self.reconciler.clock.now(), **changes)
+        return evolve(position, epoch=self._new_epoch(), **changes)
 
     async def _store(self, position: ResyncPosition, writes: Sequence[Write] = ()) -> None:
         books = self.reconciler.books

@@ -32,8 +32,6 @@ class ResyncPosition:
 
     epoch: str
     """Names this listing of this side: what was seen in another one does not count."""
-    began_at: float
-    """When the listing of the side began. What was synced since needs not be in it."""
     sides: list[str]
     """Sides that are still to be read, the one under way first."""
     stage: str = Stage.LIST

@@ -103,9 +103,9 @@ class SyncSide(Protocol):
         ...
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:
-        """Find a record that may have been made, or make it now if it surely was not.
+        """Find a record that may have been made, or make it now if that can make no second one.
 
-        :param age: seconds since it may have been made.
+        :param age: seconds since it was made, if it was; less than 0 while it may be being made.
         :param is_wanted: False: do not make it, if that can be helped.
         """
         ...

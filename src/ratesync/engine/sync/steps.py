@@ -146,7 +146,7 @@ class Planner:
         source = held[side.other]
         intent = self.begin(Creating(side, source.view, None, source.version), None)
         record_id = self.pair.side(side).new_id(intent.op_id)
-        step = Creating(side, source.view, record_id, source.version)
+        step = Creating(side, source.view, record_id, source.version, intent.until)
         source_end = evolve(link.end(side.other), record_id=source.record.record_id)
         link = evolve(link, intent=evolve(intent, step=step), status=LinkStatus.ACTIVE)
         case.next = link.with_end(side, LinkEnd(record_id)).with_end(side.other, source_end)

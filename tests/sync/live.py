@@ -1,0 +1,174 @@
+"""Real engines in the world of the simulation: what happens at which of their calls is told by a script."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import anyio
+from attrs import define, field, frozen
+
+from ratesync import SyncEngine
+from ratesync.engine.sync.binding import Binding
+from ratesync.engine.sync.pair import SyncSettings
+from ratesync.memory import MemoryBackend
+from ratesync.model.batch import Batch
+from ratesync.model.change import ChangePage
+from ratesync.model.outcome import Outcome, RetryLater, Unknown
+from ratesync.model.run import SyncRun
+from ratesync.model.stored import Stored, Write
+from ratesync.rules.reconcile import GonePolicy
+from ratesync.testing.virtual_time import running_time
+from tests.sync.adapter import Crm
+from tests.sync.process import watch
+from tests.sync.world import GUARD, World
+
+T = TypeVar("T")
+
+FAULTS = ("kill", "lose", "refuse", "expire", "stall")
+STALL = 50.0
+"""Seconds. Short of the time for one call, so that a call may take so long and still be answered."""
+Script = Mapping[int, str | Callable[[], None]]
+"""What happens at which boundary between an engine and the world: a fault, or something that a user does."""
+
+
+@frozen
+class WorldClock:
+    """Goes on from the time of the world with the time of the running loop."""
+
+    start: float
+    elapsed: Callable[[], float]
+    is_virtual: bool = True
+
+    def now(self) -> float:
+        return self.start + self.elapsed()
+
+
+@define
+class LiveEngine:
+    """One engine after the other, each for one pass: a process that may be killed at any of its calls."""
+
+    world: World
+    number: int
+    script: Script = field(factory=dict[int, "str | Callable[[], None]"])
+    boundaries: int = 0
+    fault: str = ""
+    """What becomes of the next call to the provider."""
+    is_dead: bool = False
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    clock: WorldClock = field(init=False)
+
+    async def run_pass(self) -> SyncRun:
+        return await self._with_engine(lambda engine: engine.syncs.sync(self._binding()))
+
+    async def approve(self) -> None:
+        await self._with_engine(lambda engine: engine.syncs.approve_deletes(self._binding()))
+
+    async def run_until_killed(self) -> None:
+        """A pass that the script may end."""
+        with self.scope:
+            await self.run_pass()
+
+    async def _with_engine(self, work: Callable[[SyncEngine], Awaitable[T]]) -> T:
+        world, elapsed = self.world, running_time()
+        assert elapsed is not None
+        clock = WorldClock(world.now - elapsed(), elapsed)
+        memory = MemoryBackend(clock=clock, cold_start=False)
+        world.passes += 1
+        engine = SyncEngine(
+            queue=memory.queue,
+            limiter=memory.limiter,
+            state=_State(watch(world, world.state, self.around)),
+            providers=[_FaultyCrm(watch(world, world.crm, self.around), self)],
+            clock=clock,
+            random=random.Random(world.passes),
+        )
+        self.clock = clock
+        async with engine:
+            engine.syncs.sync_settings = SyncSettings(page_size=2, chunk=3)
+            found = await work(engine)
+        world.now = max(world.now, clock.now())
+        return found
+
+    def _binding(self) -> Binding:
+        world = self.world
+        return Binding(
+            local=watch(world, world.local, self.around),
+            provider="crm",
+            resource="contacts",
+            resolve=world.resolver(),
+            gone=GonePolicy(edit_wins=world.trial.edit_wins),
+            guard=GUARD,
+        )
+
+    async def around(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call of the engine's: things happen before it, and after it was carried out."""
+        await self._boundary()
+        answer = await call()
+        await self._boundary()
+        return answer
+
+    async def _boundary(self) -> None:
+        self.boundaries += 1
+        happens = self.script.get(self.boundaries, "")
+        await anyio.sleep(STALL if happens == "stall" else 0.1 * (1 + self.number))
+        if happens == "kill":
+            self.is_dead = True
+            self.scope.cancel()
+        if self.is_dead:  # whatever a cancelled engine still tries, a killed process would not
+            await anyio.sleep_forever()
+        self.world.now = max(self.world.now, self.clock.now())
+        if callable(happens):
+            happens()
+        elif happens:
+            self.fault = happens
+
+    def take_fault(self) -> str:
+        fault, self.fault = self.fault, ""
+        return fault
+
+
+class _State:
+    """The state store, as an engine wants it."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def load(self, keys: Sequence[str]) -> Sequence[Stored | None]:
+        found: Sequence[Stored | None] = await self._inner.load(keys)
+        return found
+
+    async def commit(self, writes: Sequence[Write]) -> Sequence[int]:
+        revisions: Sequence[int] = await self._inner.commit(writes)
+        return revisions
+
+    async def scan(self, prefix: str, *, after: str | None = None, limit: int = 100) -> Sequence[Stored]:
+        found: Sequence[Stored] = await self._inner.scan(prefix, after=after, limit=limit)
+        return found
+
+
+class _FaultyCrm(Crm):
+    """The provider, with the faults of the script."""
+
+    def __init__(self, inner: Any, engine: LiveEngine) -> None:
+        super().__init__(inner)
+        self._engine = engine
+
+    async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        fault = self._engine.take_fault()
+        if fault == "refuse":
+            return {operation.id or "": RetryLater("not now") for operation in batch.operations}
+        answers = await super().execute(batch)
+        return dict.fromkeys(answers, Unknown("answer lost")) if fault == "lose" else answers
+
+    async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
+        if self._engine.take_fault() == "expire" and cursor is not None:
+            self._engine.world.crm.expire()
+        return await super().pull_changes(connection, resource, cursor, limit=limit)

@@ -1,0 +1,67 @@
+"""The simulation of two-way sync: the real code, with users, crashes and rivals at every step.
+
+:func:`simulate` runs the trial of a seed; its report says what went wrong.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+
+from attrs import evolve
+
+from ratesync.engine.sync.pull import Puller
+from ratesync.errors import ProviderError
+from ratesync.model.difference import Side
+from tests.sync.accounts import check, settle
+from tests.sync.process import Process
+from tests.sync.trial import Trial
+from tests.sync.turns import take_turns
+from tests.sync.world import LEASE, Killed, Report, World
+
+
+async def live(world: World, number: int) -> None:
+    """An engine makes its passes; when it dies, another one takes its place."""
+    passes = 0
+    while passes < world.trial.passes:
+        engine = Process(world, f"engine-{number}-{world.deaths}")
+        try:
+            while passes < world.trial.passes:
+                passes += 1
+                world.report.seen.update((await engine.run_pass()).actions)
+        except Killed:
+            world.now += world.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
+
+
+async def poll(world: World) -> None:
+    """Somebody pulls, again and again, and does nothing more."""
+    while True:
+        reconciler = Process(world, f"poller-{world.deaths}").reconciler()
+        try:
+            for side in Side:
+                pair, books = reconciler.pair, reconciler.books
+                with suppress(ProviderError):
+                    await Puller(pair.side(side), books, reconciler.settings, reconciler.clock).pull()
+        except Killed:
+            pass
+
+
+async def simulate(seed: int, trial: Trial | None = None) -> Report:
+    """Run the trial of a seed, and account for every value at the end."""
+    world = World(trial or Trial.of(seed), random.Random(seed))
+    for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
+        world.create(side)
+    engines = [live(world, number) for number in range(world.trial.engines)]
+    take_turns(world.random, engines, [poll(world)] if world.trial.poller else [])
+    world.is_quiet = True
+    world.crm.trial = evolve(world.trial, fault_chance=0.0, expiry_chance=0.0)
+    take_turns(world.random, [_finish(world)])
+    world.report.seen["deaths"] += world.deaths
+    world.report.seen["values"] += world.values
+    return world.report
+
+
+async def _finish(world: World) -> None:
+    engine = Process(world, "last engine")
+    await settle(world, engine)
+    await check(world, engine)

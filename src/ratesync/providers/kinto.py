@@ -22,7 +22,6 @@ from ratesync.providers.row import dig, needed_text
 from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
-_MERGING = {"content-type": "application/merge-patch+json"}  # else Kinto replaces objects inside of a record whole
 _PAGES = NextLink(items_path="data")
 _FEED = Feed(deleted_path="deleted")
 
@@ -58,7 +57,8 @@ class KintoProvider(RestProvider):
             path=path,
             create=None,
             create_with_id=Route("PUT", path + "/{record_id}", {"If-None-Match": "*"}),
-            update=Route("PATCH", path + "/{record_id}", _MERGING),
+            # As a merge patch, or else Kinto replaces objects inside of a record whole.
+            update=Route("PATCH", path + "/{record_id}", {"content-type": "application/merge-patch+json"}),
             envelope="data",
             version_path="last_modified",
             version_form='"{}"',
@@ -88,11 +88,10 @@ class KintoProvider(RestProvider):
             raise CursorExpired("the collection was made anew, changed or put back to an earlier state: list it anew")
         rows = items_at(page.json(), "data")
         changes = tuple(_FEED.change(row, shape.record_in(row)) for row in rows)
-        behind = needed_text(rows[-1], "last_modified") if rows else since or newest
-        return ChangePage(changes, f"{behind}.{version}", "next-page" in page.headers, self.feedback(page))
+        cursor = f"{needed_text(rows[-1], 'last_modified') if rows else since or newest}.{version}"
+        return ChangePage(changes, cursor, "next-page" in page.headers, self.feedback(page))
 
     async def describe(self, connection: str, resource: str) -> RemoteSchema:
         """The fields that the collection's JSON Schema names."""
-        records = self.resource(resource).target(_FEED, connection, resource)
-        found = await self.ask(connection, records.removesuffix("/records"))
-        return read_json_schema(dig(found.json(), "data.schema"))
+        collection = self.resource(resource).target(_FEED, connection, resource).removesuffix("/records")
+        return read_json_schema(dig((await self.ask(connection, collection)).json(), "data.schema"))

@@ -50,7 +50,7 @@ def small(engine: SyncEngine) -> SyncEngine:
 def lose(world: World, number: int) -> str:
     """Delete a record at the provider, and its feed tells nothing of it."""
     inner = world.crm.inner
-    record_id = next(key for key, record in inner.records.items() if record.fields["name"] == f"n{number:04}")
+    record_id: str = next(key for key, record in inner.records.items() if record.fields["name"] == f"n{number:04}")
     del inner.records[record_id]
     inner.changed.pop(record_id)
     return record_id
@@ -59,7 +59,7 @@ def lose(world: World, number: int) -> str:
 def alter(world: World, number: int) -> None:
     """Change a record at the provider, and its feed tells nothing of it."""
     inner = world.crm.inner
-    record_id = next(key for key, record in inner.records.items() if record.fields["name"] == f"n{number:04}")
+    record_id: str = next(key for key, record in inner.records.items() if record.fields["name"] == f"n{number:04}")
     changed = inner.changed[record_id]
     inner.put(record_id, {"name": f"m{number:04}"})
     inner.changed[record_id] = changed

@@ -63,7 +63,8 @@ class Watched(Crm):
         return await super().execute(batch)
 
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
-        return await self.inner.find(LANE, resource, path, values)
+        found: RecordPage = await self.inner.find(LANE, resource, path, values)
+        return found
 
 
 class CountedStore(MemoryStateStore):

@@ -51,7 +51,7 @@ class Resync:
         if found is None or stored is None:
             before = {str(side): FeedPosition.read(each).cursor for side, each in zip(Side, cursors, strict=True)}
             names = [str(side) for side in Side if side in sides]
-            found = ResyncPosition(self._new_epoch(), self.reconciler.clock.now(), names, before=before)
+            found = ResyncPosition(self._new_epoch(), names, before=before)
         else:
             self._revision = stored.revision
         self._position = found

@@ -176,8 +176,9 @@ def simulate(session: nox.Session) -> None:
 def chaos(session: nox.Session) -> None:
     """Kill workers, the Redis and two-way syncs; ``-- WORKERS SERVERS SYNCS`` sets how many are killed (500 50 500)."""
     session.install("-e.[all]", *groups("test"))
+    usual = ("500", "50", "500")
     names = ("RATESYNC_CHAOS_WORKER_KILLS", "RATESYNC_CHAOS_SERVER_KILLS", "RATESYNC_CHAOS_SYNC_KILLS")
-    kills: dict[str, str] = dict(zip(names, session.posargs or ("500", "50", "500"), strict=True))
+    kills: dict[str, str] = dict(zip(names, (*session.posargs, *usual[len(session.posargs) :]), strict=True))
     session.run("pytest", "-s", "tests/chaos/test_chaos.py", "tests/real_sync/test_kinto_kills.py", env=kills)
 
 

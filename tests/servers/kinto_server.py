@@ -19,8 +19,9 @@ from pathlib import Path
 import httpx
 from attrs import field, frozen
 
+from tests.servers.process import ended_after
+
 START_TIMEOUT = 45.0
-STOP_TIMEOUT = 10.0
 COMMAND = "import sys; from kinto.__main__ import main; sys.exit(main())"
 SERVING = re.compile(r"Serving on (http://127\.0\.0\.1:\d+)")
 BATCH_LIMIT = 25
@@ -131,17 +132,10 @@ def running_kinto(directory: Path, *, backoff: int = 1) -> Generator[Kinto]:
             stderr=subprocess.STDOUT,
             env={**os.environ, "KINTO_INI": str(settings)},
         )
-    try:
+    with ended_after(process):
         kinto = Kinto(url=f"{_served_at(process, log)}/v1")
         kinto.create_account()
         yield kinto
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _served_at(process: subprocess.Popen[bytes], log: Path) -> str:

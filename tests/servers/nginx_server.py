@@ -13,12 +13,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from attrs import frozen
 
+from tests.servers.process import answers, ended_after
 from tests.servers.valkey_server import free_port, wait_for
-
-STOP_TIMEOUT = 10.0
 
 # A bucket for each credential: `burst` and one more may come at once, and it empties at `rate`. The rest is refused.
 SETTINGS = """
@@ -74,20 +72,6 @@ def running_nginx(binary: str, folder: Path, upstream: str, *, rate: int, burst:
     process = subprocess.Popen([binary, "-c", str(settings), "-e", str(log)], stdin=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
 
-    def serves() -> bool:
-        assert process.poll() is None, f"nginx ended:\n{log.read_text(encoding='utf-8')}"
-        try:
-            return httpx.get(url, trust_env=False).status_code > 0
-        except httpx.TransportError:
-            return False
-
-    try:
-        wait_for(serves)
+    with ended_after(process):
+        wait_for(answers(process, url, log))
         yield Nginx(url, folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx
 from attrs import field, frozen
 
+from tests.servers.process import answers, ended_after
 from tests.servers.valkey_server import free_port, wait_for
 
-STOP_TIMEOUT = 10.0
 CARDS = {"content-type": "text/vcard"}
 
 SETTINGS = """
@@ -84,20 +84,6 @@ def running_radicale(folder: Path) -> Generator[Radicale]:
         command = [sys.executable, "-m", "radicale", "--config", str(settings)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
-    def serves() -> bool:
-        assert process.poll() is None, f"radicale ended:\n{log.read_text(encoding='utf-8')}"
-        try:
-            return httpx.get(radicale.url, trust_env=False).status_code > 0
-        except httpx.TransportError:
-            return False
-
-    try:
-        wait_for(serves)
+    with ended_after(process):
+        wait_for(answers(process, radicale.url, log))
         yield radicale
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

@@ -42,7 +42,7 @@ class HealthBoard:
         self._notify = notify
         self._lanes: dict[Lane, LaneHealth] = {}
         self._full = RetryBudget(settings.retry.budget_reserve)
-        self._latest = Circuit()
+        self._latest = _FRESH
         """The circuit that was decided last. Lanes that are called at about the same time, and are well, share it."""
         self._sweep_above = _SWEEP_ABOVE
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ratesync.model.change_time import ChangeTime
 from ratesync.model.difference import Side
 
 
@@ -18,6 +19,9 @@ class FieldConflict:
     base_external: Any = field(repr=False)
     local: Any = field(repr=False)
     external: Any = field(repr=False)
+    local_change: ChangeTime | None = None
+    """When the local side changed it, where that side tells; by its own clock."""
+    external_change: ChangeTime | None = None
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ratesync.model.change_time import ChangeTime
-from ratesync.model.difference import Side
+from ratesync.model.difference import NOT_KNOWN, Side
 
 
 @frozen
@@ -56,3 +56,5 @@ class Loser:
     side: Side
     """The side that holds it."""
     value: Any = field(repr=False)
+    winner: Any = field(default=NOT_KNOWN, repr=False)
+    """What is written in its place."""

@@ -19,6 +19,7 @@ from attrs import define, evolve, field
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
+from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes
 from ratesync.engine.sync.local_side import LocalSide
@@ -266,7 +267,8 @@ class Engine:
 
     async def run_pass(self) -> SyncRun:
         run = SyncRun("run", self.world.now)
-        return await Pass(self.reconciler(), run, lambda _case: None).carry_out()
+        await JointPass([Pass(self.reconciler(), run, lambda _case: None)]).carry_out()
+        return run
 
 
 class _Time:

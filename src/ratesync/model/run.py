@@ -6,6 +6,11 @@ from collections import Counter
 
 from attrs import define, field
 
+MOST_SAMPLES = 5
+"""Records that a run names, of those in one situation."""
+MOST_REASONS = 20
+"""Reasons that a run counts."""
+
 
 @define
 class SyncRun:
@@ -23,6 +28,12 @@ class SyncRun:
     hold_reason: str = ""
     """Why they do."""
     errors: list[str] = field(factory=list[str])
+    situations: Counter[str] = field(factory=Counter[str])
+    """How many records were found in which situation, and what was done, as in ``"local only: create"``."""
+    samples: dict[str, list[str]] = field(factory=dict[str, list[str]])
+    """Some records of each, at most :data:`MOST_SAMPLES`: a side and an id, as in ``"local 17"``."""
+    reasons: Counter[str] = field(factory=Counter[str])
+    """Why records were left: the first :data:`MOST_REASONS` that came up, without values."""
 
     @property
     def needs_approval(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 
 import anyio
 from attrs import define, evolve, field
@@ -19,6 +20,7 @@ from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.gate import Gate
+from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.local_side import LocalSide
@@ -26,6 +28,7 @@ from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair, SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.errors import ConfigurationError, UnknownProvider
 from ratesync.model.conflict import Resolution
@@ -37,6 +40,7 @@ from ratesync.model.settings import Settings
 from ratesync.model.stored import Write
 from ratesync.protocols import Limiter, ProviderClient, StateStore
 from ratesync.randomness import operation_id
+from ratesync.rules.situations import complete
 
 
 @define
@@ -62,11 +66,31 @@ class SyncDesk:
         :raises ConfigurationError: the engine has no state store.
         :raises UnknownProvider: there is no adapter of that name.
         """
-        reconciler = self._reconciler(binding)
-        async with self._locks.setdefault(reconciler.books.keys.prefix, anyio.Lock()):
-            run = await Pass(reconciler, self._new_run(), note or _ignore).carry_out()
-            run.finished_at = self.clock.now()
-            return run
+        (run,) = await self.sync_all([binding], note=note)
+        return run
+
+    async def sync_all(
+        self, bindings: Sequence[Binding], *, note: Callable[[Case], None] | None = None
+    ) -> list[SyncRun]:
+        """One pass over each binding, for bindings whose records refer to each other: see ``Binding.references``.
+
+        What others refer to is made before them, and deleted after them, in whatever order the bindings are given.
+
+        :return: the records of the passes, in the order of the bindings.
+        :raises ConfigurationError: the engine has no state store.
+        :raises UnknownProvider: there is no adapter of that name.
+        """
+        names = [_keys(binding, binding.resource).prefix for binding in bindings]
+        if len(set(names)) < len(names):
+            raise ConfigurationError("sync_all: two of the bindings are to the same resource of the same account")
+        passes = [Pass(self._reconciler(binding), self._new_run(), note or _ignore) for binding in bindings]
+        async with AsyncExitStack() as stack:
+            for prefix in sorted(names):  # in one order, so that nobody waits for one who waits for him
+                await stack.enter_async_context(self._locks.setdefault(prefix, anyio.Lock()))
+            await JointPass(passes).carry_out()
+        for each in passes:
+            each.run.finished_at = self.clock.now()
+        return [each.run for each in passes]
 
     async def plan(self, binding: Binding) -> SyncRun:
         """What a pass would do now, without doing any of it: nothing is written, to no side and to no store."""
@@ -111,6 +135,11 @@ class SyncDesk:
             )
         if not self._owner:
             self._owner = f"sync-{operation_id(self.clock.now(), self.source)}"
+        references = ReferenceTable(
+            self.state,
+            binding.references,
+            {each.resource: _keys(binding, each.resource) for each in binding.references.values()},
+        )
         side = ProviderSide(
             self._gate(provider, binding.priority),
             binding.lane,
@@ -118,16 +147,21 @@ class SyncDesk:
             binding.mapping,
             priority=binding.priority,
             match_paths=binding.match_keys,
+            references=references,
         )
         pair = Pair(
             local=LocalSide(binding.local),
             external=side,
-            resolve=binding.resolve,
-            gone=binding.gone,
+            resolve=binding.pair_resolve,
+            gone=binding.pair_gone,
             guard=binding.guard,
             match_keys=tuple(binding.match_keys),
+            references=references,
+            direction=binding.direction,
+            policy=complete(binding.policy, binding.direction),
+            scope=binding.scope,
         )
-        keys = Keys.of(binding.provider, binding.connection, binding.resource)
+        keys = _keys(binding, binding.resource)
         settings = self._settings()
         return Reconciler(pair, Books(self.state, keys), settings, self.clock, self.source, self._owner)
 
@@ -142,6 +176,11 @@ class SyncDesk:
             self._health = HealthBoard(self.settings, self.clock, self.notify)
         executor = Executor({provider.name: provider}, {}, self.settings, self.clock, self.notify)
         return Gate(provider, self.limiter, self.quotas, self._health, executor, self.clock, priority)
+
+
+def _keys(binding: Binding, resource: str) -> Keys:
+    """Where the state of the binding to a resource of the same account stands."""
+    return Keys.of(binding.provider, binding.connection, resource)
 
 
 def _ignore(_case: Case) -> None:

@@ -122,7 +122,7 @@ class ReferenceTable:
         """Whether a record must not be made without the references to these, see :func:`may_leave_out`."""
         return not all(
             may_leave_out(
-                self._known.get(self._place(lack), Counterpart()).prospect,
+                self._prospect(self._place(lack)),
                 is_required=self.references[lack.name].required,
                 is_stuck=is_stuck,
             )
@@ -145,19 +145,26 @@ class ReferenceTable:
         await self.learn(self._referred(views, Side.LOCAL))
 
     def _referred(self, records: Iterable[View], side: Side) -> list[Lack]:
-        if not self.references:
-            return []
         return [
             Lack(name, side, each)
-            for record in records
+            for record in (records if self.references else ())
             for name in self.references
-            for each in _listed(record.get(name))
-            if isinstance(each, str) and each
+            for each in _ids(record.get(name))
+        ]
+
+    def ids_of_own(self, keys: Keys, view: View) -> list[str]:
+        """The records of the binding with these keys that a view refers to, by ids of the host's side."""
+        return [
+            record_id
+            for name, reference in self.references.items()
+            if self.keys[reference.resource] == keys
+            for record_id in _ids(view.get(name))
         ]
 
     async def learn(self, lacks: Iterable[Lack]) -> None:
-        """Find out about records, all of them with two loads of the state store."""
-        places = list(dict.fromkeys(map(self._place, (lack for lack in lacks if lack.name in self.references))))
+        """Find out about records that are not known yet, all of them with two loads of the state store."""
+        wanted = dict.fromkeys(self._place(lack) for lack in lacks if lack.name in self.references)
+        places = [place for place in wanted if place not in self._known]
         if not places or self.state is None:
             return
         found = await self.state.load([self.keys[resource].index(side, one) for resource, side, one in places])
@@ -183,8 +190,11 @@ class ReferenceTable:
             self._known[resource, side.other, other_id] = Counterpart(record_id, is_there, prospect)
 
     async def look_ahead(self, lacks: Iterable[Lack]) -> None:
-        """Find out what is to be expected of missing records: one load of the state store."""
-        places = [place for place in dict.fromkeys(map(self._place, lacks)) if not self._is_coming(place)]
+        """Find out what is to be expected of missing records: one load of the state store.
+
+        What was found out stays: a record that is woken does not seem to wait any more.
+        """
+        places = [place for place in dict.fromkeys(map(self._place, lacks)) if self._prospect(place) is Prospect.NONE]
         if not places or self.state is None:
             return
         marks = await self.state.load([self.keys[resource].mark(side, one) for resource, side, one in places])
@@ -195,12 +205,16 @@ class ReferenceTable:
                 prospect = Prospect.WAITING if waits else Prospect.COMING
                 self._known[place] = Counterpart(known.record_id, known.is_there, prospect)
 
-    def _is_coming(self, place: _Place) -> bool:
-        return self._known.get(place, Counterpart()).prospect is Prospect.COMING
+    def _prospect(self, place: _Place) -> Prospect:
+        return self._known.get(place, Counterpart()).prospect
 
 
 def _listed(value: Any) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _ids(value: Any) -> list[str]:
+    return [each for each in _listed(value) if isinstance(each, str) and each]
 
 
 def _is_set(value: Any) -> bool:

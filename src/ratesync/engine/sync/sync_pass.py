@@ -1,4 +1,4 @@
-"""One pass: pull from both sides, reconcile what is marked, and then the deletes."""
+"""One pass over a binding: pull from both sides, reconcile what is marked, and then the deletes."""
 
 from __future__ import annotations
 
@@ -10,40 +10,37 @@ from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.pull import Pulled, Puller
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.sightings import Sightings
 from ratesync.errors import ProviderError
 from ratesync.model.difference import Side
-from ratesync.model.run import SyncRun
-
-_MOST_SWEEPS = 4
-"""How often all marks are gone through in one pass, as long as that gets some of them done."""
-
+from ratesync.model.run import MOST_REASONS, SyncRun
 
 @define
 class Pass:
-    """Runs once."""
+    """Runs once, by :class:`~ratesync.engine.sync.joint_pass.JointPass`."""
 
     reconciler: Reconciler
     run: SyncRun
     note: Callable[[Case], None]
     """Is told of each case that came to an end."""
     pulled: dict[Side, Pulled] = field(factory=dict[Side, Pulled])
+    waiting: int = field(default=0, init=False)
+    """Records that the latest sweep left to wait for others, which they refer to."""
+    _sightings: Sightings = field(factory=Sightings, init=False)
 
-    async def carry_out(self) -> SyncRun:
-        """Do all of it. What fails for a single record is left for a later pass."""
+    async def pull(self) -> None:
+        """Read what changed on both sides."""
         for side in Side:
             await self._pull(side)
-        for _ in range(_MOST_SWEEPS):
-            done, left = await self._sweep()
-            if not done or not left:
-                break
+
+    async def delete(self) -> None:
+        """Carry out the deletes that were put off, or hold them."""
         await Deletions(self.reconciler, self._note).carry_out(self.run, self.pulled)
-        return self.run
 
     async def look(self) -> SyncRun:
         """Find out what would be done, with a reconciler that only looks."""
-        for side in Side:
-            await self._pull(side)
-        await self._sweep()
+        await self.pull()
+        await self.sweep()
         return self.run
 
     async def _pull(self, side: Side) -> None:
@@ -55,23 +52,34 @@ class Pass:
             self.run.errors.append(f"{side}: {type(error).__name__}")
         self.pulled[side] = puller.pulled
 
-    async def _sweep(self) -> tuple[int, int]:
-        """Go through all marks once; how many cases were done, and how many left."""
-        done = left = self.run.left = 0
+    async def sweep(self, *, is_stuck: bool = False) -> bool:
+        """Go through all marks once; whether that got anything done.
+
+        :param is_stuck: nothing else does any more: see :meth:`Reconciler.run`.
+        """
+        self.run.left, self.waiting, has_moved = 0, 0, False
+        self.run.reasons.clear()
+        self._sightings.begin_sweep()
         after: str | None = None
         while True:
             marks, after = await self.reconciler.books.marks(after, self.reconciler.settings.chunk)
             if marks:
                 cases = await self.reconciler.books.open(marks)
-                await self.reconciler.run(cases, may_delete=False)
+                await self.reconciler.run(cases, may_delete=False, is_stuck=is_stuck)
                 self._note(cases)
-                done += sum(case.state is CaseState.DONE for case in cases)
-                left += sum(case.state is CaseState.LEFT for case in cases)
+                has_moved |= any(case.state is CaseState.DONE or case.actions for case in cases)
             if after is None:
-                return done, left
+                return has_moved
 
     def _note(self, cases: Sequence[Case]) -> None:
+        run = self.run
         for case in cases:
-            self.run.actions.update(str(action) for action in case.actions)
-            self.run.left += case.state is CaseState.LEFT
+            run.actions.update(str(action) for action in case.actions)
+            self._sightings.note(case)
+            if case.state is CaseState.LEFT:
+                run.left += 1
+                self.waiting += bool(case.lacks)
+                if case.reason in run.reasons or len(run.reasons) < MOST_REASONS:
+                    run.reasons[case.reason] += 1
             self.note(case)
+        run.situations, run.samples = self._sightings.counts, dict(self._sightings.samples)

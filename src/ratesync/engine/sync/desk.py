@@ -30,14 +30,16 @@ from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.sync_pass import Pass
+from ratesync.engine.sync.undo import Undo
 from ratesync.errors import ConfigurationError, UnknownProvider
-from ratesync.model.conflict import Resolution
+from ratesync.model.conflict import Loser, Resolution
 from ratesync.model.difference import Side
 from ratesync.model.mark import Mark
 from ratesync.model.open_conflict import Dropped, OpenConflict
 from ratesync.model.run import SyncRun
 from ratesync.model.settings import Settings
 from ratesync.model.stored import Write
+from ratesync.model.undone import Undone
 from ratesync.protocols import Limiter, ProviderClient, StateStore
 from ratesync.randomness import operation_id
 from ratesync.rules.situations import complete
@@ -114,6 +116,18 @@ class SyncDesk:
     async def resolve(self, binding: Binding, conflict: OpenConflict, resolution: Resolution) -> bool:
         """Decide a conflict: see :meth:`ConflictBook.resolve`."""
         return await ConflictBook(self._reconciler(binding).books).resolve(conflict, resolution)
+
+    async def undo(
+        self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None
+    ) -> Undone:
+        """Write a dropped value back, as a new edit of its field: the next pass carries it to the other side.
+
+        Nothing is written if somebody has changed the field since. The answer then tells what it holds.
+
+        :param loser: which of the values that the step dropped.
+        :param seen: an earlier answer: overwrite just what that one told.
+        """
+        return await Undo(self._reconciler(binding)).undo(dropped, loser, seen)
 
     async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
         """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""

@@ -229,7 +229,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
 def _plain(record: Record) -> dict[str, Any]:
     if not isinstance(record.fields, Mapping):
         raise InvalidPayload(f"the fields are a {type(record.fields).__name__}, not a mapping", path="record")
-    value = {"i": record.record_id, "f": dict(record.fields), "w": record.version}
+    value: dict[str, Any] = {"i": record.record_id, "f": dict(record.fields), "w": record.version}
     if record.changed_at is not None:
         value["t"] = record.changed_at
     return value | ({"ft": dict(record.field_times)} if record.field_times else {})

@@ -48,12 +48,13 @@ class Member:
         references = {field: Reference.to(target) for field, target in pair.pop("references", {}).items()}
         keys = {each.resource: Keys.of("crm", each.resource) for each in references.values()}
         table = ReferenceTable(family.state, references, keys)
+        given: dict[str, Any] = {"resolve": manual()} | pair
         self.reconciler = Reconciler(
             Pair(
                 local=LocalSide(self.local),
                 external=ProviderSide(self.crm, Lane("crm"), name, references=table),
                 references=table,
-                **({"resolve": manual()} | pair),
+                **given,
             ),
             Books(family.state, Keys.of("crm", name)),
             SyncSettings(chunk=50),
@@ -76,7 +77,7 @@ class Member:
 class Family:
     """All of them."""
 
-    def __init__(self, state: Any = None) -> None:
+    def __init__(self, state: MemoryStateStore | None = None) -> None:
         self.clock = Still()
         self.state = state or MemoryStateStore()
         self.members: dict[str, Member] = {}

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.undo import Undo
-from ratesync.model.conflict import SetValue
+from ratesync.model.conflict import FieldConflict, Resolution, SetValue
 from ratesync.model.difference import Side
 from ratesync.model.direction import Direction
 from ratesync.model.lane import Lane
@@ -122,8 +122,12 @@ async def test_a_crash_after_the_write_costs_nothing(side: Side, monkeypatch: py
     assert desk.names() == ([value], [value])
 
 
+def third(_conflict: FieldConflict) -> Resolution:
+    return SetValue("third")
+
+
 async def test_either_of_two_values_comes_back_over_a_third() -> None:
-    desk, _, dropped = await lost(resolve=lambda _conflict: SetValue("third"))
+    desk, _, dropped = await lost(resolve=third)
     assert len(dropped.losers) == 2
     assert (await undo(desk, dropped, number=1)).result is UndoResult.DONE
     await desk.sync()

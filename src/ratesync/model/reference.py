@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attrs import field, frozen
-from attrs.validators import instance_of, min_len
+from attrs.validators import min_len
 
 
 @frozen
@@ -13,11 +13,11 @@ class Reference:
     On the host's side it holds ids of the host's, at the provider those of the provider's.
     """
 
-    resource: str = field(validator=[instance_of(str), min_len(1)])
+    resource: str = field(validator=min_len(1))
     """The resource of the same account whose records are meant. It has a binding of its own."""
     required: bool = False
-    """Never make a record without it. Default: a record whose other one is not to be had is made without it, and gets it
-    later."""
+    """Never make a record without it. Default: a record whose other one is not to be had is made without it, and gets
+    it later."""
 
     @classmethod
     def to(cls, target: Reference | str) -> Reference:

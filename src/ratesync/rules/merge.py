@@ -73,6 +73,7 @@ def merge(
     local: View,
     external: View,
     resolve: Resolve,
+    *,
     may_write: MayWrite = anything,
 ) -> Merge:
     """What makes both sides alike, with the fewest fields written.

@@ -85,6 +85,7 @@ def reconcile(
     external: View | None,
     resolve: Resolve,
     policy: GonePolicy,
+    *,
     may_write: MayWrite = anything,
 ) -> Reconciliation:
     """What to do, by the bases (local, external) and by what each side holds now; None if it has no such record.
@@ -92,7 +93,7 @@ def reconcile(
     Bases that are both None mean that the two were never synced: then a side that is missing never had the record.
     """
     if local is not None and external is not None:
-        return _both_there(bases, local, external, merge(*bases, local, external, resolve, may_write))
+        return _both_there(bases, local, external, merge(*bases, local, external, resolve, may_write=may_write))
     was_synced = bases != (None, None)
     if local is not None:
         return (

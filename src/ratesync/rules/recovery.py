@@ -32,9 +32,7 @@ def standing(current: Any, before: Any, decided: Any) -> Standing:
     return Standing.SUPERSEDES if is_same(before, decided) else Standing.CONCURRENT
 
 
-def recover(
-    decided: Decided, local: View, external: View, resolve: Resolve, may_write: MayWrite = anything
-) -> Merge:
+def recover(decided: Decided, local: View, external: View, resolve: Resolve, may_write: MayWrite = anything) -> Merge:
     """What is still to be written to each side, given what the sides hold now.
 
     Values that are newer than the decision are never overwritten without being told as losers, and neither is the
@@ -60,9 +58,7 @@ def recover(
         losers.extend(lost)
         for side in written:
             patches[side][name] = value
-    return Merge(
-        patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred), tuple(pending)
-    )
+    return Merge(patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred), tuple(pending))
 
 
 def recovered_base(base: View | None, held: View, decided: Decided, deferred: Iterable[FieldConflict]) -> View | None:

@@ -31,8 +31,8 @@ CHOICES: Mapping[Situation, tuple[Response, ...]] = {
     Situation.EXTERNAL_ONLY: (Response.CREATE, Response.IGNORE, Response.REPORT),
     Situation.OUT_OF_SCOPE: (Response.IGNORE, Response.REPORT),
 }
-"""What can be chosen, the default first. Other situations leave no choice here: those of linked records whose other half
-is gone are decided by the :class:`~ratesync.rules.reconcile.GonePolicy`."""
+"""What can be chosen, the default first. Other situations leave no choice here: those of linked records whose other
+half is gone are decided by the :class:`~ratesync.rules.reconcile.GonePolicy`."""
 
 Policy = Mapping[Situation, Response]
 

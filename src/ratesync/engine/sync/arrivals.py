@@ -37,7 +37,7 @@ class Arrivals:
         """Give each case a link, or leave it. Its record was read; one that is gone is done."""
         present: list[Case] = []
         for case in cases:
-            case.is_new = True
+            case.met = case.unlinked
             if case.held:
                 present.append(case)
             else:

@@ -61,8 +61,8 @@ class Binding:
     scope. Default: what matches is linked, what stands on one side only is made on the other, what cannot be told apart
     is left and reported, what is out of scope is ignored."""
     scope: Callable[[View], bool] | None = None
-    """Whether a record is to be synced, by its view; pure. A linked one is left alone when neither of its two records is
-    in scope any more: it is not deleted, and goes on when one is again. Default: all are."""
+    """Whether a record is to be synced, by its view; pure. A linked one is left alone when neither of its two records
+    is in scope any more: it is not deleted, and goes on when one is again. Default: all are."""
     priority: int = 0
     """Of the calls to the provider, among all others."""
 

@@ -64,8 +64,8 @@ class Case:
     """What was done, for the record of the pass."""
     reason: str = ""
     """Why it was left, or what is wrong."""
-    is_new: bool = False
-    """A record of it was met for the first time."""
+    met: tuple[Side, str] | None = None
+    """The record that had no link when it was opened."""
 
     @property
     def unlinked(self) -> tuple[Side, str] | None:
@@ -76,7 +76,7 @@ class Case:
         """The id of its record on a side."""
         if self.link is not None:
             return self.link.end(side).record_id
-        return self.marks[0].record_id if self.marks[0].side is side else None
+        return self.marks[0].record_id if self.marks and self.marks[0].side is side else None
 
     def leave(self, reason: str) -> None:
         """Leave it for a later pass."""

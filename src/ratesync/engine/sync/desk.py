@@ -117,9 +117,7 @@ class SyncDesk:
         """Decide a conflict: see :meth:`ConflictBook.resolve`."""
         return await ConflictBook(self._reconciler(binding).books).resolve(conflict, resolution)
 
-    async def undo(
-        self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None
-    ) -> Undone:
+    async def undo(self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None) -> Undone:
         """Write a dropped value back, as a new edit of its field: the next pass carries it to the other side.
 
         Nothing is written if somebody has changed the field since. The answer then tells what it holds.

@@ -57,7 +57,7 @@ class Pair:
     """Whether a record is one of the pair's; None: all are."""
 
     def is_in_scope(self, views: Iterable[View]) -> bool:
-        """Whether a record is one of the pair's, by its view on either side: so the edit that ends that is carried over."""
+        """Whether a record is one of the pair's, by its view on either side: an edit that ends that is carried over."""
         scope = self.scope
         return scope is None or any(map(scope, views))
 

@@ -48,7 +48,7 @@ class Reconciler:
         """Work on the cases until each is done or left.
 
         :param may_delete: False: a delete that is due is put off, and written down as such.
-        :param is_stuck: nothing else gets done in this pass: records that wait for others need not wait for one another.
+        :param is_stuck: nothing else gets done in this pass: records that wait for others need not wait for each other.
         """
         for number in range(self.settings.max_rounds):
             pending = self.books.still_open(cases)

@@ -40,9 +40,8 @@ class Counterpart:
 class ReferenceTable:
     """What is known of the records that those in hand refer to.
 
-    In a view a reference has the id of the host's side. One that has none stands as ``{"external_id": "..."}``: so every
-    record has a view, and nothing that the provider holds seems to change when a link comes or goes. What cannot be
-    *written* is told by :meth:`lacks`.
+    In a view a reference has the id of the host's side. One that has none stands as ``{"external_id": "..."}``. So
+    every record has a view, and a link that goes changes none. What cannot be *written* is told by :meth:`lacks`.
     """
 
     state: StateStore | None = None
@@ -74,7 +73,9 @@ class ReferenceTable:
 
     def _each(self, fields: View, translate: Callable[[str, Any], Any]) -> View:
         found = {name: fields[name] for name in self.references if _is_set(fields.get(name))}
-        return {**fields, **{name: _mapped(value, name, translate) for name, value in found.items()}} if found else fields
+        return (
+            {**fields, **{name: _mapped(value, name, translate) for name, value in found.items()}} if found else fields
+        )
 
     def _to_view(self, name: str, value: Any) -> Any:
         local_id = self._known[self._place(Lack(name, Side.EXTERNAL, _text(name, value)))].record_id
@@ -210,7 +211,7 @@ class ReferenceTable:
 
 
 def _listed(value: Any) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
+    return value if isinstance(value, list) else [value]
 
 
 def _ids(value: Any) -> list[str]:
@@ -223,7 +224,7 @@ def _is_set(value: Any) -> bool:
 
 def _mapped(value: Any, name: str, translate: Callable[[str, Any], Any]) -> Any:
     if isinstance(value, list):
-        return [translate(name, each) for each in cast("list[Any]", value)]
+        return [translate(name, each) for each in _listed(value)]
     return translate(name, value)
 
 

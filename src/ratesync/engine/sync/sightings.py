@@ -53,5 +53,8 @@ class Sightings:
 
 
 def _record(case: Case) -> str:
+    if case.met is not None:
+        side, record_id = case.met
+        return f"{side} {record_id}"
     side = Side.LOCAL if case.record_id(Side.LOCAL) is not None else Side.EXTERNAL
     return f"{side} {case.record_id(side)}"

@@ -90,7 +90,7 @@ class Planner:
             None if external is None else external.view,
             self._resolve(link, held),
             self.pair.gone,
-            self._may_write(case),
+            may_write=self._may_write(case),
         )
 
     def _may_write(self, case: Case) -> MayWrite:

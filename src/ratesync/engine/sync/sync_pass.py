@@ -15,6 +15,7 @@ from ratesync.errors import ProviderError
 from ratesync.model.difference import Side
 from ratesync.model.run import MOST_REASONS, SyncRun
 
+
 @define
 class Pass:
     """Runs once, by :class:`~ratesync.engine.sync.joint_pass.JointPass`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -41,31 +42,41 @@ class Undo:
         if self.reconciler.pair.direction is not Direction.BOTH:
             return _refused("the binding goes one way: change the value where it comes from")
         for _ in range(_TRIES):
-            links = await self.reconciler.books.links([dropped.link_id])
-            link, _ = links.get(dropped.link_id, (None, 0))
-            if link is None or link.status in {LinkStatus.TOMBSTONE, LinkStatus.UNLINKED}:
-                return _GONE
-            if link.intent is not None:
-                return _refused("a step is under way on the record: make a pass first")
-            held = await self._read(link, loser)
-            if isinstance(held, Undone):
-                return held
-            if is_same(_value(held, loser.side, loser.name), loser.value):
-                return Undone(UndoResult.DONE)
-            if not _is_as_left(link, loser, held, seen):
-                values = [_value(held, side, loser.name) for side in Side]
-                return Undone(UndoResult.CHANGED, *values)
-            answer = await self._write(loser, held[loser.side])
+            answer = await self._try(dropped, loser, seen)
             if answer is not None:
                 return answer
         return _refused("others keep changing the record: try again")
 
-    async def _read(self, link: RecordLink, loser: Loser) -> Mapping[Side, Held] | Undone:
+    async def _try(self, dropped: Dropped, loser: Loser, seen: Undone | None) -> Undone | None:
+        links = await self.reconciler.books.links([dropped.link_id])
+        link, _ = links.get(dropped.link_id, (None, 0))
+        if link is None:
+            return _GONE
+        held = await self._read(link, loser)
+        if isinstance(held, Undone):
+            return held
+        here, there = (_value(held, side, loser.name) for side in Side)
+        if is_same(_value(held, loser.side, loser.name), loser.value):
+            return Undone(UndoResult.DONE)
+        if not _is_as_left(link, loser, held, seen):
+            return Undone(UndoResult.CHANGED, here, there)
+        return await self._write(loser, held[loser.side])
+
+    async def _read(self, link: RecordLink, loser: Loser) -> dict[Side, Held] | Undone:
+        """What both sides hold, or why nothing can be undone."""
+        if link.status in {LinkStatus.TOMBSTONE, LinkStatus.UNLINKED}:
+            return _GONE
+        if link.intent is not None:
+            return _refused("a step is under way on the record: make a pass first")
         pair = self.reconciler.pair
         pair.references.forget()
         await pair.references.learn_views([{loser.name: loser.value}])
         if pair.references.lacks(loser.name, loser.side, loser.value):
             return _refused("the record that the value refers to is not linked")
+        return await self._read_sides(link)
+
+    async def _read_sides(self, link: RecordLink) -> dict[Side, Held] | Undone:
+        pair = self.reconciler.pair
         found: dict[Side, Held] = {}
         for side in Side:
             record_id = link.end(side).record_id
@@ -106,7 +117,7 @@ def _is_as_left(link: RecordLink, loser: Loser, held: Mapping[Side, Held], seen:
     return is_settled and loser.winner is not NOT_KNOWN and any(is_same(v, loser.winner) for v in values.values())
 
 
-def _value(held: Mapping[Side, Held], side: Side, name: str) -> object:
+def _value(held: Mapping[Side, Held], side: Side, name: str) -> Any:
     return held[side].view.get(name, ABSENT)
 
 

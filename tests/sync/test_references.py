@@ -11,6 +11,7 @@ import pytest
 from attrs import evolve
 
 from ratesync.engine.sync.conflict_book import ConflictBook
+from ratesync.engine.sync.link_codec import waits_only
 from ratesync.engine.sync.pull import Puller
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import Take
@@ -371,3 +372,25 @@ def watch_writes(member: Member, state: Dying) -> None:
         return answers
 
     member.crm.execute = watched  # type: ignore[method-assign]
+
+
+async def test_nobody_works_on_a_record_whose_mark_says_that_it_waits() -> None:
+    """Else a pull that meets the record as it was before would take that for an echo, and tell nobody."""
+    both, contacts, accounts = family()
+    contacts.local.put("c1", {"name": "Ada", "account": "a1"})
+    await both.sync()
+    accounts.local.put("a1", {"name": "Acme"})
+    await both.sync("accounts")
+    keys, execute = contacts.reconciler.books.keys, contacts.crm.execute
+    seen: list[bool] = []
+
+    async def watched(lane: Any, operations: Sequence[Any]) -> Any:
+        (mark,) = await both.state.load([keys.mark(Side.LOCAL, "c1")])
+        seen.append(mark is not None and not waits_only(mark.value))
+        return await execute(lane, operations)
+
+    contacts.crm.execute = watched  # type: ignore[method-assign]
+    await both.sync("contacts")
+    assert contacts.external("Ada")[1]["account"] == accounts.external("Acme")[0]
+    assert seen
+    assert all(seen)

@@ -100,7 +100,7 @@ async def test_a_record_waits_for_one_that_is_on_its_way_without_a_call_and_is_t
     contacts.crm.execute = lambda *call: reads.append(call)  # type: ignore[assignment]
     assert (await both.sync("contacts"))["contacts"].left == 1
     assert reads == []
-    del contacts.crm.execute  # type: ignore[method-assign]
+    del contacts.crm.execute
     await both.sync("accounts")
     await both.sync("contacts")
     assert contacts.external("Ada")[1]["account"] == accounts.external("Acme")[0]

@@ -210,8 +210,8 @@ class ReferenceTable:
         return self._known.get(place, Counterpart()).prospect
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+def _listed(value: Any) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else [value]
 
 
 def _ids(value: Any) -> list[str]:

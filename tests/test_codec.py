@@ -48,7 +48,8 @@ operations = st.builds(
     correlation_id=st.none() | names,
     if_version=st.none() | names,
 )
-records = st.builds(Record, text, fields, st.none() | text)
+times = st.floats(0, 1e9)
+records = st.builds(Record, text, fields, st.none() | text, st.none() | times, st.dictionaries(text, times, max_size=2))
 outcomes: st.SearchStrategy[Outcome] = st.one_of(
     st.builds(Applied, st.none() | text, st.none() | text, st.none() | records),
     st.builds(Conflict, text, st.none() | records),

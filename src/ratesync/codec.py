@@ -229,7 +229,10 @@ def encode_outcome(outcome: Outcome) -> bytes:
 def _plain(record: Record) -> dict[str, Any]:
     if not isinstance(record.fields, Mapping):
         raise InvalidPayload(f"the fields are a {type(record.fields).__name__}, not a mapping", path="record")
-    return {"i": record.record_id, "f": dict(record.fields), "w": record.version}
+    value: dict[str, Any] = {"i": record.record_id, "f": dict(record.fields), "w": record.version}
+    if record.changed_at is not None:
+        value["t"] = record.changed_at
+    return value | ({"ft": dict(record.field_times)} if record.field_times else {})
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -259,8 +262,16 @@ def decode_outcome(data: bytes) -> Outcome:
 
 
 def _record(value: dict[str, Any] | None) -> Record | None:
-    return None if value is None else Record(_of(str, value["i"]), _object(value["f"]), _text(value.get("w")))
+    if value is None:
+        return None
+    record_id, fields = _of(str, value["i"]), _object(value["f"])
+    times = {name: _second(at) for name, at in _object(value.get("ft", {})).items()}
+    return Record(record_id, fields, _text(value.get("w")), _seconds(value.get("t")), times)
 
 
 def _seconds(value: Any) -> float | None:
-    return value if value is None or type(value) is float else float(_of(int, value))
+    return None if value is None else _second(value)
+
+
+def _second(value: Any) -> float:
+    return value if type(value) is float else float(_of(int, value))

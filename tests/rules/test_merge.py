@@ -103,5 +103,5 @@ def test_a_third_value_drops_both() -> None:
     merged = merge({"a": 0}, {"a": 0}, {"a": 1}, {"a": True}, resolve)
     assert seen == [FieldConflict("a", 0, 0, 1, True)]
     assert merged.to_local == merged.to_external == {"a": 3}
-    assert merged.losers == (Loser("a", Side.LOCAL, 1), Loser("a", Side.EXTERNAL, True))
+    assert merged.losers == (Loser("a", Side.LOCAL, 1, 3), Loser("a", Side.EXTERNAL, True, 3))
     assert "True" not in repr(merged)

@@ -82,7 +82,7 @@ def test_rolling_forward_regardless_would_lose_an_edit() -> None:
     local, external = {"a": "pushed"}, {"a": "edited since"}
     assert silently_lost(decided, local, external, roll_forward(decided, local, external)) == ["a"]
     found = recover(decided, local, external, lambda _: Take(Side.LOCAL))
-    assert found == Merge({}, {"a": "pushed"}, (Loser("a", Side.EXTERNAL, "edited since"),))
+    assert found == Merge({}, {"a": "pushed"}, (Loser("a", Side.EXTERNAL, "edited since", "pushed"),))
 
 
 @pytest.mark.parametrize("done", ["old", "pushed"])
@@ -117,7 +117,7 @@ def test_a_conflict_that_is_resolved_keeps_what_it_drops(resolution: Resolution,
     decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
     found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: resolution)
     assert found.to_external == {"a": value}
-    assert Loser("a", Side.EXTERNAL, "new there") in found.losers
+    assert Loser("a", Side.EXTERNAL, "new there", value) in found.losers
 
 
 @given(decisions, views, views, views, st.sampled_from(("keep", "defer")))

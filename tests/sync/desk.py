@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link
 from ratesync.engine.sync.local_side import LocalSide
@@ -65,7 +66,9 @@ class Desk:
 
     async def sync(self) -> SyncRun:
         self.cases = []
-        return await Pass(self.reconciler, SyncRun("run", 0.0), self.cases.append).carry_out()
+        each = Pass(self.reconciler, SyncRun("run", 0.0), self.cases.append)
+        await JointPass([each]).carry_out()
+        return each.run
 
     async def links(self) -> list[RecordLink]:
         return [decode_link(stored.value) for stored in await self.state.scan(self.reconciler.books.keys.links)]

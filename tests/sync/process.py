@@ -9,6 +9,7 @@ from attrs import define
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
+from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair, SyncSettings
@@ -45,7 +46,8 @@ class Process:
 
     async def run_pass(self) -> SyncRun:
         run = SyncRun("run", self.world.now)
-        return await Pass(self.reconciler(), run, lambda _case: None).carry_out()
+        await JointPass([Pass(self.reconciler(), run, lambda _case: None)]).carry_out()
+        return run
 
     async def approve(self) -> None:
         await Deletions(self.reconciler(), lambda _cases: None).approve()

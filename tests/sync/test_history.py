@@ -34,17 +34,21 @@ names = st.text(max_size=5)
 counts = st.integers(0, 2**40)
 instants = st.floats(0, 1e10)
 texts = st.none() | names
+counters = st.dictionaries(names, st.integers(1, 100), max_size=2).map(Counter)
 runs = st.builds(
     SyncRun,
     names,
     instants,
     st.none() | instants,
-    st.dictionaries(names, st.integers(1, 100), max_size=2).map(Counter),
+    counters,
     *(counts, counts, names, st.lists(names, max_size=2), st.none() | st.floats(0.001, 1e6)),
     *(st.sampled_from(RunKind), st.sampled_from(RunPhase), counts, instants, st.booleans(), st.booleans()),
     *(counts, counts, counts, st.none() | counts),
     st.dictionaries(st.sampled_from(Side), st.tuples(texts, texts)),
     *(counts, counts, st.lists(st.builds(RecordTrouble, st.sampled_from(Side), names, names), max_size=2), counts),
+    situations=counters,
+    samples=st.dictionaries(names, st.lists(names, min_size=1, max_size=2), max_size=2),
+    reasons=counters,
 )
 
 

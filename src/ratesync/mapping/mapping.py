@@ -57,6 +57,10 @@ class Mapping:
         _check_apart(parts)
         self.paths = tuple(dict.fromkeys(show(path) for part in parts for path in part.paths))
         """Every place of the provider's record that a line reads or writes."""
+        self.places: abc.Mapping[str, tuple[str, ...]] = MappingProxyType(
+            {name: tuple(show(path) for path in part.paths) for part in parts for name in part.names}
+        )
+        """Of each name of the view: the places of the provider's record that it is made of."""
         self._reads = [(part.read, part) for part in parts if part.read is not None]
         self._writes = [(part.write, part) for part in parts if part.write is not None]
         self._touches = [(part.touch, part) for part in parts if part.touch is not None]

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import anyio.lowlevel
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ratesync.errors import CursorExpired
 from ratesync.model.change import Change, ChangePage
@@ -15,6 +15,7 @@ from ratesync.model.difference import ABSENT, View
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.model.record import Record
+from ratesync.rules.sameness import is_same
 
 
 def _as_given(fields: Fields) -> Fields:
@@ -30,6 +31,9 @@ class MemoryRecords:
 
     tidy: Callable[[Fields], Fields] = _as_given
     """What the store makes of fields before it keeps them, as databases do."""
+    now: Callable[[], float] | None = None
+    """Tells the time of changes, in seconds since the epoch, if :func:`~ratesync.rules.resolvers.latest` is to know it.
+    Default: no times are told."""
     _records: dict[str, Record] = field(factory=dict[str, Record], init=False)
     _changed: dict[str, int] = field(factory=dict[str, int], init=False)
     """The number of each record's latest change, deleted ones included; in the order of those changes."""
@@ -45,11 +49,21 @@ class MemoryRecords:
     def put(self, record_id: str, fields: Fields) -> Record:
         """Make a record, or give one all its fields anew."""
         self._count += 1
-        record = Record(record_id, deepcopy(dict(self.tidy(fields))), str(self._count))
+        record = self._written(record_id, deepcopy(dict(self.tidy(fields))))
         self._records[record_id] = record
         self._changed.pop(record_id, None)
         self._changed[record_id] = self._count
         return record
+
+    def _written(self, record_id: str, fields: Fields) -> Record:
+        """The record, with the time at which each field was changed."""
+        if self.now is None:
+            return Record(record_id, fields, str(self._count))
+        at, before = self.now(), self._records.get(record_id)
+        was: Mapping[str, Any] = {} if before is None else before.fields
+        times = {name: at for name in {*fields, *was} if not is_same(fields.get(name, ABSENT), was.get(name, ABSENT))}
+        known: Mapping[str, float] = {} if before is None else before.field_times
+        return Record(record_id, fields, str(self._count), at, {**known, **times})
 
     def change(self, record_id: str, **fields: Any) -> Record:
         """Change some fields of a record.
@@ -90,7 +104,7 @@ class MemoryRecords:
 
     def _copy(self, record_id: str) -> Record:
         record = self._records[record_id]
-        return Record(record_id, deepcopy(dict(record.fields)), record.version)
+        return evolve(record, fields=deepcopy(dict(record.fields)))
 
     async def find(self, name: str, values: Sequence[Any]) -> Sequence[Record]:
         """Records that have one of the values, as texts regardless of case."""

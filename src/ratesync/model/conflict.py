@@ -6,7 +6,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ratesync.model.difference import Side
+from ratesync.model.change_time import ChangeTime
+from ratesync.model.difference import NOT_KNOWN, Side
 
 
 @frozen
@@ -18,6 +19,9 @@ class FieldConflict:
     base_external: Any = field(repr=False)
     local: Any = field(repr=False)
     external: Any = field(repr=False)
+    local_change: ChangeTime | None = None
+    """When the local side changed it, where that side tells; by its own clock."""
+    external_change: ChangeTime | None = None
 
 
 @frozen
@@ -52,3 +56,5 @@ class Loser:
     side: Side
     """The side that holds it."""
     value: Any = field(repr=False)
+    winner: Any = field(default=NOT_KNOWN, repr=False)
+    """What is written in its place."""

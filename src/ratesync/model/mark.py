@@ -8,6 +8,16 @@ from ratesync.model.difference import Side
 
 
 @frozen
+class Lack:
+    """A record that another one refers to, and that has no counterpart on the other side."""
+
+    name: str
+    """The field that refers to it."""
+    side: Side
+    record_id: str
+
+
+@frozen
 class Mark:
     """A record may have changed."""
 
@@ -19,3 +29,5 @@ class Mark:
     """Links whose creations must be settled first: this record may be what one of them made."""
     hold_reason: str = ""
     """Why a delete that follows from this mark needs approval; empty if it needs none of its own."""
+    lacks: tuple[Lack, ...] = ()
+    """What must be linked first. Not empty only while nobody works on the record: whoever takes it up clears it."""

@@ -43,6 +43,12 @@ class RecordTrouble:
     reason: str
 
 
+MOST_SAMPLES = 5
+"""Records that a run names, of those in one situation."""
+MOST_REASONS = 20
+"""Reasons that a run counts."""
+
+
 @define
 class SyncRun:
     """The record of one pass."""
@@ -93,6 +99,12 @@ class SyncRun:
     """Records that something is wrong with: the first :data:`MOST_TROUBLES` of them."""
     idle_before: int = 0
     """Passes of this engine since the stored one before that did nothing, and are not stored."""
+    situations: Counter[str] = field(factory=Counter[str])
+    """How many records were found in which situation, and what was done, as in ``"local only: create"``."""
+    samples: dict[str, list[str]] = field(factory=dict[str, list[str]])
+    """Some records of each, at most :data:`MOST_SAMPLES`: a side and an id, as in ``"local 17"``."""
+    reasons: Counter[str] = field(factory=Counter[str])
+    """Why records were left: the first :data:`MOST_REASONS` that came up, without values."""
 
     @property
     def needs_approval(self) -> bool:

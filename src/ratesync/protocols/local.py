@@ -15,6 +15,9 @@ from ratesync.model.record import Record
 class LocalStore(Protocol):
     """Records of the host's, to be kept like those of a provider.
 
+    A record may tell when it was changed (``changed_at``), and its fields (``field_times``): then
+    :func:`~ratesync.rules.resolvers.latest` can decide.
+
     A record's fields are a flat mapping of JSON values, under the names that the mapping's view has. Every method may
     be cancelled at any await; it has then done all of its work or none of it. What is raised ends the pass; records
     that were not reached stay marked.

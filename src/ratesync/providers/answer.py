@@ -50,7 +50,7 @@ def read_applied(response: Response, operation: Operation, resource: Resource, e
     if operation.kind is Kind.READ:
         if fields is None:
             raise InvalidResponse("the answer to a read holds no record: is `envelope` right?")
-        return Applied(version=version, record=Record(record_id or operation.record_id or "", fields, version))
+        return Applied(version=version, record=_record(operation, resource, fields, version))
     if operation.kind in _ASSIGNED:
         return Applied(record_id or _named_by_location(response) or operation.record_id, version)
     return Applied(version=version)
@@ -67,7 +67,12 @@ def read_current(response: Response, operation: Operation, resource: Resource) -
     if fields is None:
         return None
     version = resource.version_in(fields) or response.headers.get("etag")
-    return Record(text_at(fields, resource.id_path) or operation.record_id or "", fields, version)
+    return _record(operation, resource, fields, version)
+
+
+def _record(operation: Operation, resource: Resource, fields: dict[str, Any], version: str | None) -> Record:
+    record_id = text_at(fields, resource.id_path) or operation.record_id or ""
+    return Record(record_id, fields, version, resource.changed_at_in(fields))
 
 
 def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | None:

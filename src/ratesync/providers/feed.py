@@ -15,7 +15,7 @@ from ratesync.errors import InvalidResponse, PagingBroken
 from ratesync.model.change import Change
 from ratesync.model.record import Record
 from ratesync.providers.listing import Listing
-from ratesync.providers.row import dig
+from ratesync.providers.row import LATEST_SECOND, dig
 from ratesync.rules.time_cursor import TimeCursor
 
 _SECOND = timedelta(seconds=1)
@@ -116,11 +116,7 @@ def _read(value: Any, path: str) -> datetime:
                 return instant
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
             number = float(value)
-            return _BEGINNING + timedelta(seconds=number / _MILLIS if number > _LATEST_SECOND else number)
+            return _BEGINNING + timedelta(seconds=number / _MILLIS if number > LATEST_SECOND else number)
     except (ValueError, OverflowError):
         pass
     raise InvalidResponse(f"a row of the feed has no instant at {path!r}: ISO 8601 with a zone, or a number")
-
-
-_LATEST_SECOND = 100_000_000_000
-"""Larger numbers are milliseconds: as seconds they would lie behind the year 5000."""

@@ -23,7 +23,7 @@ from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
 _PAGES = NextLink(items_path="data")
-_FEED = Feed(deleted_path="deleted")
+_FEED = Feed(deleted_path="deleted", updated_path="last_modified")
 
 
 def _having(path: str, values: Sequence[str]) -> Mapping[str, str]:

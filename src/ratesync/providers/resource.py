@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ratesync.errors import ConfigurationError, InvalidPayload, UnsupportedOperation
 from ratesync.http.caller import checked_method
@@ -17,7 +17,7 @@ from ratesync.model.secret import Secret
 from ratesync.providers.feed import Feed
 from ratesync.providers.listing import Listing
 from ratesync.providers.path import Path, path_of
-from ratesync.providers.row import record_in, text_at
+from ratesync.providers.row import changed_at_in, record_in, text_at
 from ratesync.providers.row_batch import RowBatch
 
 
@@ -123,12 +123,17 @@ class Resource:
         version = text_at(row, self.version_path)
         return None if version is None else self.version_form.format(version)
 
+    def changed_at_in(self, row: Any) -> float | None:
+        """When a record was changed last, as its feed would tell; None if there is no feed, or it is not told."""
+        return None if self.changes is None else changed_at_in(row, self.changes.updated_path)
+
     def record_in(self, row: Any) -> Record:
         """A row of a listing or feed as the record it is.
 
         :raises InvalidResponse: it is none.
         """
-        return record_in(row, self.id_path, self.version_path, self.version_form)
+        record = record_in(row, self.id_path, self.version_path, self.version_form)
+        return evolve(record, changed_at=self.changed_at_in(row))
 
     def route(self, operation: Operation) -> Route:
         """The call for an operation.

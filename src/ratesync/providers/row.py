@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_object
 from ratesync.http.response import Response
 from ratesync.model.record import Record
+
+LATEST_SECOND = 100_000_000_000
+"""Larger numbers are milliseconds: as seconds they would lie behind the year 5000."""
+
+_MILLIS = 1000
 
 
 def dig(value: Any, path: str | None) -> Any:
@@ -71,3 +77,16 @@ def instant_in(value: Any) -> datetime | None:
     except ValueError:
         return None
     return None if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def changed_at_in(row: Any, path: str) -> float | None:
+    """The instant at a path, in seconds since the epoch; None if it is not told there.
+
+    It is ISO 8601 with a zone, or a number of seconds or, if it is a large one, of milliseconds.
+    """
+    value = dig(row, path)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value / _MILLIS if value > LATEST_SECOND else float(value)
+        return seconds if isfinite(seconds) else None
+    moment = instant_in(value)
+    return None if moment is None else moment.timestamp()

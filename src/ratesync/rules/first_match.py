@@ -8,9 +8,11 @@ from enum import StrEnum
 
 from attrs import frozen
 
+from ratesync.model.difference import Side
+
 
 class Situation(StrEnum):
-    """What a first look at both sides found of a record."""
+    """What a look at both sides found of a record."""
 
     UNLINKED_MATCH = "unlinked match"
     """One record on each side has the key, and neither is linked."""
@@ -20,6 +22,14 @@ class Situation(StrEnum):
     """The record has the key of one that is linked already."""
     LOCAL_ONLY = "local only"
     EXTERNAL_ONLY = "external only"
+    LINKED = "linked"
+    """Both records are there, and known to be one."""
+    MISSING_LOCAL = "missing local"
+    """A linked record is gone on the local side."""
+    MISSING_EXTERNAL = "missing external"
+    BOTH_GONE = "both gone"
+    OUT_OF_SCOPE = "out of scope"
+    """The binding's ``scope`` says that it is none of its records, on either side."""
 
 
 @frozen
@@ -37,6 +47,21 @@ class SideKeys:
 
     keys: Mapping[str, Hashable | None]
     linked: frozenset[str] = frozenset()
+
+
+def situation_of(bases: tuple[object, object], present: frozenset[Side]) -> Situation:
+    """The situation of a link, by its bases (local, external) and by which records are there.
+
+    A link that was never synced is being made: whichever record it lacks was never there.
+    """
+    was_synced = bases != (None, None)
+    if Side.LOCAL in present:
+        if Side.EXTERNAL in present:
+            return Situation.LINKED
+        return Situation.MISSING_EXTERNAL if was_synced else Situation.LOCAL_ONLY
+    if Side.EXTERNAL in present:
+        return Situation.MISSING_LOCAL if was_synced else Situation.EXTERNAL_ONLY
+    return Situation.BOTH_GONE
 
 
 def first_match(local: SideKeys, external: SideKeys) -> list[Match]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -13,6 +13,14 @@ from ratesync.rules.sameness import is_same
 
 Resolve = Callable[[FieldConflict], Resolution]
 """Pure and deterministic: after a crash it is asked again, and must say the same."""
+
+MayWrite = Callable[[str, Side, Any], bool]
+"""Whether a field may be given a value on a side."""
+
+
+def anything(_name: str, _side: Side, _value: Any) -> bool:
+    """Every field may be given any value."""
+    return True
 
 
 @frozen
@@ -25,14 +33,18 @@ class Merge:
     """Every changed value that the patches drop."""
     deferred: tuple[FieldConflict, ...] = ()
     """Fields that are left alone on both sides, and whose bases stay."""
+    pending: tuple[FieldConflict, ...] = ()
+    """The same for fields whose value may not be written. They are as they were, until it may."""
 
 
 @define
 class _Draft:
+    may_write: MayWrite
     to_local: dict[str, Any] = field(factory=dict[str, Any])
     to_external: dict[str, Any] = field(factory=dict[str, Any])
     losers: list[Loser] = field(factory=list[Loser])
     deferred: list[FieldConflict] = field(factory=list[FieldConflict])
+    pending: list[FieldConflict] = field(factory=list[FieldConflict])
 
     def settle(self, conflict: FieldConflict, resolution: Resolution) -> None:
         if isinstance(resolution, Defer):
@@ -40,13 +52,30 @@ class _Draft:
             return
         held = {Side.LOCAL: conflict.local, Side.EXTERNAL: conflict.external}
         value = resolution.value if isinstance(resolution, SetValue) else held[resolution.side]
-        for side, patch in ((Side.LOCAL, self.to_local), (Side.EXTERNAL, self.to_external)):
-            if not is_same(held[side], value):
-                patch[conflict.name] = value
-                self.losers.append(Loser(conflict.name, side, held[side]))
+        written = [side for side in Side if not is_same(held[side], value)]
+        if self.write(conflict, value, written):
+            self.losers += [Loser(conflict.name, side, held[side], value) for side in written]
+
+    def write(self, conflict: FieldConflict, value: Any, sides: Sequence[Side]) -> bool:
+        """Put a value into the patches of sides, if it may be written to all of them."""
+        if not all(self.may_write(conflict.name, side, value) for side in sides):
+            self.pending.append(conflict)
+            return False
+        for side in sides:
+            patch = self.to_local if side is Side.LOCAL else self.to_external
+            patch[conflict.name] = value
+        return True
 
 
-def merge(base_local: View | None, base_external: View | None, local: View, external: View, resolve: Resolve) -> Merge:
+def merge(
+    base_local: View | None,
+    base_external: View | None,
+    local: View,
+    external: View,
+    resolve: Resolve,
+    *,
+    may_write: MayWrite = anything,
+) -> Merge:
     """What makes both sides alike, with the fewest fields written.
 
     A base is what its own side held after the last sync, as that side spells it; None if that is not known. A field is
@@ -54,21 +83,22 @@ def merge(base_local: View | None, base_external: View | None, local: View, exte
     nothing is written; else ``resolve`` decides. Fields that nobody changed are left alone, even if the sides spell
     them differently.
     """
-    draft = _Draft()
+    draft = _Draft(may_write)
     for name in _names(base_local, base_external, local, external):
         here, there = local.get(name, ABSENT), external.get(name, ABSENT)
         if is_same(here, there):
             continue
         was_here, was_there = _base(base_local, name), _base(base_external, name)
         local_changed, external_changed = not is_same(here, was_here), not is_same(there, was_there)
+        conflict = FieldConflict(name, was_here, was_there, here, there)
         if local_changed and external_changed:
-            conflict = FieldConflict(name, was_here, was_there, here, there)
             draft.settle(conflict, resolve(conflict))
         elif local_changed:
-            draft.to_external[name] = here
+            draft.write(conflict, here, [Side.EXTERNAL])
         elif external_changed:
-            draft.to_local[name] = there
-    return Merge(draft.to_local, draft.to_external, tuple(draft.losers), tuple(draft.deferred))
+            draft.write(conflict, there, [Side.LOCAL])
+    losers, deferred = tuple(draft.losers), tuple(draft.deferred)
+    return Merge(draft.to_local, draft.to_external, losers, deferred, tuple(draft.pending))
 
 
 def next_base(base: View | None, held: View, deferred: Iterable[FieldConflict]) -> View:

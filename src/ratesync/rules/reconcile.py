@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -9,7 +10,7 @@ from attrs import field, frozen
 
 from ratesync.model.conflict import FieldConflict, Loser
 from ratesync.model.difference import ABSENT, Side, View
-from ratesync.rules.merge import Merge, Resolve, merge
+from ratesync.rules.merge import MayWrite, Merge, Resolve, anything, merge, next_base
 from ratesync.rules.sameness import is_same
 
 
@@ -74,6 +75,8 @@ class Reconciliation:
     losers: tuple[Loser, ...] = ()
     """To be stored before anything is written."""
     deferred: tuple[FieldConflict, ...] = ()
+    pending: tuple[FieldConflict, ...] = ()
+    """Fields that are left as they are, for they may not be written."""
 
 
 def reconcile(
@@ -82,13 +85,15 @@ def reconcile(
     external: View | None,
     resolve: Resolve,
     policy: GonePolicy,
+    *,
+    may_write: MayWrite = anything,
 ) -> Reconciliation:
     """What to do, by the bases (local, external) and by what each side holds now; None if it has no such record.
 
     Bases that are both None mean that the two were never synced: then a side that is missing never had the record.
     """
     if local is not None and external is not None:
-        return _both_there(bases, local, external, merge(*bases, local, external, resolve))
+        return _both_there(bases, local, external, merge(*bases, local, external, resolve, may_write=may_write))
     was_synced = bases != (None, None)
     if local is not None:
         return (
@@ -113,9 +118,9 @@ def _both_there(bases: tuple[View | None, View | None], local: View, external: V
     elif found.deferred:
         action = Action.CONFLICT
     else:
-        is_known = _is_as(bases[0], local) and _is_as(bases[1], external)
+        is_known = _is_as(bases[0], local, found.pending) and _is_as(bases[1], external, found.pending)
         action = Action.NONE if is_known else Action.CONVERGE
-    return Reconciliation(action, side, found.to_local, found.to_external, found.losers, found.deferred)
+    return Reconciliation(action, side, found.to_local, found.to_external, found.losers, found.deferred, found.pending)
 
 
 def _one_there(side: Side, held: View, base: View | None, policy: GonePolicy) -> Reconciliation:
@@ -145,5 +150,5 @@ def _edits(side: Side, held: View, base: View | None) -> tuple[Loser, ...]:
     return tuple(Loser(name, side, value) for name, value in values if not is_same(value, was.get(name, ABSENT)))
 
 
-def _is_as(base: View | None, held: View) -> bool:
-    return base is not None and is_same(dict(base), dict(held))
+def _is_as(base: View | None, held: View, pending: Iterable[FieldConflict]) -> bool:
+    return base is not None and is_same(dict(base), dict(next_base(base, held, pending)))

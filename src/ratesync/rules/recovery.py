@@ -10,7 +10,7 @@ from ratesync.model.conflict import Defer, FieldConflict, Loser, SetValue
 from ratesync.model.difference import ABSENT, Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Decided, Deleting
-from ratesync.rules.merge import Merge, Resolve
+from ratesync.rules.merge import MayWrite, Merge, Resolve, anything
 from ratesync.rules.sameness import is_same
 
 
@@ -32,7 +32,7 @@ def standing(current: Any, before: Any, decided: Any) -> Standing:
     return Standing.SUPERSEDES if is_same(before, decided) else Standing.CONCURRENT
 
 
-def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> Merge:
+def recover(decided: Decided, local: View, external: View, resolve: Resolve, may_write: MayWrite = anything) -> Merge:
     """What is still to be written to each side, given what the sides hold now.
 
     Values that are newer than the decision are never overwritten without being told as losers, and neither is the
@@ -42,6 +42,7 @@ def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> 
     patches: dict[Side, dict[str, Any]] = {Side.LOCAL: {}, Side.EXTERNAL: {}}
     losers = list(decided.losers)
     deferred: list[FieldConflict] = []
+    pending: list[FieldConflict] = []
     for name in sorted(decided.view):
         current = {Side.LOCAL: local.get(name, ABSENT), Side.EXTERNAL: external.get(name, ABSENT)}
         outcome = _recover_field(name, decided, current, resolve)
@@ -49,11 +50,15 @@ def recover(decided: Decided, local: View, external: View, resolve: Resolve) -> 
             deferred.append(outcome)
             continue
         value, lost = outcome
+        written = [side for side, held in current.items() if not is_same(held, value)]
+        if not all(may_write(name, side, value) for side in written):
+            before = decided.pre_local.get(name, ABSENT), decided.pre_external.get(name, ABSENT)
+            pending.append(FieldConflict(name, *before, current[Side.LOCAL], current[Side.EXTERNAL]))
+            continue
         losers.extend(lost)
-        for side, held in current.items():
-            if not is_same(held, value):
-                patches[side][name] = value
-    return Merge(patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred))
+        for side in written:
+            patches[side][name] = value
+    return Merge(patches[Side.LOCAL], patches[Side.EXTERNAL], tuple(losers), tuple(deferred), tuple(pending))
 
 
 def recovered_base(base: View | None, held: View, decided: Decided, deferred: Iterable[FieldConflict]) -> View | None:
@@ -108,4 +113,4 @@ def _recover_field(
     if isinstance(resolution, Defer):
         return conflict
     value = resolution.value if isinstance(resolution, SetValue) else held[resolution.side]
-    return value, [Loser(name, side, held[side]) for side in Side if not is_same(held[side], value)]
+    return value, [Loser(name, side, held[side], value) for side in Side if not is_same(held[side], value)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from math import inf
+from typing import Literal, cast
 
+from ratesync.model.change_time import ChangeTime
 from ratesync.model.conflict import Defer, FieldConflict, Resolution, SetValue, Take
 from ratesync.model.difference import Side
 from ratesync.rules.merge import Resolve
@@ -38,6 +40,50 @@ def first_of(first: Resolve, *others: Resolve) -> Resolve:
         return resolution
 
     return resolve
+
+
+def latest(*, min_gap: float, by: Literal["field", "record"] = "field", tie: Side | None = None) -> Resolve:
+    """The value that was written last, where that is beyond doubt. Defers where it is not.
+
+    Each side tells its times by a clock of its own, so a difference says something only if it is greater than the two
+    clocks can be apart.
+
+    :param min_gap: the most seconds by which the clocks of both sides may differ: you declare it. A difference of no
+        more than that decides nothing.
+    :param by: "field" goes by when the field was changed. A side that tells only when its *record* was changed says
+        that the field was changed then or before, which decides against that side, never for it. "record" goes by when
+        the records were changed, so that one side has its way in all fields that are in conflict; a record whose last
+        change was a write of ours says nothing.
+    :param tie: the side that has its way where both times are known, and no further apart than ``min_gap``.
+    :raises ValueError: ``min_gap`` is no number of seconds.
+    """
+    if not 0 <= min_gap < inf:
+        raise ValueError(f"min_gap: must be a number of seconds, 0 or more, not {min_gap!r}")
+    times = _field_times if by == "field" else _record_times
+
+    def resolve(conflict: FieldConflict) -> Resolution:
+        here, there = times(conflict.local_change), times(conflict.external_change)
+        if here[0] - there[1] > min_gap:
+            return Take(Side.LOCAL)
+        if there[0] - here[1] > min_gap:
+            return Take(Side.EXTERNAL)
+        both_known = here[0] == here[1] and there[0] == there[1]
+        return Take(tie) if both_known and tie is not None else Defer("it is not certain which value is the latest")
+
+    return resolve
+
+
+def _field_times(change: ChangeTime | None) -> tuple[float, float]:
+    """The earliest and the latest instant at which the field may have been changed."""
+    if change is None or change.at is None:
+        return -inf, inf
+    return (-inf if change.field_at is None else change.field_at), change.at
+
+
+def _record_times(change: ChangeTime | None) -> tuple[float, float]:
+    if change is None or change.record_at is None:
+        return -inf, inf
+    return change.record_at, change.record_at
 
 
 def union() -> Resolve:

@@ -67,8 +67,10 @@ def _is_record_or_none(value: object) -> bool:
     match value:
         case None:
             return True
-        case Record(record_id=str(), fields=fields, version=None | str()):
-            return isinstance(fields, Mapping)
+        case Record(
+            record_id=str(), fields=fields, version=None | str(), changed_at=None | int() | float(), field_times=times
+        ):
+            return isinstance(fields, Mapping) and isinstance(times, Mapping)
         case _:
             return False
 

@@ -19,6 +19,7 @@ from ratesync.model.held import Held
 from ratesync.model.link import LinkEnd, RecordLink
 from ratesync.model.stored import Write
 from ratesync.rules.first_match import Match, SideKeys, Situation, first_match
+from ratesync.rules.situations import Response
 
 _MOST_CREATIONS = 10_000
 """Creations under way that are looked at. There are no more than engines work on at a time, and crashes left."""
@@ -36,14 +37,15 @@ class Arrivals:
         """Give each case a link, or leave it. Its record was read; one that is gone is done."""
         present: list[Case] = []
         for case in cases:
-            case.is_new = True
+            case.met = case.unlinked
             if case.held:
                 present.append(case)
             else:
                 case.state = CaseState.DONE
         free = [case for case in present if not await self._may_be_ours(case)] if present else []
         claimed: set[tuple[Side, str]] = set()
-        for case, match in await self._match(free):
+        ours = [case for case in free if self._is_ours(case)]
+        for case, match in await self._match(ours):
             self._link(case, match, claimed)
 
     async def _may_be_ours(self, case: Case) -> bool:
@@ -68,6 +70,26 @@ class Arrivals:
             await state.commit([Write(keys.mark(mark.side, mark.record_id), encode_mark(waiting), mark.revision)])
         case.leave("it may be what a creation made whose answer is out")
         return True
+
+    def _is_ours(self, case: Case) -> bool:
+        try:
+            is_ours = self.pair.is_in_scope(held.view for held in case.held.values())
+        except Exception as error:  # noqa: BLE001  a function of the host's may raise anything
+            case.leave(f"{type(error).__name__} in the scope")
+            return False
+        return is_ours or self._responds(case, Situation.OUT_OF_SCOPE)
+
+    def _responds(self, case: Case, situation: Situation) -> bool:
+        """Note the situation and what the policy says of it; whether the record is to be linked."""
+        case.situation, case.response = situation, self.pair.policy[situation]
+        match case.response:
+            case Response.IGNORE:
+                case.state = CaseState.DONE
+            case Response.REPORT:
+                case.leave(f"first match: {situation}")
+            case Response.LINK | Response.CREATE:
+                return True
+        return False
 
     async def _match(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
         if not self.pair.match_keys:
@@ -112,8 +134,7 @@ class Arrivals:
     def _link(self, case: Case, match: Match, claimed: set[tuple[Side, str]]) -> None:
         records = {(Side.LOCAL, record_id) for record_id in match.local_ids}
         records |= {(Side.EXTERNAL, record_id) for record_id in match.external_ids}
-        if match.situation in {Situation.AMBIGUOUS, Situation.CLAIMED}:
-            case.leave(f"first match: {match.situation}")
+        if not self._responds(case, match.situation):
             return
         if records & claimed:  # its other half stands in the same chunk
             case.state = CaseState.LEFT

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ratesync.engine.sync.provider_side import PlainLens
+from ratesync.model.difference import Side, View
+from ratesync.model.direction import Direction
 from ratesync.model.lane import Lane
+from ratesync.model.reference import Reference
 from ratesync.protocols.lens import Lens
 from ratesync.protocols.local import LocalStore
 from ratesync.rules.delete_guard import DeletePolicy
+from ratesync.rules.first_match import Situation
 from ratesync.rules.merge import Resolve
 from ratesync.rules.reconcile import GoneMode, GonePolicy
-from ratesync.rules.resolvers import manual
+from ratesync.rules.resolvers import manual, prefer
+from ratesync.rules.situations import Policy, Response, complete
 
 
 def _is_possible(_binding: object, _attribute: object, gone: GonePolicy) -> None:
     if gone.mode is GoneMode.ARCHIVE:
         raise ValueError("gone: records cannot be archived by a sync yet; choose DELETE, UNLINK or IGNORE")
+
+
+def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]:
+    return {name: Reference.to(target) for name, target in given.items()}
 
 
 @frozen(kw_only=True)
@@ -41,8 +50,38 @@ class Binding:
     match_keys: Mapping[str, str] = field(factory=dict[str, str])
     """Fields by which records of both sides are the same at their first meeting, and where they stand in a record of
     the provider's. Default: none, so that each record is made anew on the other side."""
+    references: Mapping[str, Reference] = field(factory=dict[str, Reference], converter=_references)
+    """Fields that hold ids of records of other resources, or of this one, and of which. Each of those has a binding, to
+    the same account, by whose links the ids are translated. A resource's name will do: ``{"account_id": "accounts"}``;
+    and so will a mapping's ``refs``."""
+    direction: Direction = Direction.BOTH
+    """Which way changes go. Fields that go one way only are declared in the mapping."""
+    policy: Policy = field(factory=dict[Situation, Response])
+    """What is done about records by the situation that they are in at their first meeting, and about those out of
+    scope. Default: what matches is linked, what stands on one side only is made on the other, what cannot be told apart
+    is left and reported, what is out of scope is ignored."""
+    scope: Callable[[View], bool] | None = None
+    """Whether a record is to be synced, by its view; pure. A linked one is left alone when neither of its two records
+    is in scope any more: it is not deleted, and goes on when one is again. Default: all are."""
     priority: int = 0
     """Of the calls to the provider, among all others."""
+
+    def __attrs_post_init__(self) -> None:
+        complete(self.policy, self.direction)
+
+    @property
+    def pair_gone(self) -> GonePolicy:
+        """What becomes of records whose other half is gone, with what the direction rules out."""
+        if self.direction is Direction.BOTH:
+            return self.gone
+        return evolve(self.gone, applies_to=self.gone.applies_to & self.direction.written, edit_wins=False)
+
+    @property
+    def pair_resolve(self) -> Resolve:
+        """What decides fields that both sides changed: where one side is never written, it is that one that holds."""
+        if self.direction is Direction.BOTH:
+            return self.resolve
+        return prefer(Side.LOCAL if self.direction is Direction.PUSH else Side.EXTERNAL)
 
     @property
     def lane(self) -> Lane:

@@ -140,7 +140,7 @@ class Books:
                 for mark in case.marks
             ]
             if draft.clears:
-                cleared = {write.key for write in draft.clears}
+                cleared = {write.key for write in draft.clears if write.value is None}
                 case.marks = [m for m in case.marks if self.keys.mark(m.side, m.record_id) not in cleared]
 
     @staticmethod

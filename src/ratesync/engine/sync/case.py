@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 from attrs import define, field
@@ -11,9 +12,11 @@ from ratesync.model.conflict import FieldConflict
 from ratesync.model.difference import Side
 from ratesync.model.held import Held
 from ratesync.model.link import RecordLink
-from ratesync.model.mark import Mark
+from ratesync.model.mark import Lack, Mark
 from ratesync.model.outcome import Outcome
+from ratesync.rules.first_match import Situation
 from ratesync.rules.reconcile import Action, Reconciliation
+from ratesync.rules.situations import Response
 
 
 class CaseState(Enum):
@@ -45,6 +48,13 @@ class Case:
     """The orders carry on with a step that was begun earlier."""
     conflicts: tuple[FieldConflict, ...] = ()
     """What is deferred."""
+    pending: tuple[FieldConflict, ...] = ()
+    """What may not be written, or not yet."""
+    lacks: tuple[Lack, ...] = ()
+    """The records that must be linked before all of it can be written. Its marks stay until then."""
+    situation: Situation | None = None
+    response: Response | None = None
+    """What was done about the situation, where the policy says that."""
     answers: dict[Side, Outcome] = field(factory=dict[Side, Outcome])
     """What the writes of this round came to."""
     next: RecordLink | None = None
@@ -54,8 +64,8 @@ class Case:
     """What was done, for the record of the pass."""
     reason: str = ""
     """Why it was left, or what is wrong."""
-    is_new: bool = False
-    """A record of it was met for the first time."""
+    met: tuple[Side, str] | None = None
+    """The record that had no link when it was opened."""
 
     @property
     def unlinked(self) -> tuple[Side, str] | None:
@@ -72,6 +82,16 @@ class Case:
         """Leave it for a later pass."""
         self.state = CaseState.LEFT
         self.reason = reason
+
+    def wait(self, lacks: Iterable[Lack], reason: str) -> None:
+        """Leave it until the records that it refers to are linked."""
+        self.leave(reason)
+        self.lacks, self.next, self.orders = tuple(lacks), None, {}
+
+    @property
+    def untouched(self) -> tuple[FieldConflict, ...]:
+        """The fields whose bases stay as they were."""
+        return (*self.conflicts, *self.pending)
 
     @property
     def hold_reason(self) -> str:

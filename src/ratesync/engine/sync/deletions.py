@@ -15,6 +15,7 @@ from ratesync.model.difference import Side
 from ratesync.model.run import SyncRun
 from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import reason_to_hold
+from ratesync.rules.references import parents_first
 
 _READ_AT_ONCE = 1000
 APPROVED = b'{"v":1,"approved":true}'
@@ -46,11 +47,29 @@ class Deletions:
     async def _delete(self, link_ids: Sequence[str]) -> None:
         """Look at each once more, and delete what is still to be deleted."""
         chunk = self.reconciler.settings.chunk
-        for start in range(0, len(link_ids), chunk):
-            cases = {link_id: Case([]) for link_id in link_ids[start : start + chunk]}
-            await self.reconciler.books.refresh(cases)
-            await self.reconciler.run(list(cases.values()), may_delete=True)
-            self.note(list(cases.values()))
+        for layer in await self._children_first(link_ids):
+            for start in range(0, len(layer), chunk):
+                cases = {link_id: Case([]) for link_id in layer[start : start + chunk]}
+                await self.reconciler.books.refresh(cases)
+                await self.reconciler.run(list(cases.values()), may_delete=True)
+                self.note(list(cases.values()))
+
+    async def _children_first(self, link_ids: Sequence[str]) -> list[list[str]]:
+        """The links in layers: a record goes after those of the same binding that refer to it."""
+        books, references = self.reconciler.books, self.reconciler.pair.references
+        if books.keys not in references.keys.values():
+            return [list(link_ids)]
+        parents: dict[str, list[str]] = {}
+        of_record: dict[str | None, str] = {}
+        for start in range(0, len(link_ids), _READ_AT_ONCE):
+            links = await books.links(link_ids[start : start + _READ_AT_ONCE])
+            for link_id, (link, _) in links.items():
+                of_record[link.local.record_id] = link_id
+                parents[link_id] = references.ids_of_own(books.keys, link.local.base or {})
+        layers = parents_first(
+            {link_id: [of_record[one] for one in others if one in of_record] for link_id, others in parents.items()}
+        )
+        return layers[::-1]
 
     async def _waiting(self) -> tuple[list[str], list[str]]:
         """The links whose deletes wait, by id: those that nobody approved, and those that somebody did."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 
 from attrs import define, evolve, field
 
@@ -24,25 +25,29 @@ from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.pass_maker import PassMaker, ignore
+from ratesync.engine.sync.pass_maker import PassMaker, ignore, make_together
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.recorded import Memory, Recorder
-from ratesync.engine.sync.runner import Order, Runner
+from ratesync.engine.sync.reference_table import ReferenceTable
+from ratesync.engine.sync.runner import Runner
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.engine.sync.turn import LONGEST, Turn
+from ratesync.engine.sync.undo import Undo
 from ratesync.engine.sync.wake import WakeBoard
 from ratesync.engine.sync.webhook import WebhookDesk, WebhookEndpoint
 from ratesync.errors import ConfigurationError, UnknownProvider
-from ratesync.model.conflict import Resolution
+from ratesync.model.conflict import Loser, Resolution
 from ratesync.model.difference import Side
 from ratesync.model.hint import WebhookAnswer
 from ratesync.model.open_conflict import Dropped, OpenConflict
 from ratesync.model.run import RunKind, SyncRun
 from ratesync.model.settings import Settings
+from ratesync.model.undone import Undone
 from ratesync.protocols import Limiter, ProviderClient, QueueBackend, StateStore
 from ratesync.protocols.webhook import Headers
 from ratesync.randomness import operation_id
+from ratesync.rules.situations import complete
 
 
 @define
@@ -72,11 +77,30 @@ class SyncDesk:
         :raises ConfigurationError: the engine has no state store.
         :raises UnknownProvider: there is no adapter of that name.
         """
-        maker = self._maker(binding)
-        order = Order(RunKind.CHANGES, self._may_go_on, {})
-        with self._board.entered(maker.recorder.reconciler.books.keys.prefix):
-            await maker.make(order, note)
-        return order.run or evolve(maker.new_run(RunKind.CHANGES), is_stopped=True)
+        (run,) = await self.sync_all([binding], note=note)
+        return run
+
+    async def sync_all(self, bindings: Sequence[Binding], *, note: Callable[[Case], None] = ignore) -> list[SyncRun]:
+        """One pass over each binding, for bindings whose records refer to each other: see ``Binding.references``.
+
+        What others refer to is made before them, and deleted after them, in whatever order the bindings are given.
+
+        :return: the records of the passes, in the order of the bindings.
+        :raises ConfigurationError: the engine has no state store, or two of the bindings are the same.
+        :raises UnknownProvider: there is no adapter of that name.
+        """
+        names = [_keys(binding, binding.resource).prefix for binding in bindings]
+        if len(set(names)) < len(names):
+            raise ConfigurationError("sync_all: two of the bindings are to the same resource of the same account")
+        makers = [self._maker(binding) for binding in bindings]
+        runs = [maker.new_run(RunKind.CHANGES) for maker in makers]
+        is_done = False
+        with ExitStack() as entered:
+            for name in names:
+                entered.enter_context(self._board.entered(name))
+            await make_together(list(zip(makers, runs, strict=True)), self._may_go_on, note)
+            is_done = True
+        return runs if is_done else [evolve(run, is_stopped=True) for run in runs]
 
     async def run(self, binding: Binding, *, every: float = 60.0, look: float = 5.0) -> None:
         """Keep a binding alike, pass after pass, until the engine is left or the task is cancelled.
@@ -128,7 +152,7 @@ class SyncDesk:
         :param limit: at most so many.
         :param before: those with a smaller :attr:`~ratesync.model.run.SyncRun.number`: of the page before.
         """
-        return await list_runs(self._store(), _keys(binding), limit=limit, before=before)
+        return await list_runs(self._store(), _keys(binding, binding.resource), limit=limit, before=before)
 
     async def plan(self, binding: Binding) -> SyncRun:
         """What a pass would do now, without doing any of it: nothing is written, to no side and to no store."""
@@ -141,7 +165,7 @@ class SyncDesk:
     async def approve_deletes(self, binding: Binding) -> int:
         """Let the next pass carry out the deletes that are held now; how many they are."""
         count = await Deletions(self._reconciler(binding), _ignore_all).approve()
-        self._board.wake(_keys(binding).prefix)
+        self._board.wake(_keys(binding, binding.resource).prefix)
         return count
 
     def conflicts(self, binding: Binding) -> AsyncGenerator[OpenConflict]:
@@ -155,13 +179,25 @@ class SyncDesk:
     async def resolve(self, binding: Binding, conflict: OpenConflict, resolution: Resolution) -> bool:
         """Decide a conflict: see :meth:`ConflictBook.resolve`."""
         is_open = await ConflictBook(self._books(binding)).resolve(conflict, resolution)
-        self._board.wake(_keys(binding).prefix)
+        self._board.wake(_keys(binding, binding.resource).prefix)
         return is_open
+
+    async def undo(self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None) -> Undone:
+        """Write a dropped value back, as a new edit of its field: the next pass carries it to the other side.
+
+        Nothing is written if somebody has changed the field since. The answer then tells what it holds.
+
+        :param loser: which of the values that the step dropped.
+        :param seen: an earlier answer: overwrite just what that one told.
+        """
+        undone = await Undo(self._reconciler(binding)).undo(dropped, loser, seen)
+        self._board.wake(_keys(binding, binding.resource).prefix)
+        return undone
 
     async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
         """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""
         self._provider(binding)
-        await self._hinting().mark(_keys(binding), side, list(dict.fromkeys(record_ids)))
+        await self._hinting().mark(_keys(binding, binding.resource), side, list(dict.fromkeys(record_ids)))
 
     async def webhook(
         self, endpoint: WebhookEndpoint, headers: Headers, body: bytes, *, method: str = "POST", url: str = ""
@@ -194,7 +230,7 @@ class SyncDesk:
         return self.state
 
     def _books(self, binding: Binding) -> Books:
-        return Books(self._store(), _keys(binding))
+        return Books(self._store(), _keys(binding, binding.resource))
 
     def _provider(self, binding: Binding) -> ProviderClient:
         provider = self.providers.get(binding.provider)
@@ -212,6 +248,11 @@ class SyncDesk:
         provider, books = self._provider(binding), self._books(binding)
         if not self._owner:
             self._owner = f"sync-{operation_id(self.clock.now(), self.source)}"
+        references = ReferenceTable(
+            books.state,
+            binding.references,
+            {each.resource: _keys(binding, each.resource) for each in binding.references.values()},
+        )
         side = ProviderSide(
             self._gate(provider, binding.priority),
             binding.lane,
@@ -219,14 +260,19 @@ class SyncDesk:
             binding.mapping,
             priority=binding.priority,
             match_paths=binding.match_keys,
+            references=references,
         )
         pair = Pair(
             local=LocalSide(binding.local),
             external=side,
-            resolve=binding.resolve,
-            gone=binding.gone,
+            resolve=binding.pair_resolve,
+            gone=binding.pair_gone,
             guard=binding.guard,
             match_keys=tuple(binding.match_keys),
+            references=references,
+            direction=binding.direction,
+            policy=complete(binding.policy, binding.direction),
+            scope=binding.scope,
         )
         return Reconciler(pair, books, self._settings(), self.clock, self.source, self._owner)
 
@@ -243,8 +289,9 @@ class SyncDesk:
         return Gate(provider, self.limiter, self.quotas, self._health, executor, self.clock, priority)
 
 
-def _keys(binding: Binding) -> Keys:
-    return Keys.of(binding.provider, binding.connection, binding.resource)
+def _keys(binding: Binding, resource: str) -> Keys:
+    """Where the state of the binding to a resource of the same account stands."""
+    return Keys.of(binding.provider, binding.connection, resource)
 
 
 def _ignore_all(_cases: object) -> None:

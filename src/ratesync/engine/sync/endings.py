@@ -101,12 +101,12 @@ class Endings:
                     link.end(side),
                     held,
                     self.pair.side(side).as_stored(held, order.patch),
-                    case.conflicts,
+                    case.untouched,
                     version=answer.version if isinstance(answer, Applied) else None,
                     answer=self._answer(case, side),
                 )
             else:
-                end = end_after_read(link.end(side), held, case.conflicts)
+                end = end_after_read(link.end(side), held, case.untouched)
             link = link.with_end(side, end)
         return with_deferred(_finished(link), case.conflicts)
 

@@ -8,11 +8,12 @@ from hashlib import blake2b
 from typing import Any
 
 from ratesync.errors import CorruptItem, InvalidPayload, NewerFormat
+from ratesync.model.change_time import ChangeTime
 from ratesync.model.conflict import Defer, FieldConflict, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, NOT_KNOWN, Side, View
 from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
-from ratesync.model.mark import Mark
+from ratesync.model.mark import Lack, Mark
 from ratesync.model.open_conflict import OpenConflict
 
 FORMAT = 1
@@ -188,19 +189,28 @@ def _unpack_view(packed: Mapping[str, Any]) -> dict[str, Any]:
 
 def pack_losers(losers: tuple[Loser, ...]) -> list[Any]:
     """Losers in plain JSON."""
-    return [[loser.name, loser.side, pack(loser.value)] for loser in losers]
+    return [_pack_loser(loser) for loser in losers]
+
+
+def _pack_loser(loser: Loser) -> list[Any]:
+    packed = [loser.name, loser.side, pack(loser.value)]
+    return packed if loser.winner is NOT_KNOWN else [*packed, pack(loser.winner)]
 
 
 def unpack_losers(packed: Any) -> tuple[Loser, ...]:
     """The losers that :func:`pack_losers` wrote."""
-    return tuple(Loser(name, Side(side), unpack(value)) for name, side, value in packed)
+    return tuple(Loser(name, Side(side), *map(unpack, values)) for name, side, *values in packed)
 
 
 def encode_conflict(conflict: FieldConflict, link: RecordLink) -> bytes:
     """The bytes of an open conflict, and of which link's."""
     values = [conflict.base_local, conflict.base_external, conflict.local, conflict.external]
     ids = [link.local.record_id, link.external.record_id]
-    return to_bytes({"n": conflict.name, "c": [pack(value) for value in values], "ids": ids, "link": link.link_id})
+    value = {"n": conflict.name, "c": [pack(value) for value in values], "ids": ids, "link": link.link_id}
+    for key, change in (("tl", conflict.local_change), ("tx", conflict.external_change)):
+        if change is not None:
+            value[key] = [change.record_at, change.field_at]
+    return to_bytes(value)
 
 
 def decode_conflict(data: bytes) -> OpenConflict:
@@ -213,7 +223,8 @@ def decode_conflict(data: bytes) -> OpenConflict:
     try:
         base_local, base_external, local, external = map(unpack, value["c"])
         local_id, external_id = value["ids"]
-        conflict = FieldConflict(value["n"], base_local, base_external, local, external)
+        times = [ChangeTime(*value[key]) if key in value else None for key in ("tl", "tx")]
+        conflict = FieldConflict(value["n"], base_local, base_external, local, external, *times)
         return OpenConflict(value["link"], local_id, external_id, conflict)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CorruptItem(f"a stored conflict is damaged ({type(error).__name__})") from None
@@ -226,7 +237,14 @@ def encode_mark(mark: Mark) -> bytes:
         value["w"] = mark.waits_for
     if mark.hold_reason:
         value["h"] = mark.hold_reason
+    if mark.lacks:
+        value["r"] = [[lack.name, lack.side, lack.record_id] for lack in mark.lacks]
     return to_bytes(value)
+
+
+def waits_only(data: bytes) -> bool:
+    """Whether a mark's bytes say what its record waits for, and so that nobody works on it."""
+    return bool(from_bytes(data).get("r"))
 
 
 def decode_mark(data: bytes, side: Side, record_id: str, revision: int) -> Mark:
@@ -236,4 +254,5 @@ def decode_mark(data: bytes, side: Side, record_id: str, revision: int) -> Mark:
     :raises NewerFormat: they were written by a newer version.
     """
     value = from_bytes(data)
-    return Mark(side, record_id, revision, tuple(value.get("w", ())), value.get("h", ""))
+    lacks = tuple(Lack(name, Side(of), other_id) for name, of, other_id in value.get("r", ()))
+    return Mark(side, record_id, revision, tuple(value.get("w", ())), value.get("h", ""), lacks)

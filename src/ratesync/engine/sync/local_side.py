@@ -30,6 +30,13 @@ class LocalSide:
         """The fields as they are."""
         return fields
 
+    async def learn(self, records: Iterable[Fields]) -> None:
+        """Nothing to do: a view has the ids of this side."""
+
+    def places(self, name: str) -> Sequence[str]:
+        """A field stands where the view has it."""
+        return (name,)
+
     def as_stored(self, held: Held | None, patch: View) -> View:
         """As it is: what the store makes of it is told by its answer."""
         return patch if held is not None else patched({}, patch)

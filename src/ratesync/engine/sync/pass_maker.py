@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 
 import anyio
 from attrs import define, frozen
 
 from ratesync.engine.sync.case import Case
+from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.pull import Pulled
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.recorded import Recorder
@@ -58,7 +60,7 @@ class PassMaker:
 
             async def work(reconciler: Reconciler) -> None:
                 one = Pass(reconciler, run, note, order.may_go_on, skips=order.skips)
-                await one.carry_out()
+                await JointPass([one]).carry_out()
                 order.left = one.left
 
             return await self.recorder.watch(run, work)
@@ -81,7 +83,7 @@ class PassMaker:
             async with self.recorder.memory.lock:
                 await resync.count_marks()
                 one = Pass(reconciler, run, ignore, may_go_on, lambda: self._tell(run), pulled=pulled)
-                await one.carry_out()
+                await JointPass([one]).carry_out()
             if not run.is_stopped:
                 await resync.end()
 
@@ -108,3 +110,33 @@ class PassMaker:
             lane, resource, now = recorder.binding.lane, recorder.binding.resource, recorder.reconciler.clock.now()
             counts = str(run.phase), run.pages, run.records, run.marks_left
             recorder.notify(SyncProgressed(now, lane, resource, run.run_id, *counts))
+
+
+async def make_together(
+    made: Sequence[tuple[PassMaker, SyncRun]],
+    may_go_on: Callable[[], Awaitable[bool]],
+    note: Callable[[Case], None],
+) -> None:
+    """One pass over each of several bindings, whose records may refer to each other; each with its record."""
+    passes: list[Pass] = []
+
+    async def open_rest(rest: Sequence[tuple[PassMaker, SyncRun]]) -> None:
+        if not rest:
+            await JointPass(passes).carry_out()
+            return
+        (maker, run), *others = rest
+
+        async def work(reconciler: Reconciler) -> None:
+            passes.append(Pass(reconciler, run, note, may_go_on))
+            await open_rest(others)
+
+        await maker.recorder.watch(run, work)
+
+    async with AsyncExitStack() as locked:
+        for maker, _ in sorted(made, key=_place):  # in one order, so that nobody waits for one who waits for him
+            await locked.enter_async_context(maker.recorder.memory.lock)
+        await open_rest(made)
+
+
+def _place(made: tuple[PassMaker, SyncRun]) -> str:
+    return made[0].recorder.reconciler.books.keys.prefix

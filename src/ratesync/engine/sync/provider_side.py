@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.side import Change, Make, Order, Trouble
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
@@ -84,6 +85,7 @@ class ProviderSide:
     priority: int = 0
     match_paths: Mapping[str, str] = field(factory=dict[str, str])
     """Where the view's match keys stand in a record."""
+    references: ReferenceTable = field(factory=ReferenceTable)
 
     @property
     def deletes_by_listing(self) -> bool:
@@ -92,17 +94,40 @@ class ProviderSide:
 
     def view(self, fields: Fields) -> View:
         """The view of a record; raises what the mapping raises."""
-        return self.lens.get(fields)
+        return self.references.as_view(self.lens.get(fields))
+
+    async def learn(self, records: Iterable[Fields]) -> None:
+        """Forget what earlier ones refer to, and find out about these."""
+        self.references.forget()
+        await self._learn(records)
+
+    async def _learn(self, records: Iterable[Fields]) -> None:
+        if self.references.references:
+            await self.references.learn_raw(filter(None, map(self._raw, records)))
+
+    def _raw(self, fields: Fields) -> View | None:
+        try:
+            return self.lens.get(fields)
+        except Exception:  # noqa: BLE001  a mapping of the host's may raise anything: it will again, where it is told
+            return None
+
+    def places(self, name: str) -> Sequence[str]:
+        """As the mapping tells them."""
+        places: Mapping[str, Sequence[str]] = getattr(self.lens, "places", {})
+        return places.get(name, (name,))
 
     def as_stored(self, held: Held | None, patch: View) -> View:
         """The patch as the mapping would bring it back."""
         if held is None:
-            return self.lens.get(self.lens.create(patched({}, patch)))
-        brought = self.lens.get(self._put(held, patch))
+            return self.view(self._new(patched({}, patch)))
+        brought = self.view(self._put(held, patch))
         return {name: brought.get(name, value) for name, value in patch.items()}
 
     def _put(self, held: Held, patch: View) -> Fields:
-        return self.lens.put(held.record.fields, patched(held.view, patch))
+        return self.lens.put(held.record.fields, self.references.as_sent(patched(held.view, patch)))
+
+    def _new(self, view: View) -> Fields:
+        return self.lens.create(self.references.as_sent(view))
 
     def new_id(self, op_id: str) -> str | None:
         """The step's own id, where the provider lets us choose."""
@@ -119,8 +144,11 @@ class ProviderSide:
     async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
         """Those of the records that exist, and those of which that is not known."""
         operations = [self._operation(Kind.READ, record_id, record_id) for record_id in dict.fromkeys(record_ids)]
+        outcomes = await self._execute(operations)
+        records = [outcome.record for outcome in outcomes.values() if isinstance(outcome, Applied)]
+        await self._learn(record.fields for record in records if record is not None)
         found: dict[str, Held | Trouble] = {}
-        for record_id, outcome in (await self._execute(operations)).items():
+        for record_id, outcome in outcomes.items():
             read = self._read(outcome)
             if read is not None:
                 found[record_id] = read
@@ -141,7 +169,7 @@ class ProviderSide:
 
     def _hold(self, record: Record) -> Held | Trouble:
         try:
-            return Held(record, self.lens.get(record.fields))
+            return Held(record, self.view(record.fields))
         except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
             return Trouble(f"the mapping raised {type(error).__name__} on the record", passes=False)
 
@@ -149,6 +177,7 @@ class ProviderSide:
         """Records that have one of the values, as the provider compares."""
         path = self.match_paths.get(name, name)
         page = await self.caller.find(self.lane, self.resource, path, [str(value) for value in values])
+        await self._learn(record.fields for record in page.records)
         return [held for record in page.records if isinstance(held := self._hold(record), Held)]
 
     async def write(self, orders: Sequence[Order]) -> Mapping[str, Outcome]:
@@ -182,7 +211,7 @@ class ProviderSide:
         return self._operation(Kind.DELETE, order.op_id, record.record_id, None, version)
 
     def _make(self, order: Make) -> Operation:
-        return self._operation(Kind.CREATE, order.op_id, order.record_id, self.lens.create(order.view))
+        return self._operation(Kind.CREATE, order.op_id, order.record_id, self._new(order.view))
 
     def _operation(
         self, kind: Kind, op_id: str, record_id: str | None, fields: Fields | None = None, version: str | None = None

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
-from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes
+from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes, waits_only
 from ratesync.engine.sync.pair import SyncSettings
 from ratesync.engine.sync.side import SyncSide
 from ratesync.errors import CursorExpired, StateConflict
@@ -200,6 +200,7 @@ class Puller:
             for record_id, link_id in of_record.items()
             if (link := links.get(link_id)) is not None and link[0].end(side).record_id == record_id
         }
+        await self.side.learn(change.fields for change in changes if change.fields is not None)
         for change in changes:
             known = told.get(change.record_id)
             if known is not None and not is_echo(change, self._view(change), side, known[0]):
@@ -215,7 +216,7 @@ class Puller:
 
         Who has read a newer state, and not yet saved it, must hear of it when the record comes back to the older one.
         Marks are cleared after a link is saved: so they are looked at first, and then whether the link is still as it
-        was.
+        was. A mark that says what its record waits for says that nobody works on it.
         """
         idle = {record_id: known for record_id, known in echoes.items() if known[0].intent is None}
         if not idle:
@@ -228,7 +229,7 @@ class Puller:
             if (end_id := link.end(side).record_id) is not None
         ]
         for (record_id, _), mark in zip(marks, await self.books.state.load([key for _, key in marks]), strict=True):
-            if mark is not None:
+            if mark is not None and not waits_only(mark.value):
                 idle.pop(record_id, None)
         stored = await self.books.state.load([keys.link(link.link_id) for link, _ in idle.values()])
         return {

@@ -18,6 +18,8 @@ from ratesync.engine.sync.pair import Pair, SyncSettings
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Trouble
 from ratesync.engine.sync.steps import Planner
+from ratesync.engine.sync.waiting import Waiting
+from ratesync.errors import InvalidPayload
 from ratesync.model.difference import Side
 from ratesync.model.intent import Creating, Intent, Step
 from ratesync.model.link import LinkStatus
@@ -43,10 +45,11 @@ class Reconciler:
     is_dry: bool = False
     """Only look: decide, and write nothing."""
 
-    async def run(self, cases: Sequence[Case], *, may_delete: bool) -> None:
+    async def run(self, cases: Sequence[Case], *, may_delete: bool, is_stuck: bool = False) -> None:
         """Work on the cases until each is done or left.
 
         :param may_delete: False: a delete that is due is put off, and written down as such.
+        :param is_stuck: nothing else gets done in this pass: records that wait for others need not wait for each other.
         """
         for number in range(self.settings.max_rounds):
             pending = self.books.still_open(cases)
@@ -54,7 +57,7 @@ class Reconciler:
                 return
             if number:
                 await self.books.refresh({case.link.link_id: case for case in pending if case.link is not None})
-            await self._round(self.books.still_open(pending), may_delete=may_delete)
+            await self._round(self.books.still_open(pending), may_delete=may_delete, is_stuck=is_stuck)
         for case in self.books.still_open(cases):
             case.leave("others keep changing it")
 
@@ -63,31 +66,36 @@ class Reconciler:
         now = self.clock.now()
         return Intent(op_id or operation_id(now, self.source), self.owner, now + self.settings.lease, now, step)
 
-    async def _round(self, cases: list[Case], *, may_delete: bool) -> None:
+    async def _round(self, cases: list[Case], *, may_delete: bool, is_stuck: bool) -> None:
+        met = cases
         for case in cases:
             self._check(case)
+        waiting = Waiting(self.books, self.pair.references, is_stuck)
+        self.pair.references.forget()
+        await waiting.rouse(self.books.still_open(cases))
         cases = self.books.still_open(cases)
         await self._read(cases)
         await self._meet([case for case in self.books.still_open(cases) if case.link is None])
+        await waiting.learn(self.books.still_open(cases))
         cases = self.books.still_open(cases)
+        planner = Planner(self.pair, self.begin, is_stuck)
         creating = [case for case in cases if _is_creating(case)]
         if self.is_dry:
-            self._foresee(cases)
+            self._foresee(planner, cases)
             return
         await self._creations().find(creating)
-        planner = Planner(self.pair, self.begin)
         for case in cases:
             if case not in creating:
                 self._plan(planner, case, may_delete=may_delete)
+        await waiting.keep(met)
         cases = [case for case in self.books.still_open(cases) if case not in creating]
         await self._write_down(cases)
         for side in _ORDER:
             await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
         await self._end([case for case in self.books.still_open(cases) if case.orders])
 
-    def _foresee(self, cases: Iterable[Case]) -> None:
+    def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
         """Note what would be done."""
-        planner = Planner(self.pair, self.begin)
         for case in cases:
             self._plan(planner, case, may_delete=True)
             if case.state is CaseState.OPEN:
@@ -109,7 +117,7 @@ class Reconciler:
     def _check(self, case: Case) -> None:
         """Leave what is not to be touched now."""
         link, now = case.link, self.clock.now()
-        case.held, case.answers, case.orders, case.next = {}, {}, {}, None
+        case.held, case.answers, case.orders, case.next, case.lacks = {}, {}, {}, None, ()
         if link is None:
             return
         if link.status is LinkStatus.AMBIGUOUS_CREATE:
@@ -142,6 +150,8 @@ class Reconciler:
             return  # it was just matched: store the link first, and read the other record
         try:
             planner.plan(case, link, may_delete_now=may_delete)
+        except InvalidPayload as error:
+            case.leave(str(error))
         except Exception as error:  # noqa: BLE001  a resolver or a mapping of the host's may raise anything
             case.leave(f"{type(error).__name__} while deciding")
 
@@ -157,7 +167,7 @@ class Reconciler:
             drafts.append(draft_of(case, self.books.keys, clear=ends))
         await self.books.commit(drafts)
         for case in self.books.still_open(ending):
-            case.state = CaseState.DONE
+            self._finish(case)
             is_put_off = case.link is not None and case.link.is_held
             if case.found is not None and not is_put_off:
                 case.actions.append(case.found.action)
@@ -201,6 +211,13 @@ class Reconciler:
                 drafts.append(draft_of(case, self.books.keys, clear=case in done))
         await self.books.commit(drafts)
         for case in self.books.still_open(done):
+            self._finish(case)
+
+    def _finish(self, case: Case) -> None:
+        """Nothing is left to do but what waits for other records."""
+        if case.lacks:
+            case.leave(self.pair.references.reason(case.lacks))
+        else:
             case.state = CaseState.DONE
 
 

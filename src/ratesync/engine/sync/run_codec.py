@@ -15,6 +15,7 @@ _PLAIN = (
     *("pages", "records", "missing", "marks_left", "conflicts", "dropped", "idle_before", "retry_after"),
 )
 """Parts that are JSON as they are."""
+_COUNTS = ("actions", "situations", "reasons")
 _OPTIONAL = {"finished_at", "marks_left", "retry_after"}
 """Of those: may be None, so that nothing and 0 are two values."""
 
@@ -23,8 +24,9 @@ def encode_run(run: SyncRun) -> bytes:
     """The bytes of a run."""
     value: dict[str, Any] = {"id": run.run_id, "at": run.started_at, "kind": run.kind, "phase": run.phase}
     value |= {name: part for name in _PLAIN if (part := getattr(run, name)) or (part is not None and name in _OPTIONAL)}
-    if run.actions:
-        value["actions"] = dict(run.actions)
+    value |= {name: dict(part) for name in _COUNTS if (part := getattr(run, name))}
+    if run.samples:
+        value["samples"] = run.samples
     if run.cursors:
         value["cursors"] = {side: list(ends) for side, ends in run.cursors.items()}
     if run.troubles:
@@ -43,7 +45,10 @@ def decode_run(data: bytes) -> SyncRun:
         return SyncRun(
             value["id"],
             value["at"],
+            samples=dict(value.get("samples", {})),
             actions=Counter(value.get("actions", {})),
+            situations=Counter(value.get("situations", {})),
+            reasons=Counter(value.get("reasons", {})),
             kind=RunKind(value["kind"]),
             phase=RunPhase(value["phase"]),
             cursors={Side(side): (before, after) for side, (before, after) in value.get("cursors", {}).items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.keys import Keys
@@ -25,7 +25,7 @@ class Draft:
     case: Case
     writes: list[Write] = field(factory=list[Write])
     clears: list[Write] = field(factory=list[Write])
-    """Marks to clear."""
+    """Marks to clear, or to keep with what their record waits for."""
 
     @property
     def keys(self) -> set[str]:
@@ -36,7 +36,7 @@ class Draft:
 def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
     """The writes that bring a case to its ``next`` link; none if nothing changed.
 
-    :param clear: clear its marks, too.
+    :param clear: clear its marks, too; or note in them what it still waits for.
     """
     draft = Draft(case)
     if case.next is not None and case.next != case.link:
@@ -54,7 +54,13 @@ def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
             draft.writes += _source_mark(case, case.next, keys)
     if clear:
         draft.clears = [
-            Write(keys.mark(mark.side, mark.record_id), None, mark.revision) for mark in case.marks if mark.revision
+            Write(
+                keys.mark(mark.side, mark.record_id),
+                encode_mark(evolve(mark, lacks=case.lacks)) if case.lacks else None,
+                mark.revision,
+            )
+            for mark in case.marks
+            if mark.revision and (not case.lacks or mark.lacks != case.lacks)
         ]
     return draft
 

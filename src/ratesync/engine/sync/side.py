@@ -74,6 +74,14 @@ class SyncSide(Protocol):
         """The view of a record. Raises what the mapping raises."""
         ...
 
+    async def learn(self, records: Iterable[Fields]) -> None:
+        """Find out about all that records refer to, so that their views can be told."""
+        ...
+
+    def places(self, name: str) -> Sequence[str]:
+        """Where a field of the view stands in a record, as the record's ``field_times`` name it."""
+        ...
+
     def as_stored(self, held: Held | None, patch: View) -> View:
         """The patch as the mapping would bring it back; of a new record (``held`` None), all that it would have."""
         ...

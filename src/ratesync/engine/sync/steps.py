@@ -6,6 +6,7 @@ Nothing is done here. A step that was begun earlier is looked at first: it may b
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import evolve, frozen
 
@@ -18,11 +19,14 @@ from ratesync.model.difference import ABSENT, Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
+from ratesync.rules.change_times import change_time
+from ratesync.rules.first_match import Situation, situation_of
 from ratesync.rules.link_end import confirm, end_after_read
-from ratesync.rules.merge import Merge, Resolve
+from ratesync.rules.merge import MayWrite, Merge, Resolve
 from ratesync.rules.oscillation import note_write
 from ratesync.rules.reconcile import Action, Reconciliation, reconcile
 from ratesync.rules.recovery import may_delete, recover, recovered_base
+from ratesync.rules.situations import Response
 
 
 @frozen
@@ -32,13 +36,16 @@ class Planner:
     pair: Pair
     begin: Callable[[Step, str | None], Intent]
     """A new intent for a step; with the id of an earlier attempt's operation, where it is the same."""
+    is_stuck: bool = False
+    """Nothing else gets done in this pass: see :func:`~ratesync.rules.references.may_leave_out`."""
 
     def plan(self, case: Case, link: RecordLink, *, may_delete_now: bool) -> None:
         """Set what the case's link becomes, and its orders. No orders: the case comes to its end with that link.
 
         :param may_delete_now: False: a delete is put off.
         """
-        case.orders, case.found, case.conflicts, case.finishes_earlier = {}, None, (), False
+        case.orders, case.found, case.finishes_earlier = {}, None, False
+        case.conflicts, case.pending, case.lacks = (), (), ()
         held = {side: case.held[side] for side in Side if side in case.held and not _is_stale(link, side, case.held)}
         if link.status is LinkStatus.UNLINKED:
             case.next = link
@@ -49,40 +56,81 @@ class Planner:
         if isinstance(step, Decided) and len(held) == len(Side):
             self._carry_on(case, link, step, held)
             return
-        found = self._reconcile(link, held)
+        self._see(case, link, held)
+        if case.situation is Situation.OUT_OF_SCOPE:
+            self._pass_over(case, link)
+            return
+        found = self._reconcile(case, link, held)
         if isinstance(step, Deleting) and found.action is Action.DELETE and not may_delete(step, held.get(step.side)):
             # Somebody made the record again: it is a new one, which only looks like the one that was to go.
             link = evolve(link, local=evolve(link.local, base=None), external=evolve(link.external, base=None))
-            found = self._reconcile(link, held)
+            found = self._reconcile(case, link, held)
         self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
 
-    def _reconcile(self, link: RecordLink, held: dict[Side, Held]) -> Reconciliation:
+    def _see(self, case: Case, link: RecordLink, held: dict[Side, Held]) -> None:
+        """Set the situation that the link is in, if it was not met in another one just now."""
+        is_ours = link.intent is not None or not held or self.pair.is_in_scope(each.view for each in held.values())
+        if not is_ours:
+            case.situation = Situation.OUT_OF_SCOPE
+        elif case.situation is None:
+            case.situation = situation_of(link.bases, frozenset(held))
+
+    def _pass_over(self, case: Case, link: RecordLink) -> None:
+        """Leave a record alone that is none of the pair's. A delete that waited for it does so no more."""
+        case.next, case.found = evolve(link, is_held=False, hold_reason=""), Reconciliation(Action.NONE)
+        case.response = self.pair.policy[Situation.OUT_OF_SCOPE]
+        if case.response is Response.REPORT:
+            case.leave("out of scope")
+
+    def _reconcile(self, case: Case, link: RecordLink, held: dict[Side, Held]) -> Reconciliation:
         local, external = held.get(Side.LOCAL), held.get(Side.EXTERNAL)
         return reconcile(
             link.bases,
             None if local is None else local.view,
             None if external is None else external.view,
-            self._resolve(link),
+            self._resolve(link, held),
             self.pair.gone,
+            may_write=self._may_write(case),
         )
 
-    def _resolve(self, link: RecordLink) -> Resolve:
+    def _may_write(self, case: Case) -> MayWrite:
+        """Whether the pair's direction lets a side be written, and what the value refers to is linked."""
+
+        def may_write(name: str, side: Side, value: Any) -> bool:
+            if side not in self.pair.direction.written:
+                return False
+            lacks = self.pair.references.lacks(name, side, value)
+            case.lacks += tuple(lack for lack in lacks if lack not in case.lacks)
+            return not lacks
+
+        return may_write
+
+    def _resolve(self, link: RecordLink, held: dict[Side, Held]) -> Resolve:
         """As a person decided for just these values, else by the pair's rule."""
 
         def resolve(conflict: FieldConflict) -> Resolution:
             decided = link.resolved.get(conflict.name)
             if decided is not None and decided["of"] == digest(conflict.local, conflict.external):
                 return unpack_resolution(decided["as"])
-            return self.pair.resolve(conflict)
+            return self.pair.resolve(self._timed(conflict, link, held))
 
         return resolve
+
+    def _timed(self, conflict: FieldConflict, link: RecordLink, held: dict[Side, Held]) -> FieldConflict:
+        """The conflict, with the times of both changes."""
+        times = {
+            side: change_time(link.end(side), record, self.pair.side(side).places(conflict.name))
+            for side, record in held.items()
+        }
+        return evolve(conflict, local_change=times.get(Side.LOCAL), external_change=times.get(Side.EXTERNAL))
 
     def _carry_on(self, case: Case, link: RecordLink, step: Decided, held: dict[Side, Held]) -> None:
         """Finish fields that were decided earlier. The others are left to the next round."""
         local, external = held[Side.LOCAL], held[Side.EXTERNAL]
-        merged = recover(step, local.view, external.view, self._resolve(link))
-        case.conflicts, case.finishes_earlier = merged.deferred, True
-        frozen = {conflict.name for conflict in merged.deferred}
+        # No times here: the records were changed by the step itself, too.
+        merged = recover(step, local.view, external.view, self._resolve(link, {}), self._may_write(case))
+        case.conflicts, case.pending, case.finishes_earlier = merged.deferred, merged.pending, True
+        frozen = {conflict.name for conflict in case.untouched}
         names = [name for name in step.view if name not in frozen]
         value = {
             name: merged.to_local.get(name, merged.to_external.get(name, local.view.get(name, ABSENT)))
@@ -102,18 +150,21 @@ class Planner:
     def _begin(
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], *, may_delete_now: bool
     ) -> None:
-        case.found, case.conflicts = found, found.deferred
+        case.found, case.pending = found, found.pending
+        case.conflicts = tuple(self._timed(conflict, link, held) for conflict in found.deferred)
         # While a step is under way, what brought the link here stays: a mark, or the delete that waits.
         released = evolve(link, is_held=False, hold_reason="")
         match found.action:
             case Action.NONE | Action.CONVERGE | Action.CONFLICT:
-                case.next = released if len(held) < len(Side) else settled(released, held, found.deferred)
+                case.next = released if len(held) < len(Side) else settled(released, held, case)
             case Action.PUSH | Action.PULL | Action.MERGE:
                 view = {**found.to_local, **found.to_external}
                 local, external = held[Side.LOCAL].view, held[Side.EXTERNAL].view
                 as_external = self._as_external(held[Side.EXTERNAL], view)
                 decided = Decided(view, local, external, found.losers, as_external)
                 self._order_patches(case, link, found, held, decided)
+            case Action.CREATE | Action.RESURRECT if found.side not in self.pair.direction.written:
+                case.next, case.found = released, Reconciliation(Action.NONE)
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
             case Action.DELETE if not may_delete_now:
@@ -143,10 +194,16 @@ class Planner:
     def _order_creation(self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held]) -> None:
         side = found.side
         assert side is not None  # noqa: S101  a creation is on one side
-        source = held[side.other]
-        intent = self.begin(Creating(side, source.view, None, source.version), None)
+        source, references = held[side.other], self.pair.references
+        lacks = references.all_lacks(source.view, side)
+        if lacks and references.must_wait(lacks, is_stuck=self.is_stuck):
+            case.wait(lacks, references.reason(lacks))
+            return
+        case.lacks, left_out = lacks, {lack.name for lack in lacks}
+        view = {name: value for name, value in source.view.items() if name not in left_out}
+        intent = self.begin(Creating(side, view, None, source.version), None)
         record_id = self.pair.side(side).new_id(intent.op_id)
-        step = Creating(side, source.view, record_id, source.version, intent.until)
+        step = Creating(side, view, record_id, source.version, intent.until)
         source_end = evolve(link.end(side.other), record_id=source.record.record_id)
         link = evolve(link, intent=evolve(intent, step=step), status=LinkStatus.ACTIVE)
         case.next = link.with_end(side, LinkEnd(record_id)).with_end(side.other, source_end)
@@ -173,11 +230,11 @@ def _action_of(merged: Merge) -> Action:
     return Action.PUSH if merged.to_external else Action.CONVERGE
 
 
-def settled(link: RecordLink, held: dict[Side, Held], deferred: tuple[FieldConflict, ...]) -> RecordLink:
-    """The link, when all that both sides hold is settled, but for deferred fields."""
+def settled(link: RecordLink, held: dict[Side, Held], case: Case) -> RecordLink:
+    """The link, when all that both sides hold is settled, but for fields that the case leaves untouched."""
     for side, record in held.items():
-        link = link.with_end(side, end_after_read(link.end(side), record, deferred))
-    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), deferred)
+        link = link.with_end(side, end_after_read(link.end(side), record, case.untouched))
+    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), case.conflicts)
 
 
 def with_deferred(link: RecordLink, deferred: tuple[FieldConflict, ...]) -> RecordLink:

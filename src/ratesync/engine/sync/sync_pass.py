@@ -1,4 +1,4 @@
-"""One pass: pull from both sides, reconcile what is marked, and then the deletes."""
+"""One pass over a binding: pull from both sides, reconcile what is marked, and then the deletes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.pull import Pulled, Puller
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.sightings import Sightings
 from ratesync.errors import ProviderError
 from ratesync.model.difference import Side
 from ratesync.model.mark import Mark
-from ratesync.model.run import MOST_TROUBLES, RecordTrouble, RunKind, RunPhase, SyncRun
-
-_MOST_SWEEPS = 4
-"""How often all marks are gone through in one pass, as long as that gets some of them done."""
+from ratesync.model.run import MOST_REASONS, MOST_TROUBLES, RecordTrouble, RunKind, RunPhase, SyncRun
 
 _LONGEST_REASON = 200
 _MOST_LEFT = 10_000
@@ -31,7 +29,7 @@ async def always() -> bool:
 
 @define
 class Pass:
-    """Runs once."""
+    """Runs once, by :class:`~ratesync.engine.sync.joint_pass.JointPass`."""
 
     reconciler: Reconciler
     run: SyncRun
@@ -47,30 +45,28 @@ class Pass:
     """What was read of the sides, of those that could be read to the end."""
     left: dict[Record, int] = field(factory=dict[Record, int], init=False)
     """Marks that were left, and their revisions, as far as they are few."""
+    waiting: int = field(default=0, init=False)
+    """Records that the latest sweep left to wait for others, which they refer to."""
+    _sightings: Sightings = field(factory=Sightings, init=False)
     _troubles: dict[Record, str] = field(factory=dict[Record, str], init=False)
 
-    async def carry_out(self) -> SyncRun:
-        """Do all of it. What fails for a single record is left for a later pass."""
-        run = self.run
-        if run.kind is RunKind.CHANGES:
+    async def pull(self) -> None:
+        """Read what changed on both sides, in a pass that goes through changes."""
+        if self.run.kind is RunKind.CHANGES:
             for side in Side:
                 await self._pull(side)
-        run.phase = RunPhase.RECONCILE
-        for _ in range(_MOST_SWEEPS):
-            done, left = await self._sweep()
-            if run.is_stopped or not done or not left:
-                break
-        if not run.is_stopped:
-            run.phase = RunPhase.DELETE
-            await Deletions(self.reconciler, self._note).carry_out(run, self.pulled)
-            run.phase = RunPhase.DONE
-        return run
+        self.run.phase = RunPhase.RECONCILE
+
+    async def delete(self) -> None:
+        """Carry out the deletes that were put off, or hold them."""
+        self.run.phase = RunPhase.DELETE
+        await Deletions(self.reconciler, self._note).carry_out(self.run, self.pulled)
+        self.run.phase = RunPhase.DONE
 
     async def look(self) -> SyncRun:
         """Find out what would be done, with a reconciler that only looks."""
-        for side in Side:
-            await self._pull(side)
-        await self._sweep()
+        await self.pull()
+        await self.sweep()
         return self.run
 
     async def _pull(self, side: Side) -> None:
@@ -89,40 +85,56 @@ class Pass:
         run.missing += pulled.missing
         run.cursors[side] = pulled.cursor_before, pulled.cursor
 
-    async def _sweep(self) -> tuple[int, int]:
-        """Go through all marks once; how many cases were done, and how many left."""
-        done = left = self.run.left = 0
+    async def sweep(self, *, is_stuck: bool = False) -> bool:
+        """Go through all marks once; whether that got anything done.
+
+        :param is_stuck: nothing else does any more: see :meth:`Reconciler.run`.
+        """
+        run = self.run
+        run.left, self.waiting, has_moved = 0, 0, False
+        run.reasons.clear()
+        self._sightings.begin_sweep()
         after: str | None = None
         while True:
             if not await self.may_go_on():
-                self.run.is_stopped = True
-                return done, left
+                run.is_stopped = True
+                return has_moved
             marks, after = await self.reconciler.books.marks(after, self.reconciler.settings.chunk)
             marks = [mark for mark in marks if self.skips.get(_record(mark)) != mark.revision]
             if marks:
                 cases = await self.reconciler.books.open(marks)
-                await self.reconciler.run(cases, may_delete=False)
+                await self.reconciler.run(cases, may_delete=False, is_stuck=is_stuck)
                 self._note(cases)
-                done += sum(case.state is CaseState.DONE for case in cases)
-                left += sum(case.state is CaseState.LEFT for case in cases)
-                if self.run.marks_left is not None:
-                    self.run.marks_left = max(self.run.marks_left - len(marks), 0)
+                has_moved |= any(case.state is CaseState.DONE or case.actions for case in cases)
+                if run.marks_left is not None:
+                    run.marks_left = max(run.marks_left - len(marks), 0)
                 self.progress()
             if after is None:
-                return done, left
+                return has_moved
 
     def _note(self, cases: Sequence[Case]) -> None:
+        run = self.run
         for case in cases:
-            self.run.actions.update(str(action) for action in case.actions)
-            self.run.left += case.state is CaseState.LEFT
-            self._note_marks(case)
+            run.actions.update(str(action) for action in case.actions)
+            self._sightings.note(case)
+            if case.state is CaseState.LEFT:
+                self._note_left(case)
+            self._note_trouble(case)
             self.note(case)
-        self.run.troubles = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+        run.situations, run.samples = self._sightings.counts, dict(self._sightings.samples)
+        run.troubles = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
 
-    def _note_marks(self, case: Case) -> None:
-        """What became of the records that it is about."""
-        if case.state is CaseState.LEFT:
-            self.left |= {_record(mark): mark.revision for mark in case.marks[: _MOST_LEFT - len(self.left)]}
+    def _note_left(self, case: Case) -> None:
+        """It is left for a later pass."""
+        run = self.run
+        run.left += 1
+        self.waiting += bool(case.lacks)
+        if case.reason in run.reasons or len(run.reasons) < MOST_REASONS:
+            run.reasons[case.reason] += 1
+        self.left |= {_record(mark): mark.revision for mark in case.marks[: _MOST_LEFT - len(self.left)]}
+
+    def _note_trouble(self, case: Case) -> None:
+        """What is wrong with the records that it is about, or was."""
         records = [(side, record_id) for side in Side if (record_id := case.record_id(side)) is not None]
         for record in records:
             self._troubles.pop(record, None)

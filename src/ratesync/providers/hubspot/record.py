@@ -7,6 +7,7 @@ from typing import Any
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.record import Record
+from ratesync.providers.row import changed_at_in
 
 _NEVER_SHOWN = "objectWriteTraceId"
 
@@ -22,7 +23,7 @@ def read_record(row: Any) -> Record | None:
     if not isinstance(record_id, str) or not record_id:
         return None
     fields = {name: value for name, value in fields.items() if name != _NEVER_SHOWN}
-    return Record(record_id, fields, version if isinstance(version, str) else None)
+    return Record(record_id, fields, version if isinstance(version, str) else None, changed_at_in(fields, "updatedAt"))
 
 
 def read_records(body: dict[str, Any]) -> list[Record]:

@@ -11,6 +11,7 @@ from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_object
 from ratesync.model.record import Record
 from ratesync.providers.pipedrive.resource import CUSTOM
+from ratesync.providers.row import changed_at_in
 
 
 def id_of(row: Any) -> str | None:
@@ -44,7 +45,7 @@ def record_of(row: Any, identity_key: str | None = None) -> Record:
     custom = json_object(fields.get(CUSTOM))
     if custom is not None and identity_key in custom:
         fields = {**fields, CUSTOM: {key: value for key, value in custom.items() if key != identity_key}}
-    return Record(record_id, fields, version_of(fields))
+    return Record(record_id, fields, version_of(fields), changed_at_in(fields, "update_time"))
 
 
 def records_of(rows: Iterator[Any] | list[Any], identity_key: str | None) -> tuple[Record, ...]:

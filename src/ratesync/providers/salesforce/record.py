@@ -8,6 +8,7 @@ from typing import Any
 from ratesync.errors import InvalidResponse, PagingBroken
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.record import Record
+from ratesync.providers.row import changed_at_in
 from ratesync.providers.salesforce.record_id import is_id
 from ratesync.providers.salesforce.sobject import ID, SObject
 
@@ -26,7 +27,8 @@ def record_of(row: dict[str, Any], described: SObject) -> Record:
     if described.asked:
         fields = {name: fields[name] for name in described.asked if name in fields}
     version = row.get(described.changed_field)
-    return Record(row[ID], fields, version if isinstance(version, str) else None)
+    changed_at = changed_at_in(row, described.changed_field)
+    return Record(row[ID], fields, version if isinstance(version, str) else None, changed_at)
 
 
 def read_rows(body: dict[str, Any]) -> list[dict[str, Any]]:

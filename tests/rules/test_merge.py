@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ratesync.model.conflict import Defer, FieldConflict, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, NOT_KNOWN, Side
-from ratesync.rules.merge import merge, next_base
+from ratesync.rules.merge import Merge, merge, next_base
 from ratesync.rules.sameness import is_same
 
 NAMES = ("a", "b", "c")
@@ -105,3 +105,43 @@ def test_a_third_value_drops_both() -> None:
     assert merged.to_local == merged.to_external == {"a": 3}
     assert merged.losers == (Loser("a", Side.LOCAL, 1, 3), Loser("a", Side.EXTERNAL, True, 3))
     assert "True" not in repr(merged)
+
+
+barred = st.frozensets(st.tuples(st.sampled_from(NAMES), st.sampled_from(Side)))
+"""Fields that may not be written, each on a side."""
+
+
+@given(bases, bases, views, views, resolutions, barred)
+def test_a_field_that_may_not_be_written_is_pending_and_all_others_are_as_without_it(
+    base_local: Any,
+    base_external: Any,
+    local: Any,
+    external: Any,
+    resolution: Resolution,
+    barred: frozenset[tuple[str, Side]],
+) -> None:
+    def may_write(name: str, side: Side, _value: Any) -> bool:
+        return (name, side) not in barred
+
+    free = merge(base_local, base_external, local, external, lambda _: resolution)
+    found = merge(base_local, base_external, local, external, lambda _: resolution, may_write=may_write)
+    stopped = {name for name in free.to_local if (name, Side.LOCAL) in barred}
+    stopped |= {name for name in free.to_external if (name, Side.EXTERNAL) in barred}
+    assert {conflict.name for conflict in found.pending} == stopped
+    assert found.to_local == {name: value for name, value in free.to_local.items() if name not in stopped}
+    assert found.to_external == {name: value for name, value in free.to_external.items() if name not in stopped}
+    assert found.losers == tuple(loser for loser in free.losers if loser.name not in stopped)
+    assert found.deferred == free.deferred
+
+
+def test_the_value_of_a_conflict_that_may_not_be_written_drops_nothing() -> None:
+    found = merge(
+        {"a": 0},
+        {"a": 0},
+        {"a": 1},
+        {"a": 2},
+        lambda _: Take(Side.LOCAL),
+        may_write=lambda _name, _side, value: value != 1,
+    )
+    assert [conflict.name for conflict in found.pending] == ["a"]
+    assert found == Merge({}, {}, pending=found.pending)

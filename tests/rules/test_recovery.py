@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.model.conflict import Defer, Loser, Resolution, SetValue, Take
+from ratesync.model.conflict import Defer, FieldConflict, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, Side
 from ratesync.model.held import Held
 from ratesync.model.intent import Decided, Deleting
@@ -118,6 +118,31 @@ def test_a_conflict_that_is_resolved_keeps_what_it_drops(resolution: Resolution,
     found = recover(decided, {"a": "new here"}, {"a": "new there"}, lambda _: resolution)
     assert found.to_external == {"a": value}
     assert Loser("a", Side.EXTERNAL, "new there", value) in found.losers
+
+
+@given(decisions, views, views, resolutions, st.sampled_from(Side))
+def test_what_may_not_be_written_now_is_pending_and_nothing_of_it_is_told_as_lost(
+    decided: Decided, local: Any, external: Any, resolution: Resolution, barred: Side
+) -> None:
+    def may_write(name: str, side: Side, _value: Any) -> bool:
+        return name != "a" or side is not barred
+
+    free = recover(decided, local, external, lambda _: resolution)
+    found = recover(decided, local, external, lambda _: resolution, may_write)
+    is_stopped = "a" in (free.to_local if barred is Side.LOCAL else free.to_external)
+    assert [conflict.name for conflict in found.pending] == ["a"] * is_stopped
+    for patch, whole in ((found.to_local, free.to_local), (found.to_external, free.to_external)):
+        assert patch == {name: value for name, value in whole.items() if not (is_stopped and name == "a")}
+    assert found.losers == tuple(loser for loser in free.losers if not (is_stopped and loser.name == "a"))
+
+
+def test_what_is_pending_in_a_recovery_says_what_both_sides_held_and_hold() -> None:
+    def never(_name: str, _side: Side, _value: Any) -> bool:
+        return False
+
+    decided = Decided({"a": "decided"}, {"a": "old"}, {"a": "older"})
+    found = recover(decided, {"a": "old"}, {"a": "decided"}, lambda _: Defer("not asked"), never)
+    assert found.pending == (FieldConflict("a", "old", "older", "old", "decided"),)
 
 
 @given(decisions, views, views, views, st.sampled_from(("keep", "defer")))

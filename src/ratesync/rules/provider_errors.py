@@ -40,5 +40,5 @@ def error_for_outcome(outcome: RetryLater) -> ProviderError:
             return NotSent(outcome.reason)
         case Cause.UNTRUSTED:
             return Untrusted(outcome.reason)
-        case Cause.UNAVAILABLE:
+        case _:
             return Unavailable(outcome.reason, retry_after=outcome.retry_after)

@@ -111,10 +111,9 @@ barred = st.frozensets(st.tuples(st.sampled_from(NAMES), st.sampled_from(Side)))
 """Fields that may not be written, each on a side."""
 
 
-@given(bases, bases, views, views, resolutions, barred)
+@given(st.tuples(bases, bases), views, views, resolutions, barred)
 def test_a_field_that_may_not_be_written_is_pending_and_all_others_are_as_without_it(
-    base_local: Any,
-    base_external: Any,
+    both_bases: tuple[Any, Any],
     local: Any,
     external: Any,
     resolution: Resolution,
@@ -123,8 +122,8 @@ def test_a_field_that_may_not_be_written_is_pending_and_all_others_are_as_withou
     def may_write(name: str, side: Side, _value: Any) -> bool:
         return (name, side) not in barred
 
-    free = merge(base_local, base_external, local, external, lambda _: resolution)
-    found = merge(base_local, base_external, local, external, lambda _: resolution, may_write=may_write)
+    free = merge(*both_bases, local, external, lambda _: resolution)
+    found = merge(*both_bases, local, external, lambda _: resolution, may_write=may_write)
     stopped = {name for name in free.to_local if (name, Side.LOCAL) in barred}
     stopped |= {name for name in free.to_external if (name, Side.EXTERNAL) in barred}
     assert {conflict.name for conflict in found.pending} == stopped

@@ -26,17 +26,13 @@ from attrs import define, field
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from ratesync import Rate, Settings, SyncEngine
-from ratesync.engine.sync.binding import Binding
-from ratesync.engine.sync.case import Case
-from ratesync.engine.sync.pair import SyncSettings
 from ratesync.http import Account, Basic
 from ratesync.mapping import Field, Mapping
 from ratesync.memory import MemoryLimiter
-from ratesync.model.difference import Side
 from ratesync.providers.kinto import KintoProvider
-from ratesync.rules.resolvers import prefer
 from ratesync.sql import Outbox, SqlRecords
 from ratesync.sqlite import SqliteBackend
+from ratesync.sync import Binding, Case, Side, SyncSettings, prefer
 from tests.servers.kinto_server import Kinto, running_kinto  # starts one, with a free port and an account
 
 BUCKET, COLLECTION = "crm", "contacts"
@@ -96,12 +92,10 @@ async def work(url: str, folder: Path) -> None:
             backend=SqliteBackend(folder / "sync.db", limiter=MemoryLimiter()),
             providers=[kinto],
             quotas={"kinto": [Rate(50, per=1)]},
-            settings=Settings(call_timeout=1.0),
+            # Short leases: a killed process's work is taken over soon.
+            settings=Settings(call_timeout=1.0, sync=SyncSettings(chunk=10, lease=4.5, margin=1.5)),
         ) as engine,
     ):
-        engine.syncs.sync_settings = SyncSettings(
-            chunk=10, lease=4.5, margin=1.5
-        )  # how soon a dead one's work is taken
         binding = binding_of(database)
         while True:
             run = await engine.syncs.sync(binding, note=tell)

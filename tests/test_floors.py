@@ -31,6 +31,7 @@ FLOORS = {
     "http": 3,
     "providers": 4,
     "engine": 5,
+    "sync": 6,
     "observe": 6,
     "web": 6,
     "cli": 6,

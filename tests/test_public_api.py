@@ -11,27 +11,34 @@ from types import ModuleType
 import pytest
 
 import ratesync
+import ratesync.sync
 
 
-def test_every_public_name_is_there_once() -> None:
-    assert len(ratesync.__all__) == len(set(ratesync.__all__)) > 0
-    assert [name for name in ratesync.__all__ if not hasattr(ratesync, name)] == []
+public = pytest.mark.parametrize("module", [ratesync, ratesync.sync], ids=lambda module: module.__name__)
 
 
-def test_nothing_else_looks_public() -> None:
+@public
+def test_every_public_name_is_there_once(module: ModuleType) -> None:
+    assert len(module.__all__) == len(set(module.__all__)) > 0
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+@public
+def test_nothing_else_looks_public(module: ModuleType) -> None:
     visible = {
         name
-        for name, value in vars(ratesync).items()
+        for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
     }
-    assert visible <= set(ratesync.__all__)
+    assert visible <= set(module.__all__)
 
 
-def test_every_public_class_and_function_says_what_it_is_for() -> None:
+@public
+def test_every_public_class_and_function_says_what_it_is_for(module: ModuleType) -> None:
     undocumented = [
         name
-        for name in ratesync.__all__
-        if inspect.isclass(value := getattr(ratesync, name)) or inspect.isfunction(value)
+        for name in module.__all__
+        if inspect.isclass(value := getattr(module, name)) or inspect.isfunction(value)
         if not (vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__)
     ]
     assert undocumented == []

@@ -23,7 +23,7 @@ from ratesync import Durability, LeakyBucket, Rate, Settings, SyncEngine
 from ratesync.clock import SystemClock
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.case import Case
-from ratesync.engine.sync.pair import SyncSettings
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.http import Account, Basic
 from ratesync.memory import MemoryLimiter, MemoryQueue
 from ratesync.model.difference import Side
@@ -132,11 +132,12 @@ async def live(
             providers=[reaper.watch(kinto, OF_A_PROVIDER)],
             quotas={"kinto": [Rate(400, per=1) if bucket is None else LeakyBucket(bucket[0], restore=bucket[1])]},
             role="submit",
-            settings=Settings(call_timeout=CALL_TIMEOUT),
+            settings=Settings(
+                call_timeout=CALL_TIMEOUT, sync=SyncSettings(page_size=5, chunk=4, lease=9.0, margin=3.0)
+            ),
             clock=clock,
         ) as engine,
     ):
-        engine.syncs.sync_settings = SyncSettings(page_size=5, chunk=4, lease=9.0, margin=3.0)
         local = reaper.watch(records(place.app), OF_A_TABLE)
         binding = Binding(
             local=local,

@@ -12,7 +12,8 @@ from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link
 from ratesync.engine.sync.local_side import LocalSide
-from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pair import Pair
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from ratesync import SyncEngine
 from ratesync.engine.sync.binding import Binding
-from ratesync.engine.sync.pair import SyncSettings
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.memory import MemoryBackend
 from ratesync.model.batch import Batch
 from ratesync.model.change import ChangePage
@@ -83,10 +83,10 @@ class LiveEngine:
             providers=[_FaultyCrm(watch(world, world.crm, self.around), self)],
             clock=clock,
             random=random.Random(world.passes),
+            settings=Settings(sync=SyncSettings(page_size=2, chunk=3)),
         )
         self.clock = clock
         async with engine:
-            engine.syncs.sync_settings = SyncSettings(page_size=2, chunk=3)
             found = await work(engine)
         world.now = max(world.now, clock.now())
         return found

@@ -10,7 +10,7 @@ from attrs import evolve
 from typing_extensions import override
 
 from ratesync import SyncEngine
-from ratesync.engine.sync.pair import SyncSettings
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.pull import FeedPosition
 from ratesync.errors import CursorExpired, StateConflict, Unavailable
 from ratesync.memory import MemoryStateStore
@@ -43,7 +43,7 @@ async def alike(count: int) -> World:
 
 def small(engine: SyncEngine) -> SyncEngine:
     """With small pages."""
-    engine.syncs.sync_settings = SyncSettings(page_size=10, chunk=20)
+    engine.syncs.settings = evolve(engine.syncs.settings, sync=SyncSettings(page_size=10, chunk=20))
     return engine
 
 

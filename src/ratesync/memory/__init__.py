@@ -1,4 +1,4 @@
-"""Queue, limiter and state store in this process's memory. What they hold lives and dies with the process."""
+"""Queue, limiter, state store and a host's records in this process's memory. What they hold lives and dies with the process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from attrs import field, frozen
 from ratesync.clock import Clock, SystemClock
 from ratesync.memory.limiter import MemoryLimiter
 from ratesync.memory.queue import MemoryQueue
+from ratesync.memory.records import MemoryRecords
 from ratesync.memory.smoothing import SmoothingLimiter
 from ratesync.memory.state import MemoryStateStore
 
-__all__ = ["MemoryBackend", "MemoryLimiter", "MemoryQueue", "MemoryStateStore", "SmoothingLimiter"]
+__all__ = ["MemoryBackend", "MemoryLimiter", "MemoryQueue", "MemoryRecords", "MemoryStateStore", "SmoothingLimiter"]
 
 
 @frozen

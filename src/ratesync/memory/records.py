@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import anyio.lowlevel
@@ -16,6 +19,10 @@ from ratesync.model.operation import Fields
 from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.model.record import Record
 from ratesync.rules.sameness import is_same
+
+
+_LEAST_LOG = 64
+"""Changes that are remembered beyond the latest of each record, at least."""
 
 
 def _as_given(fields: Fields) -> Fields:
@@ -36,7 +43,9 @@ class MemoryRecords:
     Default: no times are told."""
     _records: dict[str, Record] = field(factory=dict[str, Record], init=False)
     _changed: dict[str, int] = field(factory=dict[str, int], init=False)
-    """The number of each record's latest change, deleted ones included; in the order of those changes."""
+    """The number of each record's latest change, deleted ones included."""
+    _log: list[tuple[int, str]] = field(factory=list[tuple[int, str]], init=False)
+    """Changes in order. Those that are not their record's latest any more are passed over."""
     _made: dict[str, Record] = field(factory=dict[str, Record], init=False)
     """Records as they were made, by the operation that made them."""
     _count: int = field(default=0, init=False)
@@ -51,9 +60,14 @@ class MemoryRecords:
         self._count += 1
         record = self._written(record_id, deepcopy(dict(self.tidy(fields))))
         self._records[record_id] = record
-        self._changed.pop(record_id, None)
-        self._changed[record_id] = self._count
+        self._note(record_id)
         return record
+
+    def _note(self, record_id: str) -> None:
+        self._changed[record_id] = self._count
+        self._log.append((self._count, record_id))
+        if len(self._log) > 2 * len(self._changed) + _LEAST_LOG:
+            self._log = [(number, name) for number, name in self._log if self._changed[name] == number]
 
     def _written(self, record_id: str, fields: Fields) -> Record:
         """The record, with the time at which each field was changed."""
@@ -76,18 +90,20 @@ class MemoryRecords:
         """Delete a record, if it is there."""
         if self._records.pop(record_id, None) is not None:
             self._count += 1
-            self._changed.pop(record_id)
-            self._changed[record_id] = self._count
+            self._note(record_id)
 
     async def changes(self, cursor: str | None, *, limit: int) -> ChangePage:
         """The next page of changes: each record once, at its latest change."""
         await anyio.lowlevel.checkpoint()
         after = _position(cursor)
-        behind = [(record_id, number) for record_id, number in self._changed.items() if number > after]
+        start = bisect_right(self._log, after, key=itemgetter(0))
+        entries = map(self._log.__getitem__, range(start, len(self._log)))
+        latest = (entry for entry in entries if self._changed[entry[1]] == entry[0])
+        behind = list(islice(latest, limit + 1))
         page = behind[:limit]
         return ChangePage(
-            tuple(self._told(record_id) for record_id, _ in page),
-            str(page[-1][1] if page else after),
+            tuple(self._told(record_id) for _, record_id in page),
+            str(page[-1][0] if page else after),
             len(behind) > limit,
         )
 

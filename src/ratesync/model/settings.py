@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, le
 
 from ratesync.model.policy import CircuitPolicy, PayloadLimits, RetryPolicy
+from ratesync.model.sync_settings import SyncSettings
 
 
 class Role(StrEnum):
@@ -38,6 +39,8 @@ class Settings:
     retry: RetryPolicy = field(factory=RetryPolicy)
     circuit: CircuitPolicy = field(factory=CircuitPolicy)
     limits: PayloadLimits = field(factory=PayloadLimits)
+    sync: SyncSettings = field(factory=SyncSettings)
+    """Of passes over bindings."""
     slow_transform_after: float = field(default=0.1, validator=gt(0))
     """Transforming one call's operations longer than this is reported. Default 0.1 s."""
     blocked_after: float = field(default=1.0, validator=gt(0))

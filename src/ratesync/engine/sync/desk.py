@@ -24,7 +24,8 @@ from ratesync.engine.sync.history import list_runs
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
-from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pair import Pair
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.pass_maker import PassMaker, ignore, make_together
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
@@ -63,7 +64,6 @@ class SyncDesk:
     clock: Clock
     source: random.Random
     notify: Notifier
-    sync_settings: SyncSettings = field(factory=SyncSettings)
     _owner: str = field(default="", init=False)
     _health: HealthBoard | None = field(default=None, init=False)
     _memories: dict[str, Memory] = field(factory=dict[str, Memory], init=False)
@@ -241,7 +241,7 @@ class SyncDesk:
     def _maker(self, binding: Binding) -> PassMaker:
         reconciler = self._reconciler(binding)
         memory = self._memories.setdefault(reconciler.books.keys.prefix, Memory())
-        recorder = Recorder(binding, reconciler, memory, self.notify, self.sync_settings.keep_runs)
+        recorder = Recorder(binding, reconciler, memory, self.notify, self.settings.sync.keep_runs)
         return PassMaker(recorder, self.settings.retry)
 
     def _reconciler(self, binding: Binding) -> Reconciler:
@@ -279,7 +279,7 @@ class SyncDesk:
     def _settings(self) -> SyncSettings:
         """A step's lease must outlast the longest call."""
         least = self.settings.call_timeout * 1.5
-        given = self.sync_settings
+        given = self.settings.sync
         return evolve(given, margin=max(given.margin, least), lease=max(given.lease, 3 * least))
 
     def _gate(self, provider: ProviderClient, priority: int) -> Gate:

@@ -6,7 +6,8 @@ from attrs import evolve, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
-from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pair import Pair
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.side import Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
 from ratesync.model.difference import ABSENT, Side, View

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.side import Change, Make, Order, Trouble
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
@@ -231,13 +232,16 @@ class ProviderSide:
 
     async def _execute(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
         """Calls for operations of any kinds, each with its ``id``."""
-        answers: dict[str, Outcome] = {}
-        most = self.caller.capabilities.batch_max
+        able, answers = self.caller.capabilities, dict[str, Outcome]()
+        parts: list[Sequence[Operation]] = []
         for kind in dict.fromkeys(operation.kind for operation in operations):
             chosen = [operation for operation in operations if operation.kind is kind]
-            for start in range(0, len(chosen), most):
-                part = chosen[start : start + most]
-                answers |= await self.caller.execute(self.lane, part)
+            parts += [chosen[start : start + able.batch_max] for start in range(0, len(chosen), able.batch_max)]
+
+        async def call(part: Sequence[Operation]) -> None:
+            answers.update(await self.caller.execute(self.lane, part))
+
+        await call_for_each(call, parts, able.concurrency)
         return answers
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:

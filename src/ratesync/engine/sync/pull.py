@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any
 
 from attrs import define, field, frozen
@@ -12,7 +11,8 @@ from attrs import define, field, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes, waits_only
-from ratesync.engine.sync.pair import SyncSettings
+from ratesync.model.sync_settings import SyncSettings
+from ratesync.engine.sync.seen import Seen
 from ratesync.engine.sync.side import SyncSide
 from ratesync.errors import CursorExpired, StateConflict
 from ratesync.model.change import Change
@@ -73,26 +73,6 @@ class FeedPosition:
         return to_bytes(value)
 
 
-class _Seen:
-    """The ids of a listing, in a few bytes each. Two of one fingerprint only hide a deletion until the next listing."""
-
-    def __init__(self) -> None:
-        self._prints: set[int] = set()
-
-    def add(self, record_id: str) -> None:
-        self._prints.add(_fingerprint(record_id))
-
-    def __len__(self) -> int:
-        return len(self._prints)
-
-    def __contains__(self, record_id: str) -> bool:
-        return _fingerprint(record_id) in self._prints
-
-
-def _fingerprint(record_id: str) -> int:
-    return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big")
-
-
 @frozen
 class Puller:
     """Reads one side's feed, page by page. Marks and cursor are stored in one commit, so neither is ahead."""
@@ -108,16 +88,17 @@ class Puller:
 
         :raises ProviderError: the side does not answer; what was read by then is kept.
         """
-        await self._pull_feed()
+        with Seen() as seen:
+            await self._pull_feed(seen)
         if self.side.deletes_by_listing:
-            await self._list()
+            with Seen() as seen:
+                await self._list(seen)
         return self.pulled
 
-    async def _pull_feed(self) -> None:
+    async def _pull_feed(self, seen: Seen) -> None:
         (stored,) = await self.books.state.load([self._cursor_key])
         position = FeedPosition.read(stored)
         self.pulled.cursor_before = self.pulled.cursor = position.cursor
-        seen = _Seen()
         while True:
             try:
                 page = await self.side.changes(position.cursor, self.settings.page_size)
@@ -126,7 +107,7 @@ class Puller:
                     raise
                 self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, position.revision)
-                seen = _Seen()
+                seen.forget()
                 # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
                 if not await self._stage((), position, moved=True):
                     self.pulled.is_whole = False
@@ -153,8 +134,8 @@ class Puller:
     def _cursor_key(self) -> str:
         return self.books.keys.cursor(self.side.side)
 
-    async def _list(self) -> None:
-        seen, page_id = _Seen(), None
+    async def _list(self, seen: Seen) -> None:
+        page_id = None
         while True:
             page = await self.side.listing(page_id, self.settings.page_size)
             self.pulled.pages += 1
@@ -246,7 +227,7 @@ class Puller:
         except Exception:  # noqa: BLE001  a mapping of the host's may raise anything: reading the record will tell
             return None
 
-    async def _mark_missing(self, seen: _Seen, hold_reason: str) -> None:
+    async def _mark_missing(self, seen: Seen, hold_reason: str) -> None:
         """Mark what is linked and was not listed: it is read once more before it counts as deleted.
 
         Marks come first: who has read a record that went since, and has not linked it yet, must look again.
@@ -255,15 +236,15 @@ class Puller:
         side, keys = self.side.side, self.books.keys
         async for stored in self.books.all(keys.marks):
             marked_side, marked_id = keys.marked(stored.key)
-            if marked_side is side and marked_id not in seen:
+            if marked_side is side and seen.lacking([marked_id]):
                 with suppress(StateConflict):  # done, or marked anew already
                     await self.books.state.commit([Write(stored.key, stored.value, stored.revision)])
         while True:
             page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
+            listed = [record_id for stored in page if (record_id := listed_id(stored, side)) is not None]
             writes = [
                 Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
-                for stored in page
-                if (record_id := listed_id(stored, side)) is not None and record_id not in seen
+                for record_id in seen.lacking(listed)
             ]
             self.pulled.missing += len(writes)
             if writes:
@@ -280,7 +261,5 @@ def listed_id(stored: Stored, side: Side) -> str | None:
     return link.end(side).record_id if is_known else None
 
 
-def _note(seen: _Seen, changes: Iterable[Change]) -> None:
-    for change in changes:
-        if not change.is_deleted:
-            seen.add(change.record_id)
+def _note(seen: Seen, changes: Iterable[Change]) -> None:
+    seen.add(change.record_id for change in changes if not change.is_deleted)

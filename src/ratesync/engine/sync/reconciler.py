@@ -14,7 +14,8 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
-from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pair import Pair
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Trouble
 from ratesync.engine.sync.steps import Planner

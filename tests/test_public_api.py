@@ -13,7 +13,6 @@ import pytest
 import ratesync
 import ratesync.sync
 
-
 public = pytest.mark.parametrize("module", [ratesync, ratesync.sync], ids=lambda module: module.__name__)
 
 

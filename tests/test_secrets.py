@@ -73,8 +73,8 @@ from ratesync.providers.hubspot import HubSpotProvider
 from ratesync.providers.pipedrive import PipedriveProvider, PipedriveTokens, WebhookReader, token_account
 from ratesync.providers.salesforce import SalesforceProvider
 from ratesync.redis import RedisBackend
-from ratesync.redis.address import Address
-from ratesync.redis.pulse import Pulse
+from ratesync.redis.queue.pulse import Pulse
+from ratesync.redis.server.address import Address
 from ratesync.sql import Outbox, SqlRecords
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.secrecy import canary
@@ -212,7 +212,7 @@ def pickled(secret: Secret, _: object) -> tuple[type[str], tuple[str]]:
 BUGS: dict[str, tuple[str, Callable[..., Any], str]] = {
     "headers are kept as they are": ("ratesync.http.caller.kept_headers", dict, "HttpCaller"),
     "credentials are": ("ratesync.providers.rest.kept_credentials", dict, "RestProvider"),
-    "passwords are": ("ratesync.redis.address.Secret", str, "Address"),
+    "passwords are": ("ratesync.redis.server.address.Secret", str, "Address"),
     "secrets are printed": ("ratesync.model.secret.Secret.__repr__", Secret.reveal, "StripeSignature"),
     "secrets are pickled": ("ratesync.model.secret.Secret.__reduce_ex__", pickled, "Tokens"),
     "accounts are pickled": ("ratesync.model.secret.Sealed.__reduce_ex__", object.__reduce_ex__, "Account of httpx's"),

@@ -23,10 +23,10 @@ from ratesync import Durability, LeakyBucket, Rate, Settings, SyncEngine
 from ratesync.clock import SystemClock
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.case import Case
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.http import Account, Basic
 from ratesync.memory import MemoryLimiter, MemoryQueue
 from ratesync.model.difference import Side
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.protocols import Limiter, StateStore
 from ratesync.providers.kinto import KintoProvider
 from ratesync.redis import RedisLimiter, RedisServer, RedisStateStore

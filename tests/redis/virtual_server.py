@@ -22,7 +22,7 @@ from coredis.exceptions import NoScriptError
 
 from ratesync.clock import Clock
 from ratesync.redis import RedisLimiter
-from ratesync.redis.script import exchange_script
+from ratesync.redis.limiter.script import exchange_script
 
 AHEAD = 1_200 * 86_400.0
 """Whole days, so that windows of the calendar begin at the same instants; virtual time begins in 2023, before the base

@@ -6,7 +6,7 @@ import pytest
 
 from ratesync.errors import ConfigurationError
 from ratesync.model.secret import Secret
-from ratesync.redis.address import Address, Kind
+from ratesync.redis.server.address import Address, Kind
 
 SECRET = Secret("s3:cr/e@t")
 QUOTED = "s3%3Acr%2Fe%40t"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratesync.model.work import Durability
-from ratesync.redis.durability import Settings, given, warnings_for
+from ratesync.redis.server.durability import Settings, given, warnings_for
 
 SILENT = Settings()
 NOTHING = Settings(appendonly=False, appendfsync="everysec", policy="noeviction")

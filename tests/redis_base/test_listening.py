@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from ratesync.clock import SystemClock
-from ratesync.redis.lua import Script
-from ratesync.redis.server import RedisServer
+from ratesync.redis.server.lua import Script
+from ratesync.redis.server.server import RedisServer
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey

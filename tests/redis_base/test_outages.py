@@ -11,8 +11,8 @@ import pytest
 from ratesync.clock import SystemClock
 from ratesync.model.work import Durability
 from ratesync.redis.errors import NotReplicated, ServerAway
-from ratesync.redis.lua import Script
-from ratesync.redis.server import RedisServer
+from ratesync.redis.server.lua import Script
+from ratesync.redis.server.server import RedisServer
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy

@@ -9,10 +9,10 @@ import pytest
 from coredis.parser import Parser
 
 from ratesync.redis.errors import AccessRefused, KeyClash, NewerLayout, NotReplicated, ServerFull, ServerReadsOnly
-from ratesync.redis.link import LinkDown
-from ratesync.redis.reply_error import After, Meaning, meaning
-from ratesync.redis.resp import ReplyError
-from ratesync.redis.wire import WireDown
+from ratesync.redis.server.link import LinkDown
+from ratesync.redis.server.reply_error import After, Meaning, meaning
+from ratesync.redis.server.resp import ReplyError
+from ratesync.redis.server.wire import WireDown
 
 RETRIED = [
     "LOADING Redis is loading the dataset in memory",

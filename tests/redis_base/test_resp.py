@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratesync.redis.resp import Answers, Garbled, ReplyError, Words, packed, unpacked
+from ratesync.redis.server.resp import Answers, Garbled, ReplyError, Words, packed, unpacked
 
 scalars = st.none() | st.integers(-(2**62), 2**62) | st.binary(max_size=40) | st.just(b"x" * 5000)
 answers = st.recursive(scalars, lambda inner: st.lists(inner, max_size=6), max_leaves=30)

@@ -23,9 +23,9 @@ from ratesync.redis.errors import (
     ServerFull,
     ServerReadsOnly,
 )
-from ratesync.redis.lua import Script
-from ratesync.redis.server import RedisServer
-from ratesync.redis.startup import LAYOUT
+from ratesync.redis.server.lua import Script
+from ratesync.redis.server.server import RedisServer
+from ratesync.redis.server.startup import LAYOUT
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_server import Valkey, free_port, wait_for
 

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from ratesync.redis.server import RedisServer
+from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
 from ratesync.testing.state_suite import StateStoreSuite
 from tests.servers.valkey_server import Valkey

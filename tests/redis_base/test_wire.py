@@ -16,13 +16,13 @@ import pytest
 from coredis.credentials import UserPassCredentialProvider
 
 from ratesync.errors import QueueError
-from ratesync.redis.address import Address
-from ratesync.redis.connect import place_of
-from ratesync.redis.link import bare
-from ratesync.redis.pulse import Pulse
-from ratesync.redis.resp import ReplyError
-from ratesync.redis.wire import Wire, WireDown
-from ratesync.redis.wires import OpenWire, wire_opener
+from ratesync.redis.queue.pulse import Pulse
+from ratesync.redis.server.address import Address
+from ratesync.redis.server.connect import place_of
+from ratesync.redis.server.link import bare
+from ratesync.redis.server.resp import ReplyError
+from ratesync.redis.server.wire import Wire, WireDown
+from ratesync.redis.server.wires import OpenWire, wire_opener
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy

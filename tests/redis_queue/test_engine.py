@@ -8,8 +8,8 @@ from ratesync import Operation, SyncEngine
 from ratesync.memory import MemoryLimiter, MemoryStateStore
 from ratesync.model.outcome import Applied
 from ratesync.model.work import Durability
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing.fake_provider import FakeProvider
 from tests.servers.valkey_server import Valkey
 

@@ -16,13 +16,13 @@ from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.operation import OperationState
 from ratesync.model.work import Durability
-from ratesync.redis import queue_watches
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
-from ratesync.redis.lua import Argument
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.queue_wire import tail
-from ratesync.redis.server import RedisServer
-from ratesync.redis.shard import Shard
+from ratesync.redis.queue import watches
+from ratesync.redis.queue.packing import tail
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.queue.shard import Shard
+from ratesync.redis.server.lua import Argument
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import (
     EVERYTHING,
@@ -318,7 +318,7 @@ async def test_case_21_a_restart_without_data_is_survived(valkey: Valkey) -> Non
 async def test_case_33_a_failover_that_forgets_who_waits_lets_nobody_wait_for_ever(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(queue_watches, "CHECK", 0.1)
+    monkeypatch.setattr(watches, "CHECK", 0.1)
     async with queue_at(valkey.url, prefix="forgetful") as queue:
         await submit(queue, item("a"))
         (lease,) = await take(queue)

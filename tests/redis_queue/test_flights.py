@@ -13,9 +13,9 @@ import pytest
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.work import Durability, Enqueued, Item
 from ratesync.redis.errors import ServerAway
-from ratesync.redis.lua import Argument, Script
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.lua import Argument, Script
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import EVERYTHING, claim, item, items, names, submit
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ratesync.model.work import Durability
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_suite import QueueSuite
 from ratesync.testing.virtual_time import VirtualClock
 from tests.redis_queue.live_time import Barrier, LiveRun, live_loop

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from ratesync.model.work import Durability
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from tests.memory.queue_model import QueueModel
 from tests.memory.test_queue_machine import LEASE_SECONDS, QueueMachine
 from tests.servers.valkey_server import Valkey

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ratesync.model.lane import Lane, Selector
-from ratesync.redis import shard
-from ratesync.redis.address import Address
-from ratesync.redis.lua import Script
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.queue_scripts import queue_script
-from ratesync.redis.wires import wire_opener
+from ratesync.redis.queue import shard
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.queue.scripts import queue_script
+from ratesync.redis.server.address import Address
+from ratesync.redis.server.lua import Script
+from ratesync.redis.server.wires import wire_opener
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import item, submit
 from tests.redis_queue.test_failures import ManualClock, calls, queue_at

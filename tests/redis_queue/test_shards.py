@@ -13,9 +13,9 @@ from ratesync.errors import ConfigurationError, QueueFull
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
 from ratesync.model.work import CancelResult, Durability, Enqueued, QueueStats
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
-from ratesync.redis.shard import shard_of
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.queue.shard import shard_of
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import (
     EVERYTHING,
     claim,

@@ -10,8 +10,8 @@ from typing_extensions import override
 from ratesync import Batch, Capabilities, Operation, Outcome, Settings, SyncEngine
 from ratesync.memory import MemoryLimiter
 from ratesync.model.work import Durability
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from ratesync.testing.fake_provider import FakeProvider
 from tests.servers.valkey_server import Valkey
 

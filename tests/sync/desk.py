@@ -13,7 +13,6 @@ from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass
@@ -23,6 +22,7 @@ from ratesync.model.difference import Side
 from ratesync.model.lane import Lane
 from ratesync.model.link import RecordLink
 from ratesync.model.run import SyncRun
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.resolvers import prefer
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.trial import Trial, Versions

@@ -14,7 +14,6 @@ from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.reference_table import ReferenceTable
@@ -25,6 +24,7 @@ from ratesync.model.batch import CreateIdentity
 from ratesync.model.lane import Lane
 from ratesync.model.reference import Reference
 from ratesync.model.run import SyncRun
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.resolvers import manual
 from tests.sync.desk import PLAIN, Still
 from tests.sync.fake_crm import FakeCrm

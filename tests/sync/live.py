@@ -11,13 +11,14 @@ from attrs import define, field, frozen
 
 from ratesync import SyncEngine
 from ratesync.engine.sync.binding import Binding
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.memory import MemoryBackend
 from ratesync.model.batch import Batch
 from ratesync.model.change import ChangePage
 from ratesync.model.outcome import Outcome, RetryLater, Unknown
 from ratesync.model.run import SyncRun
+from ratesync.model.settings import Settings
 from ratesync.model.stored import Stored, Write
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.reconcile import GonePolicy
 from ratesync.testing.virtual_time import running_time
 from tests.sync.adapter import Crm

@@ -13,12 +13,12 @@ from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.model.lane import Lane
 from ratesync.model.run import SyncRun
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.reconcile import GonePolicy
 from tests.sync.world import GUARD, LEASE, World
 

@@ -18,7 +18,9 @@ from tests.sync.fake_crm import FakeCrm
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize(("parts", "most", "seconds", "together"), [(7, 3, 3, 3), (7, None, 1, 7), (2, 5, 1, 2), (3, 1, 3, 1)])
+@pytest.mark.parametrize(
+    ("parts", "most", "seconds", "together"), [(7, 3, 3, 3), (7, None, 1, 7), (2, 5, 1, 2), (3, 1, 3, 1)]
+)
 def test_so_many_calls_go_out_together(backend: str, parts: int, most: int | None, seconds: int, together: int) -> None:
     under_way, peak, done = 0, 0, list[int]()
 
@@ -47,7 +49,7 @@ def test_what_one_call_raises_ends_the_others_and_comes_out_as_it_is(backend: st
 
     async def call(part: int) -> None:
         await anyio.sleep(part)
-        if part == 2:  # noqa: PLR2004
+        if part == 2:
             raise KeyError(part)
         ended.append(part)
 

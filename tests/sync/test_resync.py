@@ -10,7 +10,6 @@ from attrs import evolve
 from typing_extensions import override
 
 from ratesync import SyncEngine
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.pull import FeedPosition
 from ratesync.errors import CursorExpired, StateConflict, Unavailable
 from ratesync.memory import MemoryStateStore
@@ -19,6 +18,7 @@ from ratesync.model.difference import Side
 from ratesync.model.event import SyncFinished, SyncProgressed
 from ratesync.model.run import RunKind
 from ratesync.model.stored import Write
+from ratesync.model.sync_settings import SyncSettings
 from tests.sync.test_desk import binding
 from tests.sync.test_run import Watched, World, anyio_backend
 

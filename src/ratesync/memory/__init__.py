@@ -1,4 +1,4 @@
-"""Queue, limiter, state store and a host's records in this process's memory. What they hold lives and dies with the process."""
+"""Queue, limiter, state store and records in this process's memory. What they hold lives and dies with it."""
 
 from __future__ import annotations
 

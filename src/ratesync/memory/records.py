@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from itertools import islice
 from operator import itemgetter
 from typing import Any
@@ -19,7 +18,6 @@ from ratesync.model.operation import Fields
 from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.model.record import Record
 from ratesync.rules.sameness import is_same
-
 
 _LEAST_LOG = 64
 """Changes that are remembered beyond the latest of each record, at least."""
@@ -58,7 +56,7 @@ class MemoryRecords:
     def put(self, record_id: str, fields: Fields) -> Record:
         """Make a record, or give one all its fields anew."""
         self._count += 1
-        record = self._written(record_id, deepcopy(dict(self.tidy(fields))))
+        record = self._written(record_id, _copied(self.tidy(fields)))
         self._records[record_id] = record
         self._note(record_id)
         return record
@@ -111,7 +109,7 @@ class MemoryRecords:
         record = self._records.get(record_id)
         if record is None:
             return Change(record_id, is_deleted=True)
-        return Change(record_id, record.version, deepcopy(dict(record.fields)))
+        return Change(record_id, record.version, _copied(record.fields))
 
     async def read(self, record_ids: Sequence[str]) -> Mapping[str, Record]:
         """Those of the records that exist."""
@@ -120,7 +118,7 @@ class MemoryRecords:
 
     def _copy(self, record_id: str) -> Record:
         record = self._records[record_id]
-        return evolve(record, fields=deepcopy(dict(record.fields)))
+        return evolve(record, fields=_copied(record.fields))
 
     async def find(self, name: str, values: Sequence[Any]) -> Sequence[Record]:
         """Records that have one of the values, as texts regardless of case."""
@@ -154,6 +152,13 @@ class MemoryRecords:
             return Conflict("the record has another version")
         self.remove(record_id)
         return Applied(record_id)
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a JSON value that shares nothing that can be changed with it."""
+    if isinstance(value, Mapping):
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def _position(cursor: str | None) -> int:

@@ -64,8 +64,8 @@ class MemoryStateStore:
         start = bisect_left(self._keys, prefix)
         if after is not None:
             start = max(start, bisect_right(self._keys, after))
-        found = self._keys[start : start + max(limit, 0)]
-        return [self._stored[key] for key in found if key.startswith(prefix)]
+        end = bisect_left(self._keys, True, start, key=lambda key: not key.startswith(prefix))
+        return [self._stored[key] for key in self._keys[start : min(end, start + max(limit, 0))]]
 
     def _revision(self, key: str) -> int:
         stored = self._stored.get(key)

@@ -13,9 +13,9 @@ from ratesync.redis.errors import (
     ServerFull,
     ServerReadsOnly,
 )
-from ratesync.redis.limiter import RedisLimiter
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.limiter.limiter import RedisLimiter
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
 
 __all__ = [

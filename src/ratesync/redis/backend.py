@@ -8,9 +8,9 @@ from typing import Self
 from ratesync.clock import Clock
 from ratesync.model.work import Durability
 from ratesync.protocols import Limiter
-from ratesync.redis.limiter import RedisLimiter
-from ratesync.redis.queue import RedisQueue
-from ratesync.redis.server import RedisServer
+from ratesync.redis.limiter.limiter import RedisLimiter
+from ratesync.redis.queue.queue import RedisQueue
+from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
 
 LIMITER_TIMEOUT = 1.0

@@ -11,8 +11,8 @@ import anyio.lowlevel
 from ratesync.errors import StateConflict
 from ratesync.model.stored import Stored, Write
 from ratesync.randomness import system_random
-from ratesync.redis.lua import Argument, Script
-from ratesync.redis.server import RedisServer
+from ratesync.redis.server.lua import Argument, Script
+from ratesync.redis.server.server import RedisServer
 
 LONGEST_KEY = 512
 """Characters."""

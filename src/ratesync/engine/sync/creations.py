@@ -11,12 +11,12 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.endings import created, quarantined
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Make
 from ratesync.model.intent import Creating, Fate
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Outcome, Rejected
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.reconcile import Action
 
 

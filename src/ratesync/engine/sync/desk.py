@@ -25,7 +25,6 @@ from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.pass_maker import PassMaker, ignore, make_together
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
@@ -44,6 +43,7 @@ from ratesync.model.hint import WebhookAnswer
 from ratesync.model.open_conflict import Dropped, OpenConflict
 from ratesync.model.run import RunKind, SyncRun
 from ratesync.model.settings import Settings
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.model.undone import Undone
 from ratesync.protocols import Limiter, ProviderClient, QueueBackend, StateStore
 from ratesync.protocols.webhook import Headers

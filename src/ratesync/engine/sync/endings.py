@@ -7,7 +7,6 @@ from attrs import evolve, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.side import Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
 from ratesync.model.difference import ABSENT, Side, View
@@ -15,6 +14,7 @@ from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched
 
 _GONE = frozenset({"404", "410"})

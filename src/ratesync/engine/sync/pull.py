@@ -11,7 +11,6 @@ from attrs import define, field, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes, waits_only
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.seen import Seen
 from ratesync.engine.sync.side import SyncSide
 from ratesync.errors import CursorExpired, StateConflict
@@ -20,6 +19,7 @@ from ratesync.model.difference import Side, View
 from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.stored import Stored, Write
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.echo import is_echo
 
 _EXPIRED = "the cursor had expired"

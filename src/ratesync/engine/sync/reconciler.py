@@ -15,7 +15,6 @@ from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
 from ratesync.engine.sync.pair import Pair
-from ratesync.model.sync_settings import SyncSettings
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Trouble
 from ratesync.engine.sync.steps import Planner
@@ -25,6 +24,7 @@ from ratesync.model.difference import Side
 from ratesync.model.intent import Creating, Intent, Step
 from ratesync.model.link import LinkStatus
 from ratesync.model.outcome import Applied
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.randomness import operation_id
 from ratesync.rules.reconcile import Action
 

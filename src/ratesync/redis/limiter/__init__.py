@@ -1,0 +1,1 @@
+"""The limiter of many processes, by way of a Redis."""

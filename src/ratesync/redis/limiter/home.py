@@ -1,0 +1,96 @@
+"""Where the connections and the pumps live: a task of its own, which no cancellation of a caller reaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from ratesync.redis.limiter.pump import Pump
+from ratesync.redis.server.connect import Connect
+from ratesync.redis.server.link import Links
+
+PAUSE = 0.5
+"""Seconds until all is begun anew, should it break."""
+
+FAREWELL = 2.0
+"""Seconds at most to return what is leased when the limiter is closed."""
+
+
+def start_task(main: Callable[[], Awaitable[None]]) -> object:
+    """Start a task that belongs to the event loop. Returns what keeps it alive."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        import trio
+
+        return trio.lowlevel.spawn_system_task(main)
+    return loop.create_task(_coroutine(main))
+
+
+async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:
+    await main()
+
+
+@define(eq=False)
+class Home:
+    """Runs pumps, each in a task, while it is open."""
+
+    connect: Connect
+    pumps: list[Pump] = field(factory=list[Pump], init=False)
+    _tasks: TaskGroup | None = field(default=None, init=False)
+    _links: Links | None = field(default=None, init=False)
+    _closing: anyio.Event = field(factory=anyio.Event, init=False)
+    _closed: anyio.Event = field(factory=anyio.Event, init=False)
+    _task: object = field(default=None, init=False)
+
+    def open(self) -> None:
+        """Start."""
+        self._closing, self._closed = anyio.Event(), anyio.Event()
+        self._task = start_task(self._run)
+
+    async def close(self) -> None:
+        """Return what is leased and end."""
+        self._closing.set()
+        with anyio.CancelScope(shield=True):
+            await self._closed.wait()
+        self._task = None
+
+    def add(self, pump: Pump) -> None:
+        """Run one more."""
+        self.pumps.append(pump)
+        if self._tasks is not None and self._links is not None:
+            self._tasks.start_soon(pump.run, self._links)
+
+    async def _run(self) -> None:
+        try:
+            while not self._closing.is_set():
+                try:
+                    await self._live()
+                except Exception as error:  # noqa: BLE001  it is begun anew; those who ask are told
+                    self._tasks = self._links = None
+                    for pump in self.pumps:
+                        pump.break_down(error)
+                    with anyio.move_on_after(PAUSE):
+                        await self._closing.wait()
+        finally:
+            self._tasks = self._links = None
+            self._closed.set()
+
+    async def _live(self) -> None:
+        async with anyio.create_task_group() as connections:
+            links = Links(self.connect, connections)
+            async with anyio.create_task_group() as tasks:
+                self._links, self._tasks = links, tasks
+                for pump in self.pumps:
+                    tasks.start_soon(pump.run, links)
+                await self._closing.wait()
+                self._tasks = None
+                tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL):
+                for pump in self.pumps:
+                    await pump.leave(links)
+            connections.cancel_scope.cancel()

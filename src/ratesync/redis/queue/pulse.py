@@ -1,0 +1,139 @@
+"""A sign of life from any thread, over a blocking connection of its own."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from contextlib import suppress
+
+from ratesync.errors import QueueError
+from ratesync.model.secret import Secret
+from ratesync.redis.errors import ServerAway
+from ratesync.redis.server.address import Address, Kind
+from ratesync.redis.server.reply_error import code_of
+from ratesync.redis.server.resp import Answers, Garbled, ReplyError, packed
+
+SECONDS = 2.0
+"""For each step: to connect, and for an answer."""
+CHUNK = 65_536
+HOPS = 4
+"""Redirections that are followed."""
+
+
+class Pulse:
+    """Connects when it is first needed, and stays connected. Safe to use from several threads."""
+
+    def __init__(self, address: Address | None, ssl_context: ssl.SSLContext | None) -> None:
+        self._address = address
+        self._ssl_context = ssl_context
+        self._lock = threading.Lock()
+        self._wire: _Wire | None = None
+
+    def ask(self, *words: bytes) -> object:
+        """Send a command and wait for its answer; once more on a new connection if the old one broke.
+
+        :raises QueueError: there was none.
+        """
+        address = self._address
+        if address is None:
+            raise QueueError("it is not known where the Redis of the host's client is: give the server a URL")
+        with self._lock:
+            try:
+                return self._ask(address, words)
+            except (OSError, EOFError, ValueError, Garbled) as error:
+                self.close()
+                problem = type(error).__name__
+        raise ServerAway(f"no sign of life was given: {problem}.")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _ask(self, address: Address, words: tuple[bytes, ...]) -> object:
+        for _ in range(HOPS):
+            if self._wire is None:
+                self._wire = self._connect(address, *self._place(address))
+            try:
+                answer = self._wire.ask(*words)
+            except (OSError, EOFError):
+                self.close()
+                continue
+            if not isinstance(answer, ReplyError):
+                return answer
+            code, *rest = str(answer).split()
+            if code in {"MOVED", "ASK"}:
+                host, _, port = rest[1].rpartition(":")
+                self.close()
+                self._wire = self._connect(address, host, int(port))
+            elif code == "READONLY":
+                self.close()
+            else:
+                raise ServerAway(f"no sign of life was given: {code_of(answer) or 'it was refused'}.")
+        raise EOFError
+
+    def _place(self, address: Address) -> tuple[str, int]:
+        if address.kind is not Kind.SENTINEL:
+            return address.hosts[0] if address.hosts else ("", 0)
+        for host, port in address.hosts:
+            with suppress(OSError, EOFError):
+                wire = _Wire(self._socket(address, host, port))
+                try:
+                    wire.greet(address.sentinel_username, address.sentinel_password, 0)
+                    found = wire.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", address.service.encode())
+                finally:
+                    wire.close()
+                match found:
+                    case [bytes() as name, bytes() as number]:
+                        return name.decode(), int(number)
+                    case _:
+                        continue
+        raise OSError("no sentinel knows the primary")
+
+    def _connect(self, address: Address, host: str, port: int) -> _Wire:
+        wire = _Wire(self._socket(address, host, port))
+        wire.greet(address.username, address.password, address.db)
+        return wire
+
+    def _socket(self, address: Address, host: str, port: int) -> socket.socket:
+        if address.kind is Kind.SOCKET:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(SECONDS)
+            connection.connect(address.path)
+            return connection
+        connection = socket.create_connection((host, port), timeout=SECONDS)
+        if not address.is_tls:
+            return connection
+        context = self._ssl_context or ssl.create_default_context(cafile=address.ssl_ca_certs)
+        return context.wrap_socket(connection, server_hostname=host)
+
+
+class _Wire:
+    """A connection on which one command is under way at a time."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._answers = Answers()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def greet(self, username: str | None, password: Secret | None, db: int) -> None:
+        if password is not None:
+            answer = self.ask(b"AUTH", *([username.encode()] if username else []), password.reveal().encode())
+            if isinstance(answer, ReplyError):
+                raise EOFError("the password was refused")
+        if db:
+            self.ask(b"SELECT", str(db).encode())
+
+    def ask(self, *words: bytes) -> object:
+        self._socket.sendall(packed(words))
+        while True:
+            for answer in self._answers:
+                return answer
+            data = self._socket.recv(CHUNK)
+            if not data:
+                raise EOFError
+            self._answers.feed(data)

@@ -1,0 +1,92 @@
+"""One shard of a queue: the scripts that run on it, and how instants get there."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+
+from ratesync.clock import Clock
+from ratesync.model.lane import Lane
+from ratesync.redis.errors import NewerLayout, ServerError
+from ratesync.redis.queue.scripts import queue_script
+from ratesync.redis.server.clock import ServerClock
+from ratesync.redis.server.lua import Argument
+from ratesync.redis.server.server import RedisServer
+
+NEWER = "LAYOUT"
+"""Begins the answer of a script that found the data of a newer version."""
+
+
+@define(eq=False)
+class Shard:
+    """All its keys carry one hash tag: they live in one slot of a cluster."""
+
+    server: RedisServer
+    clock: Clock
+    number: int
+    time: ServerClock = field(factory=ServerClock)
+    keys: list[str] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.keys = [f"{self.prefix}root"]
+
+    @property
+    def prefix(self) -> str:
+        """What its keys begin with. Names of providers are escaped in keys, so no limiter's key has a slash there."""
+        return f"{self.server.prefix}:{{queue/{self.number}}}:"
+
+    @property
+    def bell(self) -> str:
+        """The stream that tells of changes."""
+        return f"{self.prefix}bell"
+
+    async def run(self, name: str, *args: Argument) -> Any:
+        """Run a script of the queue.
+
+        :raises ServerError: it was not carried out, or nobody knows.
+        """
+        now: Argument = self.clock.now() if self.clock.is_virtual else ""
+        try:
+            return await self.server.run(queue_script(name), self.keys, [now, *args])
+        except ServerError as error:
+            if NEWER in str(error):
+                raise NewerLayout(
+                    "the queue in Redis was laid out by a newer version of ratesync: upgrade this process"
+                ) from error
+            raise
+
+    def server_instant(self, at: float) -> float:
+        """The server's time at an instant of ours."""
+        if self.clock.is_virtual or not self.time.is_known:
+            return at
+        return self.time.latest(at)
+
+    def own_instant(self, told: float) -> float:
+        """When the server's clock will have reached that instant, by ours."""
+        if self.clock.is_virtual or not self.time.is_known:
+            return told
+        return self.time.surely_past(told)
+
+    def expected(self) -> Argument:
+        """The server's time as far as we know; empty if we do not."""
+        if self.clock.is_virtual or not self.time.is_known:
+            return ""
+        return self.time.latest(self.clock.now())
+
+
+def shard_of(lane: Lane, shards: int) -> int:
+    """The number of the shard in which a lane is."""
+    return zlib.crc32(f"{len(lane.provider)}:{lane.provider}{lane.connection}".encode()) % shards
+
+
+def by_shard(lanes: Sequence[Lane], shards: int) -> dict[int, list[int]]:
+    """For each shard the places of its lanes."""
+    if shards == 1:
+        return {0: list(range(len(lanes)))} if lanes else {}
+    places: dict[int, list[int]] = {}
+    for place, lane in enumerate(lanes):
+        places.setdefault(shard_of(lane, shards), []).append(place)
+    return places

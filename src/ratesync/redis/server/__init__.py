@@ -1,0 +1,1 @@
+"""The Redis: how it is found, reached, asked and understood."""

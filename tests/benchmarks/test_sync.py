@@ -40,4 +40,4 @@ def test_every_read_and_write_is_counted() -> None:
 
 
 def test_a_pass_over_computed_records_links_all_of_them() -> None:
-    assert sync._peak(250)["records"] == 250
+    assert sync.peak(250)["records"] == 250

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import anyio.lowlevel
 from attrs import define, evolve, field
@@ -157,8 +157,10 @@ class MemoryRecords:
 def _copied(value: Any) -> Any:
     """A copy of a JSON value that shares nothing that can be changed with it."""
     if isinstance(value, Mapping):
-        return {name: _copied(each) for name, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+        return {name: _copied(each) for name, each in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_copied(each) for each in cast("list[Any]", value)]
+    return value
 
 
 def _position(cursor: str | None) -> int:

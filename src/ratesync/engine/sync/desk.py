@@ -110,7 +110,8 @@ class SyncDesk:
         (:class:`~ratesync.model.event.SyncPutOff`), and the binding is left alone for a while.
 
         Of the engines that run one binding by one state store, one pulls at a time. If it dies another one takes over
-        within three minutes, or three times ``every`` if that is less.
+        within three minutes, or three times ``every`` if that is less. A full resync that was broken off is gone on
+        with, beside the passes, if nobody else does within three minutes.
 
         :param every: seconds, give or take a tenth. Default 60.
         :param look: seconds from one look for hints of other processes to the next. Default 5.
@@ -119,14 +120,14 @@ class SyncDesk:
         """
         if not (every > 0 and look > 0):
             raise ConfigurationError(f"every={every} and look={look} must be above 0")
-        maker = self._maker(binding)
+        maker, resyncer = self._maker(binding), self._maker(binding)  # each with references of its own
         lasts = max(min(3 * every, LONGEST), 4 * look)
         books, retry = maker.recorder.reconciler.books, self.settings.retry
-        turn = Turn(books.state, books.keys, self.clock, maker.recorder.reconciler.owner, lasts)
+        turn = Turn(books.state, books.keys.turn, self.clock, maker.recorder.reconciler.owner, lasts)
         with self._board.entered(books.keys.prefix) as wake:
             await Runner(
-                binding, books, self.queue, turn, wake, self._board, maker.make, self.clock, self.source, self.notify,
-                retry, every, look,
+                binding, books, self.queue, turn, wake, self._board, maker.make, resyncer.go_on_with_resync, self.clock,
+                self.source, self.notify, retry, every, look,
             ).run()  # fmt: skip
 
     async def resync(self, binding: Binding, *, sides: Iterable[Side] = tuple(Side)) -> SyncRun:
@@ -134,7 +135,8 @@ class SyncDesk:
 
         For a side that was restored or changed behind its feed's back, and where you would rather look than trust. What
         differs is brought together; deletes that follow from the listing wait for approval. If it was broken off, even
-        by a kill, the next call goes on at the same page. Passes go on beside it while it lists.
+        by a kill, the next call goes on at the same page, and so does :meth:`run`. Passes go on beside it while it
+        lists.
 
         :param sides: those to list. One that was broken off goes on with its own.
         :return: its record. ``is_stopped`` and ``failed`` tell that there is more to do.

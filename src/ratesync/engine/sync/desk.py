@@ -18,6 +18,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
+from ratesync.engine.sync.doubt_book import DoubtBook
 from ratesync.engine.sync.gate import Gate
 from ratesync.engine.sync.hinting import Hinting
 from ratesync.engine.sync.history import list_runs
@@ -38,6 +39,7 @@ from ratesync.engine.sync.wake import WakeBoard
 from ratesync.engine.sync.webhook import WebhookDesk, WebhookEndpoint
 from ratesync.errors import ConfigurationError, UnknownProvider
 from ratesync.model.conflict import Loser, Resolution
+from ratesync.model.create_in_doubt import CreateInDoubt
 from ratesync.model.difference import Side
 from ratesync.model.hint import WebhookAnswer
 from ratesync.model.open_conflict import Dropped, OpenConflict
@@ -183,6 +185,24 @@ class SyncDesk:
         is_open = await ConflictBook(self._books(binding)).resolve(conflict, resolution)
         self._board.wake(_keys(binding, binding.resource).prefix)
         return is_open
+
+    def doubts(self, binding: Binding) -> AsyncGenerator[CreateInDoubt]:
+        """The creates whose answer was lost at a provider that knows none again: they wait for a person."""
+        return self._doubt_book(binding).doubts()
+
+    async def settle(self, binding: Binding, doubt: CreateInDoubt, *, record_id: str | None) -> bool:
+        """Say what came of a create in doubt: see :meth:`DoubtBook.settle`.
+
+        :param record_id: the record that it made, as you found it at the provider. None: it made none, so that the next
+            pass makes one.
+        """
+        is_settled = await self._doubt_book(binding).settle(doubt, record_id)
+        self._board.wake(_keys(binding, binding.resource).prefix)
+        return is_settled
+
+    def _doubt_book(self, binding: Binding) -> DoubtBook:
+        reconciler = self._reconciler(binding)
+        return DoubtBook(reconciler.pair, reconciler.books)
 
     async def undo(self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None) -> Undone:
         """Write a dropped value back, as a new edit of its field: the next pass carries it to the other side.

@@ -74,6 +74,9 @@ async def test_a_record_is_not_taken_for_one_whose_delete_waits(on_sqlite: sa.En
 async def test_with_the_id_that_sqlite_gives_a_record_would_be_there_twice(
     on_sqlite: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FreeIds, "next", lambda *_: None)
+    def as_sqlite_chooses(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(FreeIds, "next", as_sqlite_chooses)
     desk = await a_record_comes_while_the_delete_of_the_newest_row_waits(Host(on_sqlite))
     assert sorted(str(record.fields["name"]) for record in desk.crm.records.values()) == ["n0", "n1", "new", "new"]

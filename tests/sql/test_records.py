@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from threading import Event
 
 import anyio
@@ -332,3 +333,22 @@ def test_what_cannot_be_synced_is_refused(host: Host) -> None:
         SqlRecords(host.engine, Contact, outbox=host.outbox, fields=["name", "nick"])
     with pytest.raises(ConfigurationError, match="use a file"):
         SqlRecords(sa.create_engine("sqlite://"), Contact, outbox=host.outbox)
+
+
+async def test_a_column_may_tell_when_a_row_was_changed(engine: sa.Engine) -> None:
+    outbox = Outbox()
+    notes = sa.Table(
+        "note", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text),
+        sa.Column("changed", sa.DateTime(timezone=True)),
+    )  # fmt: skip
+    notes.metadata.create_all(engine)
+    outbox.create(engine)
+    records = SqlRecords(engine, notes, outbox=outbox, changed_at="changed")
+    at = datetime(2026, 11, 27, 4, 30, tzinfo=UTC)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(notes), [{"id": 1, "changed": at}, {"id": 2, "changed": None}])
+    found = await records.read(["1", "2"])
+    assert {record_id: record.changed_at for record_id, record in found.items()} == {"1": at.timestamp(), "2": None}
+    assert found["1"].fields == {"name": None}
+    with pytest.raises(ConfigurationError, match="DateTime"):
+        SqlRecords(engine, notes, outbox=outbox, changed_at="name")

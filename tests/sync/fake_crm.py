@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from attrs import define, evolve, field
 
+from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.errors import CursorExpired, Unavailable
 from ratesync.model.batch import Capabilities, CreateIdentity
 from ratesync.model.change import Change, ChangePage, RecordPage
@@ -83,11 +84,15 @@ class FakeCrm:
     def capabilities(self) -> Capabilities:
         return self.trial.capabilities
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
         assert len({operation.kind for operation in operations}) <= 1
         assert len(operations) <= self.capabilities.batch_max
-        self.calls += 1
-        return {operation.id or "": self._carry_out(operation) for operation in operations}
+        kept = await keep([operation.id or "" for operation in operations])
+        sent = [operation for operation in operations if operation.id in kept]
+        self.calls += bool(sent)
+        return {operation.id or "": self._carry_out(operation) for operation in sent}
 
     def _carry_out(self, operation: Operation) -> Outcome:
         if self.random.random() < self.trial.fault_chance:

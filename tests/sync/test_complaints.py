@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from attrs import evolve
 
+from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Unknown
@@ -87,10 +88,12 @@ class Flaky(FakeCrm):
 
     is_down = False
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
         if self.is_down and operations[0].kind is Kind.READ:
             return {operation.id or "": Unknown("connection reset") for operation in operations}
-        return await super().execute(lane, operations)
+        return await super().execute(lane, operations, keep)
 
 
 async def test_20_what_cannot_be_read_is_not_taken_for_deleted() -> None:

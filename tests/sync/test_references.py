@@ -192,9 +192,9 @@ class Careful:
 
     def __init__(self, of: Member, by: list[tuple[Member, str]]) -> None:
         self.of, self.by, self.execute = of, by, of.crm.execute
-        of.crm.execute = self.guarded  # type: ignore[method-assign]
+        of.crm.execute = self.guarded  # type: ignore[assignment, method-assign]
 
-    async def guarded(self, lane: Any, operations: Sequence[Any]) -> Any:
+    async def guarded(self, lane: Any, operations: Sequence[Any], *keep: Any) -> Any:
         answers: dict[str, Outcome] = {}
         for operation in operations:  # one by one, as a provider would
             used = {
@@ -206,7 +206,7 @@ class Careful:
             if str(operation.kind) == "delete" and operation.record_id in used:
                 answers[operation.id or ""] = Rejected("it is referred to", "409")
             else:
-                answers |= await self.execute(lane, [operation])
+                answers |= await self.execute(lane, [operation], *keep)
         return answers
 
 
@@ -362,16 +362,16 @@ class Dying(MemoryStateStore):
 def watch_writes(member: Member, state: Dying) -> None:
     execute = member.crm.execute
 
-    async def watched(lane: Any, operations: Sequence[Any]) -> Any:
+    async def watched(lane: Any, operations: Sequence[Any], *keep: Any) -> Any:
         dies = str(operations[0].kind) != "read" and state.dies()
         if dies and not state.after:
             raise Killed
-        answers = await execute(lane, operations)
+        answers = await execute(lane, operations, *keep)
         if dies:
             raise Killed
         return answers
 
-    member.crm.execute = watched  # type: ignore[method-assign]
+    member.crm.execute = watched  # type: ignore[assignment, method-assign]
 
 
 async def test_nobody_works_on_a_record_whose_mark_says_that_it_waits() -> None:
@@ -384,12 +384,12 @@ async def test_nobody_works_on_a_record_whose_mark_says_that_it_waits() -> None:
     keys, execute = contacts.reconciler.books.keys, contacts.crm.execute
     seen: list[bool] = []
 
-    async def watched(lane: Any, operations: Sequence[Any]) -> Any:
+    async def watched(lane: Any, operations: Sequence[Any], *keep: Any) -> Any:
         (mark,) = await both.state.load([keys.mark(Side.LOCAL, "c1")])
         seen.append(mark is not None and not waits_only(mark.value))
-        return await execute(lane, operations)
+        return await execute(lane, operations, *keep)
 
-    contacts.crm.execute = watched  # type: ignore[method-assign]
+    contacts.crm.execute = watched  # type: ignore[assignment, method-assign]
     await both.sync("contacts")
     assert contacts.external("Ada")[1]["account"] == accounts.external("Acme")[0]
     assert seen

@@ -16,7 +16,7 @@ from ratesync.memory import MemoryStateStore
 from ratesync.model.change import ChangePage
 from ratesync.model.difference import Side
 from ratesync.model.event import SyncFinished, SyncProgressed
-from ratesync.model.run import RunKind
+from ratesync.model.run import RunKind, SyncRun
 from ratesync.model.stored import Write
 from ratesync.model.sync_settings import SyncSettings
 from tests.sync.test_desk import binding
@@ -156,7 +156,7 @@ async def test_killed_at_any_commit_it_goes_on_at_the_same_page(after: bool) -> 
     world.crm.pulls.clear()
     while True:
         try:
-            async with world.engine(state=Mortal(world.state, 3, after=after)) as engine:
+            async with world.engine(state=Mortal(world.state, 4, after=after)) as engine:
                 small(engine)
                 await engine.syncs.resync(binding(world.local))
             break
@@ -184,6 +184,71 @@ async def test_killed_at_any_commit_it_goes_on_at_the_same_page(after: bool) -> 
     local, external = world.names()
     assert local == external
     assert len(local) == 43
+
+
+async def resyncs_of(engine: SyncEngine, world: World) -> list[SyncRun]:
+    return [run for run in await engine.syncs.history(binding(world.local)) if run.kind is RunKind.RESYNC]
+
+
+async def resync_by(engine: SyncEngine, world: World) -> None:
+    async with engine:
+        await small(engine).syncs.resync(binding(world.local))
+
+
+async def test_a_run_goes_on_with_a_resync_that_was_killed() -> None:
+    world = await alike(45)
+    alter(world, 41)
+    lose(world, 5)
+    with pytest.raises(Killed):
+        await resync_by(world.engine(state=Mortal(world.state, 4, after=True)), world)
+    async with world.engine() as engine, anyio.create_task_group() as tasks:
+        small(engine)
+        tasks.start_soon(engine.syncs.run, binding(world.local))
+        await anyio.sleep(150)
+        assert len(await resyncs_of(engine, world)) == 1  # its turn has not run out yet
+        await anyio.sleep(150)
+        run, killed = await resyncs_of(engine, world)
+        assert (run.is_resumed, run.failed, run.is_stopped) == (True, False, False)
+        assert (run.pages, run.missing, run.held, run.actions) == (5 + 5, 1, 1, {"pull": 1})
+        assert killed.finished_at is None
+        written = len(world.state.commits)
+        await anyio.sleep(600)
+        assert len(await resyncs_of(engine, world)) == 2
+        assert {write.key for commit in world.state.commits[written:] for write in commit} == {f"{PREFIX}turn"}
+        tasks.cancel_scope.cancel()
+    assert "m0041" in world.names()[0]
+
+
+async def test_a_run_leaves_a_resync_to_the_engine_that_makes_it_and_pulls_beside_its_own() -> None:
+    world = await alike(60)
+
+    class Slow(Watched):
+        @override
+        async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
+            if cursor is None or int(cursor) < 60:
+                await anyio.sleep(50)
+            return await super().pull_changes(connection, resource, cursor, limit=limit)
+
+    slow = Slow(world.clock)
+    slow.inner, world.crm = world.crm.inner, slow
+    async with world.engine() as maker, world.engine() as runner, anyio.create_task_group() as tasks:
+        for engine in (maker, runner):
+            small(engine)
+        tasks.start_soon(runner.syncs.run, binding(world.local))
+        await anyio.sleep(1)
+        run = await maker.syncs.resync(binding(world.local))
+        assert (run.is_stopped, run.failed, run.is_resumed, run.pages) == (False, False, False, 12)
+        with anyio.move_on_after(100):
+            await maker.syncs.resync(binding(world.local))
+        await anyio.sleep(70)
+        world.local.change("l0001", name="changed")
+        await anyio.sleep(70)
+        assert "changed" in world.names()[1]  # while it lists
+        assert (await resyncs_of(runner, world))[0].finished_at is None
+        await anyio.sleep(400)
+        last, *_ = await resyncs_of(runner, world)
+        assert (last.is_resumed, last.failed, last.is_stopped) == (True, False, False)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_page_that_fails_is_tried_again_and_in_the_end_left_for_later() -> None:

@@ -14,6 +14,9 @@ from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.link_codec import from_bytes
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.resync import Resync
+from ratesync.engine.sync.side import Keep, keep_all
+from ratesync.engine.sync.sync_pass import always
 from ratesync.errors import CursorExpired
 from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import ChangePage
@@ -22,6 +25,7 @@ from ratesync.model.lane import Lane
 from ratesync.model.mark import Mark
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Unknown
+from ratesync.model.run import SyncRun
 from tests.sync.desk import PLAIN, Desk, Still
 from tests.sync.fake_crm import FakeCrm
 
@@ -40,8 +44,10 @@ class Hooked(FakeCrm):
     after_read: Callable[[], Awaitable[None]] | None = None
     before_pull: Callable[[str | None], None] | None = None
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        answers = await super().execute(lane, operations)
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        answers = await super().execute(lane, operations, keep)
         hook = self.after_read
         if hook is not None and operations[0].kind is Kind.READ:
             self.after_read = None
@@ -173,16 +179,37 @@ async def test_a_listing_tells_of_a_record_that_went_before_it_was_linked() -> N
     assert [mark.record_id for mark in (await rounds.books.marks(None, 10))[0]] == ["x1"]
 
 
+async def test_a_resync_tells_of_a_record_that_went_before_it_was_linked() -> None:
+    desk = Desk(crm=Hooked)
+    desk.crm.put("x1", {"name": "short-lived"})
+
+    async def remove() -> None:
+        desk.crm.remove("x1")
+        del desk.crm.changed["x1"]
+        rival = Resync(evolve(desk.reconciler, owner="rival"), SyncRun("resync", 0.0), always, lambda: None)
+        await rival.open([Side.EXTERNAL])
+        await rival.list_sides()
+
+    crm_of(desk).after_read = remove
+    rounds = desk.reconciler
+    await pull_external(desk)
+    marks, _ = await rounds.books.marks(None, 10)
+    await rounds.run(await rounds.books.open(marks), may_delete=False)
+    assert [mark.record_id for mark in (await rounds.books.marks(None, 10))[0]] == ["x1"]
+
+
 class LateSearch(FakeCrm):
     """Calls take a while, the answer to the first create is lost, and a search sees new records late."""
 
     lose = 1
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
         is_create = operations[0].kind is Kind.CREATE
         if is_create:
             clock_of(self).at += 30.0
-        answers = await super().execute(lane, operations)
+        answers = await super().execute(lane, operations, keep)
         if is_create and self.lose:
             self.lose -= 1
             return dict.fromkeys(answers, Unknown("answer lost"))

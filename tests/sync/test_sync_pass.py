@@ -12,6 +12,7 @@ from ratesync.engine.sync import steps
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.link_codec import encode_link, encode_mark
+from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.memory.state import MemoryStateStore
 from ratesync.model.conflict import SetValue, Take
 from ratesync.model.difference import Side
@@ -129,8 +130,10 @@ async def test_a_delete_carried_out_regardless_would_not_bring_the_new_record_ov
 class Strict(FakeCrm):
     """Refuses a value, for good."""
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        answers = dict(await super().execute(lane, [o for o in operations if o.fields.get("name") != "bad"]))
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        answers = dict(await super().execute(lane, [o for o in operations if o.fields.get("name") != "bad"], keep))
         for operation in operations:
             if operation.fields.get("name") == "bad":
                 answers[operation.id or ""] = Rejected("no such name", "422")

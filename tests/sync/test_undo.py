@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from ratesync.engine.sync.conflict_book import ConflictBook
+from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.engine.sync.undo import Undo
 from ratesync.model.conflict import FieldConflict, Resolution, SetValue
 from ratesync.model.difference import Side
@@ -44,8 +45,10 @@ class Dying(FakeCrm):
 
     dies = False
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        answers = await super().execute(lane, operations)
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        answers = await super().execute(lane, operations, keep)
         if self.dies and operations[0].kind is not Kind.READ:
             self.dies = False
             raise KeyboardInterrupt

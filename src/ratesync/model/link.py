@@ -74,6 +74,11 @@ class RecordLink:
         return evolve(self, local=end) if side is Side.LOCAL else evolve(self, external=end)
 
     @property
+    def is_over(self) -> bool:
+        """Its records are not kept alike any more: both are gone, or the one that is left is left alone."""
+        return self.status in {LinkStatus.TOMBSTONE, LinkStatus.UNLINKED}
+
+    @property
     def bases(self) -> tuple[View | None, View | None]:
         """The bases of both ends: local, external."""
         return self.local.base, self.external.base

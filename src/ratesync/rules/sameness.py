@@ -1,4 +1,4 @@
-"""When two JSON values are the same."""
+"""When two JSON values are the same, and whether one says anything."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def is_same(one: Any, other: Any) -> bool:
         items, others = cast("list[object]", one), cast("list[object]", other)
         return len(items) == len(others) and all(map(is_same, items, others))
     return bool(one == other)
+
+
+def is_filled(value: Any) -> bool:
+    """Tell whether a field holds something: neither null nor an empty text."""
+    return value is not None and value != ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from ratesync.errors import CursorExpired
 from ratesync.sql.dialect import HORIZON, NEXT, is_postgres
+from ratesync.sql.free_ids import FreeIds
 from ratesync.sql.outbox import Outbox
 from ratesync.sql.position import Position
 
@@ -28,6 +29,10 @@ class Feed:
 
     outbox: Outbox
     resource: str
+    free_ids: FreeIds = field(
+        default=Factory(lambda self: FreeIds(self.outbox, self.resource), takes_self=True), init=False, eq=False
+    )
+    """Numbers for new rows, in SQLite."""
 
     def end(self, connection: Connection) -> Position:
         """Where to go on after a listing that begins now: what is not in it yet comes behind."""
@@ -57,7 +62,6 @@ class Feed:
         return found
 
     def _check(self, connection: Connection, after: Position) -> None:
-
         if after < self._floor(connection):
             raise CursorExpired("what changed since the cursor has been trimmed from the outbox: read all records anew")
         if is_postgres(connection.dialect):

@@ -43,9 +43,11 @@ class SqlRecords:
         outbox: Where the table's changes are noted.
         resource: What its rows are called in the outbox. Default: the table's name.
         fields: The columns that are synced; a mapping gives them other names (``{"email": "email_address"}``). Default:
-            all but the primary key and those of ``scope``.
+            all but the primary key, those of ``scope`` and that of ``changed_at``.
         scope: Values by column that a row must have to be a record, and that new ones get, such as a tenant's id.
             Default: none.
+        changed_at: A column that tells when a row was last changed (a ``DateTime``; UTC, if it has no zone), for
+            :func:`~ratesync.rules.resolvers.latest`. Default: no times are told.
         connections: Most connections that are used at once. Default 4.
 
     :raises ConfigurationError: something of this cannot be used.
@@ -60,12 +62,13 @@ class SqlRecords:
         resource: str | None = None,
         fields: Collection[str] | Mapping[str, str] | None = None,
         scope: Mapping[str, object] | None = None,
+        changed_at: str | None = None,
         connections: int = 4,
     ) -> None:
         check_engine(engine)
         table = table_of(table)
         self._engine = engine
-        self._rows = Rows(table, fields, scope or {})
+        self._rows = Rows(table, fields, scope or {}, changed_at)
         self._feed = Feed(outbox, resource or table.name)
         self._limiter = anyio.CapacityLimiter(connections)
 

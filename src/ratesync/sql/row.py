@@ -12,7 +12,7 @@ from uuid import NAMESPACE_OID, UUID, uuid5
 from ratesync.errors import ConfigurationError
 from ratesync.model.difference import ABSENT, View
 from ratesync.model.record import Record
-from ratesync.sql.values import ColumnCodec, codec_of
+from ratesync.sql.values import ColumnCodec, check_instant, codec_of, seconds
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select, Table
@@ -29,15 +29,22 @@ class BadField(ValueError):
 class Rows:
     """Some columns of a table, in a scope: only rows with these values are records, and new ones get them.
 
+    ``changed_at`` is the column that tells when a row was last changed, if there is one.
+
     :raises ConfigurationError: there is no such column, or it cannot be a field.
     """
 
     def __init__(
-        self, table: Table, fields: Collection[str] | Mapping[str, str] | None, scope: Mapping[str, object]
+        self,
+        table: Table,
+        fields: Collection[str] | Mapping[str, str] | None,
+        scope: Mapping[str, object],
+        changed_at: str | None = None,
     ) -> None:
         (self.key,) = table.primary_key.columns
-        names = self._names(table, fields, {self.key.key, *scope})
-        unknown = {*names.values(), *scope} - set(table.columns.keys())
+        times = [] if changed_at is None else [changed_at]
+        names = self._names(table, fields, {self.key.key, *scope, *times})
+        unknown = {*names.values(), *scope, *times} - set(table.columns.keys())
         if unknown:
             raise ConfigurationError(f"table {table.name} has no column {min(unknown)!r}")
         self.table = table
@@ -45,6 +52,9 @@ class Rows:
         self._codecs: dict[str, ColumnCodec] = {name: codec_of(column) for name, column in self.columns.items()}
         self._key_codec = codec_of(self.key)
         self._scope = {table.columns[name]: value for name, value in scope.items()}
+        self._times = [table.columns[name] for name in times]
+        for column in self._times:
+            check_instant(column)
 
     @staticmethod
     def _names(
@@ -57,10 +67,10 @@ class Rows:
         return {name: name for name in chosen}
 
     def select(self) -> Select[Any]:
-        """All records: the key first, then the fields."""
+        """All records: the key first, then the time if it is told, then the fields."""
         import sqlalchemy as sa
 
-        chosen = sa.select(self.key, *self.columns.values())
+        chosen = sa.select(self.key, *self._times, *self.columns.values())
         return chosen.where(*(column == value for column, value in self._scope.items()))
 
     def with_keys(self, record_ids: Sequence[str]) -> ColumnElement[bool]:
@@ -101,12 +111,14 @@ class Rows:
 
     def record(self, row: Sequence[Any]) -> Record:
         """The record that a row of :meth:`select` is."""
-        key, *values = row
+        key, *rest = row
+        times, values = rest[: len(self._times)], rest[len(self._times) :]
         fields = {
             name: None if value is None else codec.to_json(value)
             for (name, codec), value in zip(self._codecs.items(), values, strict=True)
         }
-        return Record(self.id_of(key), fields, version_of(fields))
+        changed_at = next((seconds(time) for time in times if time is not None), None)
+        return Record(self.id_of(key), fields, version_of(fields), changed_at)
 
     def values(self, patch: View) -> dict[str, Any]:
         """What to write for a patch, by column.
@@ -124,6 +136,15 @@ class Rows:
             except (ValueError, TypeError, OverflowError) as error:  # the last of instants near the years 1 and 9999
                 raise BadField(f"{name}: {_why(error)}") from None
         return found
+
+    @property
+    def is_numbered(self) -> bool:
+        """New rows get the next whole number as their key, if they are given none."""
+        import sqlalchemy as sa
+
+        key = self.key
+        is_made = key.default is not None or (key.server_default is not None and key.identity is None)
+        return isinstance(key.type, sa.Integer) and not is_made
 
     def new_values(self, patch: View, op_id: str) -> dict[str, Any]:
         """What to insert: the scope's values too, and a key where neither table nor database makes one."""

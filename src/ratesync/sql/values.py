@@ -60,6 +60,22 @@ def codec_of(column: Column[Any]) -> ColumnCodec:
     )
 
 
+def check_instant(column: Column[Any]) -> None:
+    """Make sure that a column holds instants.
+
+    :raises ConfigurationError: it does not.
+    """
+    import sqlalchemy as sa
+
+    if not isinstance(column.type, sa.DateTime):
+        raise ConfigurationError(f"column {column.table.name}.{column.name}: changed_at must be a DateTime")
+
+
+def seconds(instant: datetime) -> float:
+    """An instant in seconds since the epoch. Without a zone it is UTC."""
+    return _with_zone(instant).timestamp()
+
+
 def _by_type() -> dict[type[Any], ColumnCodec]:
     import sqlalchemy as sa
 

@@ -76,9 +76,13 @@ class Writing:
         if known is not None:
             before = Record(*known)
             return Applied(before.record_id, before.version, before)
+        key = self.rows.key
+        if not is_postgres(connection.dialect) and self.rows.is_numbered and key.key not in values:
+            number = self.feed.free_ids.next(connection, key)
+            values |= {} if number is None else {key.key: number}
         inserted = connection.execute(sa.insert(self.rows.table).values(values)).inserted_primary_key
         assert inserted is not None  # noqa: S101  one row was inserted
-        record = self._read(connection, self.rows.key == inserted[0])
+        record = self._read(connection, key == inserted[0])
         if record is None:
             return Rejected("the new row is none that the scope covers, or a trigger of the host's has removed it")
         remembered: dict[str, Any] = {

@@ -7,31 +7,36 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
-from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.pair import Pair
-from ratesync.errors import StateConflict
+from ratesync.engine.sync.saving import mark_write
+from ratesync.errors import ProviderError, StateConflict
 from ratesync.model.difference import Side
 from ratesync.model.held import Held
 from ratesync.model.link import LinkEnd, RecordLink
-from ratesync.model.stored import Write
 from ratesync.rules.first_match import Match, SideKeys, Situation, first_match
+from ratesync.rules.sameness import is_filled
 from ratesync.rules.situations import Response
 
 _MOST_CREATIONS = 10_000
 """Creations under way that are looked at. There are no more than engines work on at a time, and crashes left."""
 
 
-@frozen
+@define
 class Arrivals:
-    """Finds out what a record without a link is: new, one of ours come back, or the same as one of the other side."""
+    """Finds out what a record without a link is: new, one of ours come back, or the same as one of the other side.
+
+    Made anew for each chunk, after its records were read.
+    """
 
     pair: Pair
     books: Books
     new_link_id: Callable[[], str]
+    _under_way: dict[Side, tuple[str, ...]] = field(factory=dict[Side, tuple[str, ...]], init=False)
+    """Creations whose answer is out, by side, once that was asked."""
 
     async def meet(self, cases: Sequence[Case]) -> None:
         """Give each case a link, or leave it. Its record was read; one that is gone is done."""
@@ -42,10 +47,16 @@ class Arrivals:
                 present.append(case)
             else:
                 case.state = CaseState.DONE
-        free = [case for case in present if not await self._may_be_ours(case)] if present else []
-        claimed: set[tuple[Side, str]] = set()
+        free = [case for case in present if not await self._may_be_ours(case)]
+        claimed: dict[tuple[Side, str], Case] = {}
         ours = [case for case in free if self._is_ours(case)]
-        for case, match in await self._match(ours):
+        try:
+            matches = await self._match(ours)
+        except ProviderError as error:
+            for case in ours:
+                case.leave(f"{type(error).__name__} while looking for records of the same key")
+            return
+        for case, match in matches:
             self._link(case, match, claimed)
 
     async def _may_be_ours(self, case: Case) -> bool:
@@ -61,15 +72,21 @@ class Arrivals:
                 return False
             case.leave("it may be what a creation made whose answer is out")
             return True
-        prefix = keys.creations(mark.side)
-        under_way = [stored.key[len(prefix) :] for stored in await state.scan(prefix, limit=_MOST_CREATIONS)]
+        under_way = await self._creations(mark.side)
         if not under_way:
             return False
-        waiting = evolve(mark, waits_for=tuple(under_way))
+        waiting = evolve(mark, waits_for=under_way)
         with suppress(StateConflict):
-            await state.commit([Write(keys.mark(mark.side, mark.record_id), encode_mark(waiting), mark.revision)])
+            await state.commit([mark_write(waiting, keys, if_revision=mark.revision)])
         case.leave("it may be what a creation made whose answer is out")
         return True
+
+    async def _creations(self, side: Side) -> tuple[str, ...]:
+        if side not in self._under_way:
+            prefix = self.books.keys.creations(side)
+            found = await self.books.state.scan(prefix, limit=_MOST_CREATIONS)
+            self._under_way[side] = tuple(stored.key[len(prefix) :] for stored in found)
+        return self._under_way[side]
 
     def _is_ours(self, case: Case) -> bool:
         try:
@@ -100,7 +117,7 @@ class Arrivals:
                 found[side][held.record.record_id] = held
         views = [held.view for case in cases for held in case.held.values()]
         for name in self.pair.match_keys:
-            values = list(dict.fromkeys(str(view[name]) for view in views if view.get(name) not in {None, ""}))
+            values = list(dict.fromkeys(str(view[name]) for view in views if is_filled(view.get(name))))
             for side in Side if values else ():
                 for held in await self.pair.side(side).find(name, values):
                     found[side].setdefault(held.record.record_id, held)
@@ -127,19 +144,20 @@ class Arrivals:
         """The first of the match keys that it has, as compared: regardless of case and of blanks around."""
         for name in self.pair.match_keys:
             value: Any = held.view.get(name)
-            if value is not None and value != "":
+            if is_filled(value):
                 return f"{name}={str(value).strip().casefold()}"
         return None
 
-    def _link(self, case: Case, match: Match, claimed: set[tuple[Side, str]]) -> None:
+    def _link(self, case: Case, match: Match, claimed: dict[tuple[Side, str], Case]) -> None:
         records = {(Side.LOCAL, record_id) for record_id in match.local_ids}
         records |= {(Side.EXTERNAL, record_id) for record_id in match.external_ids}
         if not self._responds(case, match.situation):
             return
-        if records & claimed:  # its other half stands in the same chunk
-            case.state = CaseState.LEFT
+        if records & claimed.keys():  # its other half stands in the same chunk: that one stands for both
+            claimed[case.marks[0].side, case.marks[0].record_id].marks += case.marks
+            case.marks, case.situation, case.response, case.state = [], None, None, CaseState.DONE
             return
-        claimed |= records
+        claimed |= dict.fromkeys(records, case)
         link = RecordLink(self.new_link_id())
         for side, record_id in records:
             link = link.with_end(side, LinkEnd(record_id))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import suppress
 
 from attrs import evolve, frozen
 
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import decode_link, decode_mark
+from ratesync.engine.sync.link_codec import decode_link, decode_mark, encode_link
 from ratesync.engine.sync.saving import Draft
 from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
-from ratesync.model.link import RecordLink
+from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols import StateStore
@@ -110,10 +111,28 @@ class Books:
             try:
                 revisions = await self.state.commit(writes)
             except StateConflict as conflict:
-                pending = self._without(pending, conflict.key)
+                if not await self._free(conflict.key):
+                    pending = self._without(pending, conflict.key)
             else:
                 self._note(pending, writes, revisions)
                 return
+
+    async def _free(self, key: str) -> bool:
+        """Let go of the id of a record that is gone, for a store may have given it to a new one; whether that was it.
+
+        The link that still has it is kept only for late news of the old one.
+        """
+        (stored,) = await self.state.load([key]) if key.startswith(self.keys.indexes) else (None,)
+        if stored is None:
+            return False
+        link_id = stored.value.decode()
+        link, revision = (await self.links([link_id])).get(link_id, (None, 0))
+        if link is None or link.status is not LinkStatus.TOMBSTONE:
+            return False
+        new = encode_link(link.with_end(self.keys.indexed(key)[0], LinkEnd()))
+        with suppress(StateConflict):  # somebody was faster: the next try shows what that came to
+            await self.state.commit([Write(self.keys.link(link_id), new, revision), Write(key, None, stored.revision)])
+        return True
 
     def _without(self, drafts: list[Draft], key: str) -> list[Draft]:
         kept: list[Draft] = []

@@ -11,11 +11,11 @@ from ratesync.engine.sync.link_codec import (
     decode_conflict,
     digest,
     encode_link,
-    encode_mark,
     from_bytes,
     pack_resolution,
     unpack_losers,
 )
+from ratesync.engine.sync.saving import mark_write
 from ratesync.errors import StateConflict
 from ratesync.model.conflict import Resolution
 from ratesync.model.difference import Side
@@ -61,7 +61,7 @@ class ConflictBook:
             decided = {"of": about, "as": pack_resolution(resolution)}
             new = evolve(link, resolved={**link.resolved, conflict.name: decided})
             ids = [(side, record_id) for side in Side if (record_id := link.end(side).record_id) is not None]
-            marks = [Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id))) for side, record_id in ids]
+            marks = [mark_write(Mark(side, record_id), keys) for side, record_id in ids]
             writes = [Write(keys.link(link.link_id), encode_link(new), revision), *marks]
             try:
                 await self.books.state.commit(writes)

@@ -10,13 +10,13 @@ from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.endings import created, quarantined
+from ratesync.engine.sync.leases import Leases
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Make
 from ratesync.model.intent import Creating, Fate
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
-from ratesync.model.outcome import Applied, Outcome, Rejected
-from ratesync.model.sync_settings import SyncSettings
+from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.rules.reconcile import Action
 
 
@@ -26,34 +26,18 @@ class Creations:
 
     pair: Pair
     books: Books
-    settings: SyncSettings
     clock: Clock
-    owner: str
+    leases: Leases
+    """Of the steps."""
 
     async def find(self, cases: Sequence[Case]) -> None:
         """Find or make the records; another round then compares them with what they were made after."""
-        if not cases:
-            return
-        await self._take_over(cases)
+        await self.leases.keep()  # before anything is written, so that a late owner can settle nothing
         drafts: list[Draft] = []
         for case in self.books.still_open(cases):
             await self._find(case)
             if case.next is not None:
                 drafts.append(draft_of(case, self.books.keys, clear=case.state is CaseState.DONE))
-        await self.books.commit(drafts)
-
-    async def _take_over(self, cases: Sequence[Case]) -> None:
-        """Become the owner before anything is written, so that a late owner can settle nothing."""
-        now = self.clock.now()
-        drafts: list[Draft] = []
-        for case in cases:
-            link = case.link
-            if link is None or link.intent is None:
-                continue
-            if link.intent.owner != self.owner or link.intent.until - now < self.settings.margin:
-                intent = evolve(link.intent, owner=self.owner, until=now + self.settings.lease)
-                case.next = evolve(link, intent=intent)
-                drafts.append(draft_of(case, self.books.keys, clear=False))
         await self.books.commit(drafts)
 
     async def _find(self, case: Case) -> None:
@@ -64,14 +48,19 @@ class Creations:
         step, side = link.intent.step, self.pair.side(link.intent.step.side)
         age = self.clock.now() - step.over_at
         order = Make(link.intent.op_id, step.view, step.record_id)
-        fate = await side.make_sure(order, age, is_wanted=step.side.other in case.held)
-        case.next = self._next(case, link, step, fate)
+        fate = await side.make_sure(order, age, is_wanted=step.side.other in case.held, keep=self.leases.keep)
+        if case.state is not CaseState.OPEN:  # another engine has taken it over
+            return
+        try:
+            case.next = self._next(case, link, step, fate)
+        except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
+            case.leave(f"{type(error).__name__} in the mapping of a record that was made")
 
     def _next(self, case: Case, link: RecordLink, step: Creating, fate: Outcome | Fate) -> RecordLink | None:
         match fate:
             case Applied(str(record_id)):
-                case.actions.append(Action.CREATE)
                 sent = self.pair.side(step.side).as_stored(None, step.view)
+                case.actions.append(Action.CREATE)
                 return created(link, step, record_id, sent, version=None, answer=None)
             case Fate.NOT_MADE:
                 return evolve(link.with_end(step.side, LinkEnd()), intent=None)
@@ -82,6 +71,9 @@ class Creations:
             case Rejected(reason):
                 case.state = CaseState.DONE
                 return quarantined(link, reason)
+            case Conflict(reason) | RetryLater(reason):  # such as a record of the same key, which is not ours
+                case.leave(reason)
+                return None
             case _:
                 case.leave("the answer to a create is out")
                 return None

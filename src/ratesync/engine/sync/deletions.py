@@ -8,6 +8,7 @@ from contextlib import suppress
 from attrs import frozen
 
 from ratesync.engine.sync.case import Case
+from ratesync.engine.sync.link_codec import decode_link
 from ratesync.engine.sync.pull import Pulled
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.errors import StateConflict
@@ -104,7 +105,8 @@ class Deletions:
         return None
 
     async def _count_links(self) -> int:
+        """How many records are kept alike, those that are to be deleted included."""
         books, count = self.reconciler.books, 0
-        async for _ in books.all(books.keys.links):
-            count += 1
+        async for stored in books.all(books.keys.links):
+            count += not decode_link(stored.value).is_over
         return count

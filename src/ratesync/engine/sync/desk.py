@@ -18,6 +18,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.deletions import Deletions
+from ratesync.engine.sync.doubt_book import DoubtBook
 from ratesync.engine.sync.gate import Gate
 from ratesync.engine.sync.hinting import Hinting
 from ratesync.engine.sync.history import list_runs
@@ -38,6 +39,7 @@ from ratesync.engine.sync.wake import WakeBoard
 from ratesync.engine.sync.webhook import WebhookDesk, WebhookEndpoint
 from ratesync.errors import ConfigurationError, UnknownProvider
 from ratesync.model.conflict import Loser, Resolution
+from ratesync.model.create_in_doubt import CreateInDoubt
 from ratesync.model.difference import Side
 from ratesync.model.hint import WebhookAnswer
 from ratesync.model.open_conflict import Dropped, OpenConflict
@@ -110,7 +112,8 @@ class SyncDesk:
         (:class:`~ratesync.model.event.SyncPutOff`), and the binding is left alone for a while.
 
         Of the engines that run one binding by one state store, one pulls at a time. If it dies another one takes over
-        within three minutes, or three times ``every`` if that is less.
+        within three minutes, or three times ``every`` if that is less. A full resync that was broken off is gone on
+        with, beside the passes, if nobody else does within three minutes.
 
         :param every: seconds, give or take a tenth. Default 60.
         :param look: seconds from one look for hints of other processes to the next. Default 5.
@@ -119,14 +122,14 @@ class SyncDesk:
         """
         if not (every > 0 and look > 0):
             raise ConfigurationError(f"every={every} and look={look} must be above 0")
-        maker = self._maker(binding)
+        maker, resyncer = self._maker(binding), self._maker(binding)  # each with references of its own
         lasts = max(min(3 * every, LONGEST), 4 * look)
         books, retry = maker.recorder.reconciler.books, self.settings.retry
-        turn = Turn(books.state, books.keys, self.clock, maker.recorder.reconciler.owner, lasts)
+        turn = Turn(books.state, books.keys.turn, self.clock, maker.recorder.reconciler.owner, lasts)
         with self._board.entered(books.keys.prefix) as wake:
             await Runner(
-                binding, books, self.queue, turn, wake, self._board, maker.make, self.clock, self.source, self.notify,
-                retry, every, look,
+                binding, books, self.queue, turn, wake, self._board, maker.make, resyncer.go_on_with_resync, self.clock,
+                self.source, self.notify, retry, every, look,
             ).run()  # fmt: skip
 
     async def resync(self, binding: Binding, *, sides: Iterable[Side] = tuple(Side)) -> SyncRun:
@@ -134,7 +137,8 @@ class SyncDesk:
 
         For a side that was restored or changed behind its feed's back, and where you would rather look than trust. What
         differs is brought together; deletes that follow from the listing wait for approval. If it was broken off, even
-        by a kill, the next call goes on at the same page. Passes go on beside it while it lists.
+        by a kill, the next call goes on at the same page, and so does :meth:`run`. Passes go on beside it while it
+        lists.
 
         :param sides: those to list. One that was broken off goes on with its own.
         :return: its record. ``is_stopped`` and ``failed`` tell that there is more to do.
@@ -181,6 +185,24 @@ class SyncDesk:
         is_open = await ConflictBook(self._books(binding)).resolve(conflict, resolution)
         self._board.wake(_keys(binding, binding.resource).prefix)
         return is_open
+
+    def doubts(self, binding: Binding) -> AsyncGenerator[CreateInDoubt]:
+        """The creates whose answer was lost at a provider that knows none again: they wait for a person."""
+        return self._doubt_book(binding).doubts()
+
+    async def settle(self, binding: Binding, doubt: CreateInDoubt, *, record_id: str | None) -> bool:
+        """Say what came of a create in doubt: see :meth:`DoubtBook.settle`.
+
+        :param record_id: the record that it made, as you found it at the provider. None: it made none, so that the next
+            pass makes one.
+        """
+        is_settled = await self._doubt_book(binding).settle(doubt, record_id)
+        self._board.wake(_keys(binding, binding.resource).prefix)
+        return is_settled
+
+    def _doubt_book(self, binding: Binding) -> DoubtBook:
+        reconciler = self._reconciler(binding)
+        return DoubtBook(reconciler.pair, reconciler.books)
 
     async def undo(self, binding: Binding, dropped: Dropped, loser: Loser, *, seen: Undone | None = None) -> Undone:
         """Write a dropped value back, as a new edit of its field: the next pass carries it to the other side.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -13,7 +13,8 @@ from ratesync.clock import Clock, sleep_until
 from ratesync.engine.execution import Executor
 from ratesync.engine.health import HealthBoard
 from ratesync.engine.quotas import QuotaTable
-from ratesync.errors import CallTimeout, ProviderError, Throttled, UnsupportedOperation
+from ratesync.engine.sync.side import Keep, keep_all
+from ratesync.errors import CallTimeout, CursorExpired, ProviderError, UnsupportedOperation
 from ratesync.model.batch import Capabilities
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
@@ -23,6 +24,7 @@ from ratesync.model.outcome import Outcome, RetryLater
 from ratesync.model.quota import Observation
 from ratesync.protocols import FindsRecords, Limiter, ListsRecords, ProviderClient, PullsChanges
 from ratesync.rules.circuit import Wait
+from ratesync.rules.provider_errors import outcome_for_error
 from ratesync.rules.verdict import is_failure, is_throttled
 
 T = TypeVar("T")
@@ -35,10 +37,19 @@ _LOOK_AGAIN = 1.0
 class _Call:
     """What became of one call."""
 
-    ok: bool = True
+    ok: bool = False
+    is_made: bool = True
+    """False: nothing was sent, so nothing was learnt either, and the permit is free again."""
     throttled: bool = False
     retry_after: float | None = None
     feedback: Feedback = NO_FEEDBACK
+
+    def learn(self, outcomes: Collection[Outcome]) -> None:
+        """What the outcomes of its operations say."""
+        slowed = [each for each in outcomes if isinstance(each, RetryLater) and is_throttled(each)]
+        waits = [each.retry_after for each in slowed if each.retry_after is not None]
+        self.ok = not outcomes or not all(map(is_failure, outcomes))
+        self.throttled, self.retry_after = bool(slowed), max(waits, default=None)
 
 
 @frozen
@@ -72,12 +83,16 @@ class Gate:
         except BaseException:
             self.health.abandon(lane, probe=probe)
             raise
-        call, began_at = _Call(ok=False), self.clock.now()
+        call, began_at = _Call(), self.clock.now()
         try:
             yield call
         finally:
-            self.limiter.done(permit, Observation(call.throttled, call.retry_after, call.feedback))
-            self.health.record(lane, ok=call.ok, duration=self.clock.now() - began_at, probe=probe)
+            if call.is_made:
+                self.limiter.done(permit, Observation(call.throttled, call.retry_after, call.feedback))
+                self.health.record(lane, ok=call.ok, duration=self.clock.now() - began_at, probe=probe)
+            else:
+                self.limiter.refund(permit)
+                self.health.abandon(lane, probe=probe)
 
     async def _pass_circuit(self, lane: Lane) -> bool:
         """Wait until the circuit lets a call through; whether it is a probe."""
@@ -88,16 +103,20 @@ class Gate:
             now = self.clock.now()
             await sleep_until(self.clock, now + _LOOK_AGAIN if admitted.until is None else admitted.until)
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        """One call, for operations of one kind on one resource."""
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        """One call, for operations of one kind on one resource: those that are kept once there is a permit."""
         first = operations[0]
         async with self._entered(lane, first.resource, first.kind, len(operations)) as call:
-            reply = await self.executor.execute(lane, operations, self.executor.limit())
-            outcomes = list(reply.values())
-            slowed = [each for each in outcomes if isinstance(each, RetryLater) and is_throttled(each)]
-            waits = [each.retry_after for each in slowed if each.retry_after is not None]
-            call.ok = not all(map(is_failure, outcomes))
-            call.throttled, call.retry_after = bool(slowed), max(waits, default=None)
+            call.is_made = False
+            kept = await keep([operation.id or "" for operation in operations])
+            sent = [operation for operation in operations if operation.id in kept]
+            if not sent:
+                return {}
+            call.is_made = True
+            reply = await self.executor.execute(lane, sent, self.executor.limit())
+            call.learn(reply.values())
             call.feedback = reply.feedback
             return reply
 
@@ -105,7 +124,7 @@ class Gate:
         """See :meth:`ratesync.protocols.LooksUp.lookup`."""
         async with self._entered(lane, operation.resource, Kind.READ, 1) as call:
             outcome = await self.executor.lookup(lane, operation, self.executor.limit())
-            call.ok = outcome is None or not is_failure(outcome)
+            call.learn([] if outcome is None else [outcome])
             return outcome
 
     async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
@@ -145,10 +164,11 @@ class Gate:
                 found = await answer
         except TimeoutError:
             raise CallTimeout(f"no answer within {self.executor.settings.call_timeout:g} s") from None
-        except Throttled as error:
-            call.throttled, call.retry_after, call.ok = True, error.retry_after, True
+        except CursorExpired:
+            call.ok = True
             raise
-        except ProviderError:
+        except ProviderError as error:
+            call.learn([outcome_for_error(error)])
             raise
         call.ok = True
         return found

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ratesync.engine.sync.keys import Keys
-from ratesync.engine.sync.link_codec import encode_mark, to_bytes
+from ratesync.engine.sync.link_codec import to_bytes
+from ratesync.engine.sync.saving import mark_write
 from ratesync.engine.sync.wake import WakeBoard
 from ratesync.model.difference import Side
 from ratesync.model.mark import Mark
@@ -33,7 +34,7 @@ class Hinting:
         """
         for start in range(0, len(record_ids), _AT_ONCE):
             some = record_ids[start : start + _AT_ONCE]
-            marks = [Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id))) for record_id in some]
+            marks = [mark_write(Mark(side, record_id), keys) for record_id in some]
             is_last = start + _AT_ONCE >= len(record_ids)
             revisions = await self.state.commit([*(along if is_last else ()), Write(keys.hinted, _BELL), *marks])
             self.board.wake(keys.prefix, revisions[len(along) if is_last else 0])

@@ -35,7 +35,16 @@ class Keys:
 
     def index(self, side: Side, record_id: str) -> str:
         """Which link a record belongs to."""
-        return f"{self.prefix}of/{_LETTERS[side]}/{record_id}"
+        return f"{self.indexes}{_LETTERS[side]}/{record_id}"
+
+    @property
+    def indexes(self) -> str:
+        """The prefix of what tells which links records belong to."""
+        return f"{self.prefix}of/"
+
+    def indexed(self, key: str) -> tuple[Side, str]:
+        """The record whose link a key tells."""
+        return _record(key[len(self.indexes) :])
 
     def mark(self, side: Side, record_id: str) -> str:
         """A record is to be looked at."""
@@ -48,8 +57,7 @@ class Keys:
 
     def marked(self, key: str) -> tuple[Side, str]:
         """The record that a mark's key is about."""
-        letter, _, record_id = key[len(self.marks) :].partition("/")
-        return _SIDES[letter], record_id
+        return _record(key[len(self.marks) :])
 
     def creation(self, side: Side, link_id: str) -> str:
         """A record is being made on a side, under an id that is not known yet."""
@@ -124,6 +132,11 @@ class Keys:
         """How far a full resync has come."""
         return f"{self.prefix}resync"
 
+    @property
+    def resync_turn(self) -> str:
+        """Which engine makes the resync."""
+        return f"{self.turn}/resync"
+
     def seen(self, side: Side, record_id: str) -> str:
         """A full resync has come by a record."""
         return f"{self.all_seen(side)}{record_id}"
@@ -131,3 +144,8 @@ class Keys:
     def all_seen(self, side: Side) -> str:
         """The prefix of all records that a full resync has come by."""
         return f"{self.prefix}seen/{_LETTERS[side]}/"
+
+
+def _record(place: str) -> tuple[Side, str]:
+    letter, _, record_id = place.partition("/")
+    return _SIDES[letter], record_id

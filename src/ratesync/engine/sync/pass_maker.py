@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 
 import anyio
@@ -16,7 +16,8 @@ from ratesync.engine.sync.recorded import Recorder
 from ratesync.engine.sync.resync import Resync
 from ratesync.engine.sync.runner import Order
 from ratesync.engine.sync.sync_pass import Pass
-from ratesync.errors import ProviderError
+from ratesync.engine.sync.turn import LONGEST, Turn
+from ratesync.errors import ProviderError, StateConflict
 from ratesync.model.difference import Side
 from ratesync.model.event import SyncProgressed
 from ratesync.model.policy import RetryPolicy
@@ -71,12 +72,44 @@ class PassMaker:
         now = reconciler.clock.now()
         return SyncRun(operation_id(now, reconciler.source), now, kind=kind)
 
-    async def resync(self, run: SyncRun, sides: Iterable[Side], may_go_on: Callable[[], Awaitable[bool]]) -> None:
-        """A full resync, or the rest of one. Other passes may be made while it lists."""
+    async def resync(self, run: SyncRun, sides: Collection[Side], may_go_on: Callable[[], Awaitable[bool]]) -> None:
+        """A full resync, or the rest of one. Other passes may be made while it lists.
 
+        :raises StateConflict: another engine goes on with it.
+        """
+        await self._in_turn(run, sides, may_go_on, by_force=True)
+
+    async def go_on_with_resync(self, may_go_on: Callable[[], Awaitable[bool]]) -> SyncRun:
+        """The rest of a full resync that was broken off.
+
+        :raises StateConflict: another engine makes it.
+        """
+        run = self.new_run(RunKind.RESYNC)
+        await self._in_turn(run, (), may_go_on, by_force=False)
+        return run
+
+    async def _in_turn(
+        self, run: SyncRun, sides: Collection[Side], may_go_on: Callable[[], Awaitable[bool]], *, by_force: bool
+    ) -> None:
+        reconciler = self.recorder.reconciler
+        books = reconciler.books
+        turn = Turn(books.state, books.keys.resync_turn, reconciler.clock, run.run_id, LONGEST)
+        if await turn.take(by_force=by_force) is not None:
+            raise StateConflict("another engine makes this resync", key=turn.key)
+
+        async def may_still_go_on() -> bool:
+            return await may_go_on() and await turn.take() is None
+
+        try:
+            await self._resync(run, sides, may_still_go_on)
+        finally:
+            await turn.give_back()
+
+    async def _resync(self, run: SyncRun, sides: Collection[Side], may_go_on: Callable[[], Awaitable[bool]]) -> None:
         async def work(reconciler: Reconciler) -> None:
             resync = Resync(reconciler, run, may_go_on, lambda: self._tell(run))
-            await resync.open(sides)
+            if not await resync.open(sides):
+                return
             pulled = await self._list(resync, run)
             if pulled is None:
                 return

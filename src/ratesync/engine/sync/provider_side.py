@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import Change, Make, Order, Trouble
+from ratesync.engine.sync.side import Change, Keep, Make, Order, Trouble, keep_all
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -24,6 +24,8 @@ from ratesync.rules.link_end import patched
 from ratesync.rules.merge_patch import diff
 
 _GONE = frozenset({"404", "410"})
+_NOT_SENT = "transform"
+"""Code of the refusal of an order that the mapping failed on."""
 
 
 class Caller(Protocol):
@@ -37,8 +39,13 @@ class Caller(Protocol):
         """What the provider can do."""
         ...
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        """One call, for operations of one kind on one resource: at most ``batch_max``."""
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        """One call, for operations of one kind on one resource: at most ``batch_max``.
+
+        :param keep: says at the last moment which of them may go out. The others have no outcome.
+        """
         ...
 
     async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
@@ -181,7 +188,7 @@ class ProviderSide:
         await self._learn(record.fields for record in page.records)
         return [held for record in page.records if isinstance(held := self._hold(record), Held)]
 
-    async def write(self, orders: Sequence[Order]) -> Mapping[str, Outcome]:
+    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
         """Carry orders out, each kind in batches."""
         answers: dict[str, Outcome] = {}
         operations: list[Operation] = []
@@ -189,14 +196,14 @@ class ProviderSide:
             try:
                 operation = self._ordered(order)
             except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
-                answers[order.op_id] = Rejected(f"the mapping raised {type(error).__name__}", code="transform")
+                answers[order.op_id] = Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT)
                 continue
             if operation is None and isinstance(order, Change):  # it means the same there already
                 held = order.held
                 answers[order.op_id] = Applied(held.record.record_id, held.version, held.record)
             elif operation is not None:
                 operations.append(operation)
-        answers |= await self._execute(operations)
+        answers |= await self._execute(operations, keep)
         return answers
 
     def _ordered(self, order: Order) -> Operation | None:
@@ -230,7 +237,7 @@ class ProviderSide:
             priority=self.priority,
         )
 
-    async def _execute(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
+    async def _execute(self, operations: Sequence[Operation], keep: Keep = keep_all) -> dict[str, Outcome]:
         """Calls for operations of any kinds, each with its ``id``."""
         able, answers = self.caller.capabilities, dict[str, Outcome]()
         parts: list[Sequence[Operation]] = []
@@ -239,28 +246,42 @@ class ProviderSide:
             parts += [chosen[start : start + able.batch_max] for start in range(0, len(chosen), able.batch_max)]
 
         async def call(part: Sequence[Operation]) -> None:
-            answers.update(await self.caller.execute(self.lane, part))
+            answers.update(await self.caller.execute(self.lane, part, keep))
 
         await call_for_each(call, parts, able.concurrency)
         return answers
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:
+    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
         """Find the record by what identifies a create at this provider, or make it."""
         identity = self.caller.capabilities.create_identity
         if identity is CreateIdentity.NONE:
             return Fate.CANNOT_TELL
         if identity is CreateIdentity.CLIENT_ID and order.record_id is not None:
-            return await self._make_by_id(order, order.record_id, is_wanted=is_wanted)
+            return await self._make_by_id(order, order.record_id, keep, is_wanted=is_wanted)
         if identity is CreateIdentity.LOOKUP:
             if age < self.caller.capabilities.lookup_after:
                 return Fate.IN_DOUBT
-            found = await self.caller.lookup(self.lane, self._make(order))
-            if found is None:  # made anew, it is a new creation, with a wait of its own should its answer be lost
-                return Fate.NOT_MADE
-            return found if isinstance(found, Applied) else Fate.IN_DOUBT
-        return (await self.write([order]))[order.op_id]
+            return await self._look_up(order)
+        return await self._make_again(order, keep)
 
-    async def _make_by_id(self, order: Make, record_id: str, *, is_wanted: bool) -> Outcome | Fate:
+    async def _look_up(self, order: Make) -> Outcome | Fate:
+        try:
+            operation = self._make(order)
+        except Exception:  # noqa: BLE001  a mapping of the host's may raise anything
+            return Fate.IN_DOUBT
+        found = await self.caller.lookup(self.lane, operation)
+        if found is None:  # made anew, it is a new creation, with a wait of its own should its answer be lost
+            return Fate.NOT_MADE
+        return found if isinstance(found, Applied) else Fate.IN_DOUBT
+
+    async def _make_again(self, order: Make, keep: Keep) -> Outcome | Fate:
+        """Make the record, where an earlier attempt may have: as long as nothing is sent, that is not known."""
+        outcome = (await self.write([order], keep)).get(order.op_id)
+        if outcome is None or (isinstance(outcome, Rejected) and outcome.code == _NOT_SENT):
+            return Fate.IN_DOUBT
+        return outcome
+
+    async def _make_by_id(self, order: Make, record_id: str, keep: Keep, *, is_wanted: bool) -> Outcome | Fate:
         found = (await self.read([record_id])).get(record_id)
         if isinstance(found, Trouble):
             return Fate.IN_DOUBT
@@ -268,5 +289,5 @@ class ProviderSide:
             return Applied(record_id)
         if not is_wanted:
             return Fate.NOT_MADE
-        outcome = (await self.write([order]))[order.op_id]
+        outcome = await self._make_again(order, keep)
         return Applied(record_id) if isinstance(outcome, Conflict) else outcome

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
-from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes, to_bytes, waits_only
+from ratesync.engine.sync.link_codec import from_bytes, to_bytes, waits_only
+from ratesync.engine.sync.missing import Missing
+from ratesync.engine.sync.saving import mark_write
 from ratesync.engine.sync.seen import Seen
 from ratesync.engine.sync.side import SyncSide
 from ratesync.errors import CursorExpired, StateConflict
 from ratesync.model.change import Change
 from ratesync.model.difference import Side, View
-from ratesync.model.link import LinkStatus, RecordLink
+from ratesync.model.link import RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.stored import Stored, Write
 from ratesync.model.sync_settings import SyncSettings
@@ -153,10 +154,7 @@ class Puller:
         self.pulled.changes += len(changes)
         news = await self.news(changes)
         self.pulled.marked += len(news)
-        writes = [
-            Write(self.books.keys.mark(self.side.side, record_id), encode_mark(Mark(self.side.side, record_id)))
-            for record_id in news
-        ]
+        writes = [mark_write(Mark(self.side.side, record_id), self.books.keys) for record_id in news]
         if position is not None and moved:
             writes.append(Write(self._cursor_key, position.written(), position.revision))
         if not writes:
@@ -228,37 +226,22 @@ class Puller:
             return None
 
     async def _mark_missing(self, seen: Seen, hold_reason: str) -> None:
-        """Mark what is linked and was not listed: it is read once more before it counts as deleted.
+        """Mark what is linked and was not listed."""
 
-        Marks come first: who has read a record that went since, and has not linked it yet, must look again.
-        """
-        after = None
-        side, keys = self.side.side, self.books.keys
-        async for stored in self.books.all(keys.marks):
-            marked_side, marked_id = keys.marked(stored.key)
-            if marked_side is side and seen.lacking([marked_id]):
-                with suppress(StateConflict):  # done, or marked anew already
-                    await self.books.state.commit([Write(stored.key, stored.value, stored.revision)])
+        async def among(record_ids: Sequence[str]) -> Collection[str]:
+            return set(record_ids) - set(seen.lacking(record_ids))
+
+        missing, limit = Missing(self.books, self.side.side, hold_reason, among), self.settings.page_size
+        after = await missing.mark_anew(None, limit)
+        while after is not None:
+            after = await missing.mark_anew(after, limit)
         while True:
-            page = await self.books.state.scan(keys.links, after=after, limit=self.settings.page_size)
-            listed = [record_id for stored in page if (record_id := listed_id(stored, side)) is not None]
-            writes = [
-                Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
-                for record_id in seen.lacking(listed)
-            ]
+            writes, after = await missing.of_links(after, limit)
             self.pulled.missing += len(writes)
             if writes:
                 await self.books.state.commit(writes)
-            if len(page) < self.settings.page_size:
+            if after is None:
                 return
-            after = page[-1].key
-
-
-def listed_id(stored: Stored, side: Side) -> str | None:
-    """The record that a whole listing must have named; None where the link says nothing of it."""
-    link = decode_link(stored.value)
-    is_known = link.status is LinkStatus.ACTIVE and (link.intent is not None or link.end(side).base is not None)
-    return link.end(side).record_id if is_known else None
 
 
 def _note(seen: Seen, changes: Iterable[Change]) -> None:

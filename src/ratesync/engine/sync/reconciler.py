@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.arrivals import Arrivals
@@ -14,6 +14,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
+from ratesync.engine.sync.leases import Leases
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Trouble
@@ -24,6 +25,7 @@ from ratesync.model.difference import Side
 from ratesync.model.intent import Creating, Intent, Step
 from ratesync.model.link import LinkStatus
 from ratesync.model.outcome import Applied
+from ratesync.model.stored import Write
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.randomness import operation_id
 from ratesync.rules.reconcile import Action
@@ -82,9 +84,9 @@ class Reconciler:
         planner = Planner(self.pair, self.begin, is_stuck)
         creating = [case for case in cases if _is_creating(case)]
         if self.is_dry:
-            self._foresee(planner, cases)
+            await self._foresee(planner, cases)
             return
-        await self._creations().find(creating)
+        await Creations(self.pair, self.books, self.clock, self._leases(creating)).find(creating)
         for case in cases:
             if case not in creating:
                 self._plan(planner, case, may_delete=may_delete)
@@ -95,13 +97,18 @@ class Reconciler:
             await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
         await self._end([case for case in self.books.still_open(cases) if case.orders])
 
-    def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
+    async def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
         """Note what would be done."""
+        matched: list[Write] = []
         for case in cases:
             self._plan(planner, case, may_delete=True)
             if case.state is CaseState.OPEN:
                 case.state = CaseState.DONE
                 case.actions.append(Action.LINK if case.found is None else case.found.action)
+                if case.link is None and case.next is not None:  # its other half would be linked as well by then
+                    ids = {side: case.next.end(side).record_id for side in Side}
+                    matched += [Write(self.books.keys.mark(side, each), None) for side, each in ids.items() if each]
+        await self.books.state.commit(matched)
 
     async def _meet(self, cases: list[Case]) -> None:
         """Link records that have no link; those that are gone need none."""
@@ -112,8 +119,8 @@ class Reconciler:
     def _new_id(self) -> str:
         return operation_id(self.clock.now(), self.source)
 
-    def _creations(self) -> Creations:
-        return Creations(self.pair, self.books, self.settings, self.clock, self.owner)
+    def _leases(self, cases: Sequence[Case]) -> Leases:
+        return Leases(self.books, self.settings, self.clock, self.owner, cases)
 
     def _check(self, case: Case) -> None:
         """Leave what is not to be touched now."""
@@ -176,29 +183,11 @@ class Reconciler:
     async def _write(self, side: Side, cases: list[Case]) -> None:
         """Send the orders for one side, of those whose earlier writes were applied."""
         cases = [case for case in cases if all(isinstance(answer, Applied) for answer in case.answers.values())]
-        await self._keep_leases(cases)
-        cases = self.books.still_open(cases)
-        if not cases:
-            return
-        answers = await self.pair.side(side).write([case.orders[side] for case in cases])
+        orders = [case.orders[side] for case in cases]
+        answers = await self.pair.side(side).write(orders, self._leases(cases).keep)
         for case in cases:
-            case.answers[side] = answers[case.orders[side].op_id]
-
-    async def _keep_leases(self, cases: Iterable[Case]) -> None:
-        """Make sure that nobody takes over what is about to be written."""
-        now = self.clock.now()
-        drafts: list[Draft] = []
-        for case in cases:
-            link = case.link
-            if link is None or link.intent is None or link.intent.until - now >= self.settings.margin:
-                continue
-            until = now + self.settings.lease
-            step = link.intent.step
-            if isinstance(step, Creating):
-                step = evolve(step, over_at=until)
-            case.next = evolve(link, intent=evolve(link.intent, until=until, step=step))
-            drafts.append(draft_of(case, self.books.keys, clear=False))
-        await self.books.commit(drafts)
+            if (answer := answers.get(case.orders[side].op_id)) is not None:
+                case.answers[side] = answer
 
     async def _end(self, cases: Sequence[Case]) -> None:
         """Store what the writes came to."""
@@ -206,13 +195,20 @@ class Reconciler:
         drafts: list[Draft] = []
         done: list[Case] = []
         for case in cases:
-            if endings.end(case):
+            if self._settle(endings, case):
                 done.append(case)
             if case.next is not None:
                 drafts.append(draft_of(case, self.books.keys, clear=case in done))
         await self.books.commit(drafts)
         for case in self.books.still_open(done):
             self._finish(case)
+
+    def _settle(self, endings: Endings, case: Case) -> bool:
+        try:
+            return endings.end(case)
+        except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
+            case.leave(f"{type(error).__name__} in the mapping of what was written")
+            return False
 
     def _finish(self, case: Case) -> None:
         """Nothing is left to do but what waits for other records."""

@@ -12,14 +12,14 @@ from ratesync.engine.sync.link_codec import decode_link, decode_mark
 from ratesync.errors import InvalidPayload
 from ratesync.model.difference import Side, View
 from ratesync.model.intent import Creating
-from ratesync.model.link import LinkStatus, RecordLink
+from ratesync.model.link import RecordLink
 from ratesync.model.mark import Lack
 from ratesync.model.reference import Reference
 from ratesync.protocols import StateStore
 from ratesync.rules.references import Prospect, may_leave_out
+from ratesync.rules.sameness import is_filled
 
 _FOREIGN = "external_id"
-_GONE = frozenset({LinkStatus.TOMBSTONE, LinkStatus.UNLINKED})
 
 _Place = tuple[str, Side, str]
 """A record: its resource, its side, its id."""
@@ -72,7 +72,7 @@ class ReferenceTable:
         return self._each(view, self._to_provider)
 
     def _each(self, fields: View, translate: Callable[[str, Any], Any]) -> View:
-        found = {name: fields[name] for name in self.references if _is_set(fields.get(name))}
+        found = {name: fields[name] for name in self.references if is_filled(fields.get(name))}
         return (
             {**fields, **{name: _mapped(value, name, translate) for name, value in found.items()}} if found else fields
         )
@@ -99,7 +99,7 @@ class ReferenceTable:
 
         :raises InvalidPayload: the value is no id.
         """
-        if name not in self.references or not _is_set(value):
+        if name not in self.references or not is_filled(value):
             return []
         return [lack for each in _listed(value) if (lack := self._lack(name, side, each)) is not None]
 
@@ -184,7 +184,7 @@ class ReferenceTable:
             return
         other_id = link.end(side.other).record_id
         is_made = link.intent is not None and isinstance(link.intent.step, Creating)
-        is_there = other_id is not None and not is_made and link.status not in _GONE
+        is_there = other_id is not None and not is_made and not link.is_over
         prospect = Prospect.COMING if is_made else Prospect.NONE
         self._known[place] = Counterpart(other_id, is_there, prospect)
         if other_id is not None:
@@ -216,10 +216,6 @@ def _listed(value: Any) -> list[object]:
 
 def _ids(value: Any) -> list[str]:
     return [each for each in _listed(value) if isinstance(each, str) and each]
-
-
-def _is_set(value: Any) -> bool:
-    return value is not None and value != ""
 
 
 def _mapped(value: Any, name: str, translate: Callable[[str, Any], Any]) -> Any:

@@ -6,16 +6,17 @@ goes on at the same page.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, evolve, field
 
-from ratesync.engine.sync.link_codec import encode_mark
-from ratesync.engine.sync.pull import FeedPosition, Pulled, Puller, listed_id
+from ratesync.engine.sync.missing import Missing
+from ratesync.engine.sync.pull import FeedPosition, Pulled, Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.resync_position import ResyncPosition, Stage
+from ratesync.engine.sync.saving import mark_write
 from ratesync.errors import CursorExpired, StateConflict
 from ratesync.model.change import Change
 from ratesync.model.difference import Side
@@ -41,8 +42,8 @@ class Resync:
     _position: ResyncPosition = field(init=False)
     _revision: int = field(default=0, init=False)
 
-    async def open(self, sides: Iterable[Side]) -> None:
-        """Find the place to go on from, or begin."""
+    async def open(self, sides: Collection[Side]) -> bool:
+        """Find the place to go on from, or begin with these sides; whether there is anything to do."""
         books = self.reconciler.books
         local, external = (books.keys.cursor(side) for side in Side)
         stored, *cursors = await books.state.load([books.keys.resync, local, external])
@@ -51,11 +52,14 @@ class Resync:
         if found is None or stored is None:
             before = {str(side): FeedPosition.read(each).cursor for side, each in zip(Side, cursors, strict=True)}
             names = [str(side) for side in Side if side in sides]
+            if not names:
+                return False
             found = ResyncPosition(self._new_epoch(), names, before=before)
         else:
             self._revision = stored.revision
         self._position = found
         self._count()
+        return True
 
     async def list_sides(self) -> dict[Side, Pulled] | None:
         """Read all sides to their end, from where it was left; what was listed. None: it was stopped before.
@@ -63,7 +67,12 @@ class Resync:
         :raises ProviderError: a side does not answer. Call it again to go on.
         :raises StateConflict: another engine goes on with it.
         """
-        work = {Stage.LIST: self._list, Stage.COMPARE: self._compare, Stage.CLEAN: self._clean}
+        work = {
+            Stage.LIST: self._list,
+            Stage.COMPARE_MARKS: self._compare_marks,
+            Stage.COMPARE_LINKS: self._compare_links,
+            Stage.CLEAN: self._clean,
+        }
         while self._position.stage != Stage.RECONCILE:
             if not await self.may_go_on():
                 self.run.is_stopped = True
@@ -104,7 +113,9 @@ class Resync:
             await self._store(self._anew(position, cursor=None, listed={**position.listed, name: 0}))
             return
         present = list(dict.fromkeys(change.record_id for change in page.changes if not change.is_deleted))
-        writes = [*await self._news(page.changes), *await self._seen(present)]
+        seen, epoch = reconciler.books.keys.seen, position.epoch.encode()
+        writes = await self._news(page.changes)
+        writes += [Write(seen(position.side, record_id), epoch) for record_id in present]
         new = evolve(
             position,
             cursor=page.cursor,
@@ -113,7 +124,7 @@ class Resync:
             records=position.records + len(page.changes),
         )
         if not page.has_more:
-            new = evolve(new, feed=page.cursor, cursor=None, stage=Stage.COMPARE)
+            new = evolve(new, feed=page.cursor, cursor=None, stage=Stage.COMPARE_MARKS)
             self.run.cursors[position.side] = position.before.get(name), page.cursor
         await self._store(new, writes)
 
@@ -121,40 +132,27 @@ class Resync:
         reconciler = self.reconciler
         side = reconciler.pair.side(self._position.side)
         news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes)
-        return self._marks(news)
+        return [mark_write(Mark(side.side, record_id), reconciler.books.keys) for record_id in news]
 
-    def _marks(self, record_ids: Iterable[str], hold_reason: str = "") -> list[Write]:
-        keys, side = self.reconciler.books.keys, self._position.side
-        return [
-            Write(keys.mark(side, record_id), encode_mark(Mark(side, record_id, hold_reason=hold_reason)))
-            for record_id in record_ids
-        ]
+    async def _compare_marks(self, position: ResyncPosition) -> None:
+        """One page of marks."""
+        after = await self._missing().mark_anew(position.cursor, _AT_ONCE)
+        stage = Stage.COMPARE_LINKS if after is None else Stage.COMPARE_MARKS
+        await self._store(evolve(position, cursor=after, stage=stage))
 
-    async def _seen(self, record_ids: Sequence[str]) -> list[Write]:
-        """Notes that linked records are there. What has no link yet cannot be missing."""
-        books, side = self.reconciler.books, self._position.side
-        link_ids = await books.link_ids([(side, record_id) for record_id in record_ids])
-        epoch = self._position.epoch.encode()
-        return [
-            Write(books.keys.seen(side, record_id), epoch)
-            for record_id, link_id in zip(record_ids, link_ids, strict=True)
-            if link_id is not None
-        ]
+    async def _compare_links(self, position: ResyncPosition) -> None:
+        """One page of links."""
+        writes, after = await self._missing().of_links(position.cursor, _AT_ONCE)
+        stage = Stage.CLEAN if after is None else Stage.COMPARE_LINKS
+        await self._store(evolve(position, cursor=after, stage=stage, missing=position.missing + len(writes)), writes)
 
-    async def _compare(self, position: ResyncPosition) -> None:
-        """One page of links: those whose records were not listed are marked."""
-        books, side = self.reconciler.books, position.side
-        page = await books.state.scan(books.keys.links, after=position.cursor, limit=_AT_ONCE)
-        ids = [record_id for stored in page if (record_id := listed_id(stored, side)) is not None]
-        found = await books.state.load([books.keys.seen(side, record_id) for record_id in ids]) if ids else ()
-        epoch = position.epoch.encode()
-        missing = [
-            record_id for record_id, stored in zip(ids, found, strict=True) if stored is None or stored.value != epoch
-        ]
-        new = evolve(position, missing=position.missing + len(missing))
-        is_last = len(page) < _AT_ONCE
-        new = evolve(new, cursor=None, stage=Stage.CLEAN) if is_last else evolve(new, cursor=page[-1].key)
-        await self._store(new, self._marks(missing, HELD))
+    def _missing(self) -> Missing:
+        return Missing(self.reconciler.books, self._position.side, HELD, self._seen)
+
+    async def _seen(self, record_ids: Sequence[str]) -> Collection[str]:
+        books, side, epoch = self.reconciler.books, self._position.side, self._position.epoch.encode()
+        found = await books.state.load([books.keys.seen(side, each) for each in record_ids]) if record_ids else ()
+        return {each for each, one in zip(record_ids, found, strict=True) if one is not None and one.value == epoch}
 
     async def _clean(self, position: ResyncPosition) -> None:
         """Forget a page of what was seen; at the end the side's feed goes on from where the listing has come to."""

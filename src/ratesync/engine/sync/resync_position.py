@@ -18,7 +18,9 @@ class Stage(StrEnum):
 
     LIST = "list"
     """Reading all its records, page by page."""
-    COMPARE = "compare"
+    COMPARE_MARKS = "compare marks"
+    """Marking anew what is marked already, and was not among them."""
+    COMPARE_LINKS = "compare links"
     """Marking linked records that were not among them."""
     CLEAN = "clean"
     """Forgetting which records were seen."""
@@ -36,7 +38,7 @@ class ResyncPosition:
     """Sides that are still to be read, the one under way first."""
     stage: str = Stage.LIST
     cursor: str | None = None
-    """Of the page to list next; or the key of the link to compare next."""
+    """Of the page to list next; or the key of the mark or link behind which to compare next."""
     feed: str | None = None
     """Where the side's feed goes on, once its listing has come to the end."""
     listed: dict[str, int] = field(factory=dict[str, int])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from enum import Enum
 
 import anyio
@@ -17,6 +16,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.sync_pass import Record
 from ratesync.engine.sync.turn import Turn
 from ratesync.engine.sync.wake import Wake, WakeBoard
+from ratesync.errors import StateConflict
 from ratesync.model.event import SyncPutOff
 from ratesync.model.policy import RetryPolicy
 from ratesync.model.run import RunKind, SyncRun
@@ -30,8 +30,6 @@ _PAUSED_LOOK = 15.0
 """Least seconds from one look at whether a paused connection was resumed to the next."""
 _MOST_LEFT = 20_000
 """Marks that are remembered as left, at most."""
-_CLOSING_TIME = 1.0
-"""Seconds for giving the turn back, when the task is cancelled."""
 
 
 @define
@@ -67,6 +65,8 @@ class Runner:
     wake: Wake
     board: WakeBoard
     make_pass: Callable[[Order], Awaitable[SyncRun]]
+    go_on_with_resync: Callable[[Callable[[], Awaitable[bool]]], Awaitable[SyncRun]]
+    """Makes the rest of a full resync, as long as it may. Passes may be made meanwhile."""
     clock: Clock
     source: random.Random
     notify: Notifier
@@ -83,6 +83,8 @@ class Runner:
     _leads: bool = False
     """It is this engine's turn to pull, and to look for hints of other processes."""
     _is_paused: bool = False
+    _is_resync_left: bool = False
+    """A full resync was broken off, or somebody else makes one."""
     _left: Mapping[Record, int] = field(factory=dict[Record, int])
     _checked_at: float = 0.0
 
@@ -90,17 +92,45 @@ class Runner:
         """Make passes until the engine is left."""
         try:
             while not self.board.is_closing:
-                due = self._due()
-                if due is None:
-                    await self.wake.wait(self.clock, self._next_at())
-                    continue
-                try:
-                    await self._carry_out(due)
-                except Exception as error:  # noqa: BLE001  one bad binding must not end its task, and so others
-                    self._put_off_failed(type(error).__name__, None)
+                if self._is_resync_left:
+                    await self._run_beside_resync()
+                else:
+                    await self._step()
         finally:
-            with anyio.move_on_after(_CLOSING_TIME, shield=True), suppress(Exception):
-                await self.turn.give_back()
+            await self.turn.give_back()
+
+    async def _step(self) -> None:
+        """What is due, or wait for it."""
+        due = self._due()
+        if due is None:
+            await self.wake.wait(self.clock, self._next_at())
+            return
+        try:
+            await self._carry_out(due)
+        except Exception as error:  # noqa: BLE001  one bad binding must not end its task, and so others
+            self._put_off_failed(type(error).__name__, None)
+
+    async def _run_beside_resync(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._resync)
+            while self._is_resync_left and not self.board.is_closing:
+                await self._step()
+
+    async def _resync(self) -> None:
+        """Go on with a full resync, unless another engine does. If it fails, a later pull comes back to it."""
+        try:
+            run = await self.go_on_with_resync(self._may_resync)
+            if run.failed:
+                self._put_off_failed("; ".join(run.errors), run.retry_after)
+        except StateConflict:
+            pass
+        except Exception as error:  # noqa: BLE001  as for passes
+            self._put_off_failed(type(error).__name__, None)
+        finally:
+            self._is_resync_left = False
+
+    async def _may_resync(self) -> bool:
+        return not (self.board.is_closing or self._is_paused)
 
     def _due(self) -> _Due | None:
         now = self.clock.now()
@@ -126,7 +156,9 @@ class Runner:
             return
         if due is not _Due.HINT and not await self._take_turn():
             return
-        await self._find_hints()
+        is_resync_left = await self._find_hints()
+        if due is _Due.PULL:
+            self._is_resync_left |= is_resync_left
         if due is not _Due.LOOK:
             await self._make_pass(due)
 
@@ -146,12 +178,14 @@ class Runner:
             self._put_off(max(self.look, _PAUSED_LOOK), "" if was else "paused")
         return self._is_paused
 
-    async def _find_hints(self) -> None:
-        """Whether another process has left a hint since the last look."""
+    async def _find_hints(self) -> bool:
+        """Find out if another process has left a hint since the last look; whether a full resync is not at its end."""
         self._look_at = self.clock.now() + self.look
-        (stored,) = await self.books.state.load([self.books.keys.hinted])
-        if stored is not None and stored.revision > self.wake.revision:
-            self.wake.set(stored.revision)
+        keys = self.books.keys
+        hinted, resync = await self.books.state.load([keys.hinted, keys.resync])
+        if hinted is not None and hinted.revision > self.wake.revision:
+            self.wake.set(hinted.revision)
+        return resync is not None
 
     async def _make_pass(self, due: _Due) -> None:
         is_pull = due is _Due.PULL

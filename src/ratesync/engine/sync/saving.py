@@ -18,6 +18,11 @@ from ratesync.model.stored import Write
 _NOTHING = b'{"v":1}'
 
 
+def mark_write(mark: Mark, keys: Keys, *, if_revision: int | None = None) -> Write:
+    """What writes a mark: whatever is there, or only if that has this revision."""
+    return Write(keys.mark(mark.side, mark.record_id), encode_mark(mark), if_revision)
+
+
 @define
 class Draft:
     """The writes of one case: all of them or none, but for the marks, which may have become newer."""
@@ -47,9 +52,7 @@ def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
         ]
         if case.link is None and not clear:
             # Marked anew: who met the record before it had a link, and found it gone, must not clear its mark.
-            draft.writes += [
-                Write(keys.mark(mark.side, mark.record_id), encode_mark(mark), mark.revision) for mark in case.marks
-            ]
+            draft.writes += [mark_write(mark, keys, if_revision=mark.revision) for mark in case.marks]
         if not clear:
             draft.writes += _source_mark(case, case.next, keys)
     if clear:
@@ -117,7 +120,7 @@ def _source_mark(case: Case, new: RecordLink, keys: Keys) -> list[Write]:
         return []
     mark = Mark(side, record_id)
     case.marks.append(mark)
-    return [Write(keys.mark(side, record_id), encode_mark(mark))]
+    return [mark_write(mark, keys)]
 
 
 def _conflict_writes(case: Case, new: RecordLink, keys: Keys) -> list[Write]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import field, frozen
@@ -56,6 +56,14 @@ class Remove:
 
 Order = Make | Change | Remove
 
+Keep = Callable[[Collection[str]], Awaitable[Collection[str]]]
+"""Is asked when a call may go out, after all waits: which of the steps with these ids may still be carried out."""
+
+
+async def keep_all(op_ids: Collection[str]) -> Collection[str]:
+    """All of them may."""
+    return op_ids
+
 
 class SyncSide(Protocol):
     """One side."""
@@ -106,11 +114,11 @@ class SyncSide(Protocol):
         """Records that have one of the values in a field, and maybe others."""
         ...
 
-    async def write(self, orders: Sequence[Order]) -> Mapping[str, Outcome]:
-        """Carry orders out, in as few calls as can be; an outcome for each by ``op_id``."""
+    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
+        """Carry orders out, in as few calls as can be; an outcome by ``op_id`` for each that was kept."""
         ...
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool) -> Outcome | Fate:
+    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
         """Find a record that may have been made, or make it now if that can make no second one.
 
         :param age: seconds since it was made, if it was; less than 0 while it may be being made.

@@ -219,9 +219,15 @@ class Planner:
 
 
 def _is_stale(link: RecordLink, side: Side, held: dict[Side, Held]) -> bool:
-    """What was read is the record that was deleted, from a replica that does not know yet."""
+    """What was read is the record that was deleted, from a replica of the provider's that does not know yet.
+
+    The host's store tells what it holds now. Its versions may be made of the content, so that a record that was made
+    anew just as it was has its old one.
+    """
+    if side is Side.LOCAL or link.status is not LinkStatus.TOMBSTONE:
+        return False
     version = held[side].version
-    return link.status is LinkStatus.TOMBSTONE and version is not None and version == link.end(side).version
+    return version is not None and version == link.end(side).version
 
 
 def _action_of(merged: Merge) -> Action:

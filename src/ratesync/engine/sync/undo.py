@@ -7,18 +7,17 @@ from typing import Any
 
 from attrs import frozen
 
-from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.saving import mark_write
 from ratesync.engine.sync.side import Change, Trouble
 from ratesync.model.conflict import Loser
 from ratesync.model.difference import ABSENT, NOT_KNOWN, Side
 from ratesync.model.direction import Direction
 from ratesync.model.held import Held
-from ratesync.model.link import LinkStatus, RecordLink
+from ratesync.model.link import RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.open_conflict import Dropped
 from ratesync.model.outcome import Applied, Conflict
-from ratesync.model.stored import Write
 from ratesync.model.undone import Undone, UndoResult
 from ratesync.randomness import operation_id
 from ratesync.rules.sameness import is_same
@@ -64,7 +63,7 @@ class Undo:
 
     async def _read(self, link: RecordLink, loser: Loser) -> dict[Side, Held] | Undone:
         """What both sides hold, or why nothing can be undone."""
-        if link.status in {LinkStatus.TOMBSTONE, LinkStatus.UNLINKED}:
+        if link.is_over:
             return _GONE
         if link.intent is not None:
             return _refused("a step is under way on the record: make a pass first")
@@ -91,9 +90,8 @@ class Undo:
     async def _write(self, loser: Loser, held: Held) -> Undone | None:
         """None: the record has changed in between."""
         reconciler = self.reconciler
-        keys, record_id = reconciler.books.keys, held.record.record_id
-        mark = Write(keys.mark(loser.side, record_id), encode_mark(Mark(loser.side, record_id)))
-        await reconciler.books.state.commit([mark])
+        mark = Mark(loser.side, held.record.record_id)
+        await reconciler.books.state.commit([mark_write(mark, reconciler.books.keys)])
         op_id = operation_id(reconciler.clock.now(), reconciler.source)
         order = Change(op_id, held, {loser.name: loser.value})
         answer = (await reconciler.pair.side(loser.side).write([order]))[op_id]

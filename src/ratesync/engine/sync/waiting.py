@@ -8,14 +8,12 @@ from attrs import evolve, frozen
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
-from ratesync.engine.sync.link_codec import encode_mark
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.saving import Draft, draft_of
+from ratesync.engine.sync.saving import Draft, draft_of, mark_write
 from ratesync.errors import InvalidPayload
 from ratesync.model.difference import Side, View
 from ratesync.model.intent import Creating, Decided
 from ratesync.model.mark import Lack
-from ratesync.model.stored import Write
 
 
 @frozen
@@ -57,12 +55,8 @@ class Waiting:
         return not may_be_made or self.references.must_wait(lacks, is_stuck=True)
 
     def _waking(self, case: Case) -> Draft:
-        keys = self.books.keys
         case.marks = [evolve(mark, lacks=()) for mark in case.marks]
-        return Draft(
-            case,
-            [Write(keys.mark(mark.side, mark.record_id), encode_mark(mark), mark.revision) for mark in case.marks],
-        )
+        return Draft(case, [mark_write(mark, self.books.keys, if_revision=mark.revision) for mark in case.marks])
 
     async def learn(self, cases: Sequence[Case]) -> None:
         """Find out about all that the records in hand refer to."""

@@ -1,0 +1,61 @@
+"""What a whole listing of a side lacks: it is marked, and read once more before it counts as deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+
+from attrs import frozen
+
+from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.link_codec import decode_link
+from ratesync.engine.sync.saving import mark_write
+from ratesync.errors import StateConflict
+from ratesync.model.difference import Side
+from ratesync.model.link import LinkStatus
+from ratesync.model.mark import Mark
+from ratesync.model.stored import Stored, Write
+
+
+@frozen
+class Missing:
+    """Goes through what is known of a side, page by page: first the marks, and then the links.
+
+    Marks come first: who has read a record that went since, and has not linked it yet, must look again.
+    """
+
+    books: Books
+    side: Side
+    hold_reason: str
+    """Why a delete that follows needs approval; empty if it needs none of its own."""
+    seen: Callable[[Sequence[str]], Awaitable[Collection[str]]]
+    """Those of the records that were listed."""
+
+    async def mark_anew(self, after: str | None, limit: int) -> str | None:
+        """Write a page of marks anew, those whose records were not listed; the key to go on from, None at the end."""
+        state, keys = self.books.state, self.books.keys
+        page = await state.scan(keys.marks, after=after, limit=limit)
+        marks = {marked[1]: mark for mark in page if (marked := keys.marked(mark.key))[0] is self.side}
+        seen = await self.seen(list(marks))
+        for record_id, mark in marks.items():
+            if record_id not in seen:
+                with suppress(StateConflict):  # done, or marked anew already
+                    await state.commit([Write(mark.key, mark.value, mark.revision)])
+        return page[-1].key if len(page) == limit else None
+
+    async def of_links(self, after: str | None, limit: int) -> tuple[list[Write], str | None]:
+        """What marks those of a page of links whose records were not listed; and the key to go on from."""
+        keys = self.books.keys
+        page = await self.books.state.scan(keys.links, after=after, limit=limit)
+        record_ids = [record_id for stored in page if (record_id := self._listed_id(stored)) is not None]
+        seen = await self.seen(record_ids)
+        marks = [Mark(self.side, each, hold_reason=self.hold_reason) for each in record_ids if each not in seen]
+        writes = [mark_write(mark, keys) for mark in marks]
+        return writes, page[-1].key if len(page) == limit else None
+
+    def _listed_id(self, stored: Stored) -> str | None:
+        """The record that the listing must have named; None where the link says nothing of it."""
+        link = decode_link(stored.value)
+        end = link.end(self.side)
+        is_known = link.status is LinkStatus.ACTIVE and (link.intent is not None or end.base is not None)
+        return end.record_id if is_known else None

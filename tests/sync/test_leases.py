@@ -1,0 +1,140 @@
+"""Leases outlast any wait for a permit, or the call is not made: a step is carried out by one engine at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import anyio
+import pytest
+from attrs import evolve
+from typing_extensions import override
+
+from ratesync import Rate
+from ratesync.memory import MemoryStateStore
+from ratesync.model.batch import Batch, CreateIdentity
+from ratesync.model.operation import Kind
+from ratesync.model.outcome import Outcome
+from ratesync.model.run import SyncRun
+from tests.sync.desk import PLAIN, Desk
+from tests.sync.test_desk import binding
+from tests.sync.test_run import Watched, World, anyio_backend
+
+__all__ = ["anyio_backend"]
+pytestmark = pytest.mark.anyio
+
+LEASE = 300.0
+RARELY = {"crm": [Rate(1, per=1000)]}
+
+
+def looked_up(lookup_after: float = 0.0) -> World:
+    """A provider that takes any create for a new one."""
+    world = World()
+    trial = evolve(world.crm.inner.trial, identity=CreateIdentity.LOOKUP, lookup_after=lookup_after)
+    world.crm.inner.trial = trial
+    return world
+
+
+async def test_who_waits_for_a_permit_longer_than_its_lease_makes_no_call_once_another_engine_took_over() -> None:
+    world = looked_up()
+    world.local.put("l1", {"name": "Ada"})
+    runs: list[SyncRun] = []
+    async with world.engine(quotas=RARELY) as slow, world.engine() as quick, anyio.create_task_group() as tasks:
+
+        async def sync() -> None:
+            runs.append(await slow.syncs.sync(binding(world.local)))
+
+        tasks.start_soon(sync)  # its pull takes the permit, and the create waits for the next one
+        await anyio.sleep(LEASE - 10)
+        assert (await quick.syncs.sync(binding(world.local))).reasons == {"another engine works on it": 1}
+        await anyio.sleep(20)
+        assert (await quick.syncs.sync(binding(world.local))).actions["create"] == 1
+        calls = world.crm.calls
+        await anyio.sleep(1000)
+        assert [run.actions for run in runs] == [{}]
+        assert world.crm.calls == calls
+        began_at = world.clock.now()
+        await slow.syncs.sync(binding(world.local))
+        assert world.clock.now() - began_at < 1.0  # the permit was given back
+    assert len(world.crm.inner.records) == 1
+
+
+async def test_who_waits_longer_than_its_lease_renews_it_with_the_permit() -> None:
+    world = looked_up()
+    world.local.put("l1", {"name": "Ada"})
+    async with world.engine(quotas=RARELY) as slow, world.engine() as quick, anyio.create_task_group() as tasks:
+        world.crm.slow = 30.0
+        tasks.start_soon(slow.syncs.sync, binding(world.local))
+        await anyio.sleep(1015)  # the create is under way
+        assert (await quick.syncs.sync(binding(world.local))).reasons == {"another engine works on it": 1}
+    assert world.names()[1] == ["Ada"]
+
+
+class Dying(Watched):
+    """The engine that made a record does not live to hear of it."""
+
+    scope: anyio.CancelScope | None = None
+
+    @override
+    async def execute(self, batch: Batch) -> dict[str, Outcome]:
+        answers = await super().execute(batch)
+        if self.scope is not None and batch.kind is Kind.CREATE:
+            self.scope.cancel()
+            await anyio.sleep(1)
+        return answers
+
+
+async def test_a_search_that_lags_is_waited_for_from_the_end_of_a_lease_that_was_renewed() -> None:
+    world = looked_up(lookup_after=400.0)
+    world.local.put("l1", {"name": "Ada"})
+    crm = Dying(world.clock)
+    crm.inner, world.crm = world.crm.inner, crm
+    async with world.engine(quotas=RARELY) as slow, world.engine() as quick:
+        with anyio.CancelScope() as crm.scope:
+            await slow.syncs.sync(binding(world.local))
+        assert len(world.crm.inner.records) == 1
+        crm.scope = None
+        for _ in range(10):
+            await quick.syncs.sync(binding(world.local))
+            await anyio.sleep(100)
+    assert world.names() == (["Ada"], ["Ada"])
+
+
+async def test_leases_of_a_chunk_are_renewed_together_as_long_as_its_calls_go_on() -> None:
+    world = looked_up()
+    for number in range(10):
+        world.local.put(f"l{number}", {"name": f"n{number}"})
+    quotas = {"crm": [Rate(1, per=100)]}
+    async with world.engine(quotas=quotas) as slow, world.engine() as quick, anyio.create_task_group() as tasks:
+        tasks.start_soon(slow.syncs.sync, binding(world.local))
+        for _ in range(9):
+            await anyio.sleep(100)
+            assert (await quick.syncs.sync(binding(world.local))).actions == {}
+    assert len(world.crm.inner.records) == 10
+    parts = [Counter(write.key.split("/")[4] for write in commit) for commit in world.state.commits]
+    renewals = [part for part in parts if part["link"] == 10 and part.keys() <= {"link", "run"}]
+    assert 4 <= len(renewals) <= 6
+
+
+async def asked_for(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a pass that makes so many records on both sides, one by one, asks the state store."""
+    desk, asked = Desk(evolve(PLAIN, batch_max=1)), Counter[str]()
+    for number in range(count):
+        desk.local.put(f"l{number}", {"name": f"n{number}"})
+        desk.crm.put(f"x{number}", {"name": f"m{number}"})
+    with monkeypatch.context() as patch:
+        for name in ("load", "scan", "commit"):
+            inner = getattr(MemoryStateStore, name)
+
+            async def counting(self: Any, *args: Any, _inner: Any = inner, _name: str = name, **options: Any) -> Any:
+                asked[_name] += 1
+                return await _inner(self, *args, **options)
+
+            patch.setattr(MemoryStateStore, name, counting)
+        await desk.sync()
+    assert len(desk.crm.records) == 2 * count
+    return asked
+
+
+async def test_as_long_as_leases_last_no_call_asks_the_state_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await asked_for(20, monkeypatch) == await asked_for(1, monkeypatch)

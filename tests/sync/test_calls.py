@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 
 from ratesync.engine.sync.calls import call_for_each
+from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation
 from ratesync.model.outcome import Outcome
@@ -83,9 +84,11 @@ def test_who_is_cancelled_leaves_no_call_behind(backend: str) -> None:
 class Slow(FakeCrm):
     """Each call takes a second."""
 
-    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
         await anyio.sleep(1)
-        return await super().execute(lane, operations)
+        return await super().execute(lane, operations, keep)
 
 
 def test_a_pass_takes_as_long_as_its_longest_line_of_calls() -> None:

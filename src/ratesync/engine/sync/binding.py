@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve, field, frozen
 
+from ratesync.engine.sync.keys import Keys
+from ratesync.engine.sync.provider_records import ProviderRecords
 from ratesync.engine.sync.provider_side import PlainLens
 from ratesync.model.difference import Side, View
 from ratesync.model.direction import Direction
@@ -32,9 +34,10 @@ def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]
 
 @frozen(kw_only=True)
 class Binding:
-    """A store of the host's and a resource of a provider's, and how they are kept alike."""
+    """A provider's resource, and records of the host's or of another provider's; and how the two are kept alike."""
 
-    local: LocalStore
+    local: LocalStore | ProviderRecords
+    """The host's records; or :class:`ProviderRecords`, and then that provider stands where others say "the host"."""
     provider: str
     """Name of the provider, as its adapter gives it."""
     resource: str
@@ -68,6 +71,14 @@ class Binding:
 
     def __attrs_post_init__(self) -> None:
         complete(self.policy, self.direction)
+        if isinstance(self.local, ProviderRecords):
+            self._check_local(self.local)
+
+    def _check_local(self, local: ProviderRecords) -> None:
+        if (local.lane, local.resource) == (self.lane, self.resource):
+            raise ValueError("local: it is the same resource of the same account as the other side")
+        if unknown := sorted(local.match_keys.keys() - self.match_keys.keys()):
+            raise ValueError(f"local.match_keys: {unknown[0]!r} is none of the binding's match keys")
 
     @property
     def pair_gone(self) -> GonePolicy:
@@ -87,3 +98,22 @@ class Binding:
     def lane(self) -> Lane:
         """The account at the provider."""
         return Lane(self.provider, self.connection)
+
+    @property
+    def providers(self) -> Mapping[Side, ProviderRecords]:
+        """The sides that are a provider's."""
+        external = ProviderRecords(
+            provider=self.provider,
+            resource=self.resource,
+            connection=self.connection,
+            mapping=self.mapping,
+            match_keys=self.match_keys,
+            priority=self.priority,
+        )
+        local = {Side.LOCAL: self.local} if isinstance(self.local, ProviderRecords) else {}
+        return {**local, Side.EXTERNAL: external}
+
+    def keys_of(self, resource: str) -> Keys:
+        """Where the state stands of the binding between the same two to a resource of the same account."""
+        local, place = self.local, (*self.lane, resource)
+        return Keys.between(*place, *local.lane) if isinstance(local, ProviderRecords) else Keys.of(*place)

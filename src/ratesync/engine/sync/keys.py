@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from attrs import frozen
@@ -22,7 +23,12 @@ class Keys:
     @classmethod
     def of(cls, *parts: str) -> Keys:
         """The keys of the binding with this name, in parts of any text."""
-        return cls("/".join(["sync", *(quote(part, safe="") for part in parts), ""]))
+        return cls(_prefix("sync", parts))
+
+    @classmethod
+    def between(cls, *parts: str) -> Keys:
+        """The same for a binding of two providers. None of :meth:`of` begins so, whatever its parts are."""
+        return cls(_prefix("sync-between", parts))
 
     def link(self, link_id: str) -> str:
         """A link."""
@@ -131,3 +137,7 @@ class Keys:
     def all_seen(self, side: Side) -> str:
         """The prefix of all records that a full resync has come by."""
         return f"{self.prefix}seen/{_LETTERS[side]}/"
+
+
+def _prefix(head: str, parts: Iterable[str]) -> str:
+    return "/".join([head, *(quote(part, safe="") for part in parts), ""])

@@ -33,7 +33,9 @@ from ratesync.model.operation import Fields, Operation
 from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.record import Record
 from ratesync.model.undone import UndoResult
+from ratesync.rules.first_match import Situation
 from ratesync.rules.resolvers import first_of, latest, manual, prefer
+from ratesync.rules.situations import Response
 from ratesync.testing.virtual_time import VirtualClock
 from tests.sync.adapter import Crm
 from tests.sync.desk import PLAIN
@@ -309,9 +311,11 @@ async def test_a_dropped_value_is_written_back_to_the_provider_that_lost_it() ->
 async def test_records_of_both_are_matched_by_where_the_key_stands_in_each() -> None:
     both = Both()
     both.erp.inner.put("e1", {"mail": "ada@example.org", "full_name": "Ada"})
-    both.crm.inner.put("c1", {"email": "ADA@example.org", "name": "Ada"})
-    one = binding(people(match_keys={"email": "mail"}), match_keys={"email": "email"})
+    policy = {Situation.LOCAL_ONLY: Response.IGNORE}
+    one = binding(people(match_keys={"email": "mail"}), match_keys={"email": "email"}, policy=policy)
     async with both.engine() as engine:
+        await engine.sync(one)
+        both.crm.inner.put("c1", {"email": "ADA@example.org", "name": "Ada"})
         run = await engine.sync(one)
         assert run.situations["unlinked match: link"] == 1
         assert (len(both.erp.inner.records), len(both.crm.inner.records)) == (1, 1)

@@ -28,6 +28,7 @@ from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.merge import Resolve
+from ratesync.rules.reconcile import GonePolicy
 from ratesync.rules.resolvers import prefer
 from tests.sync.desk import Still
 from tests.sync.fake_crm import FakeCrm
@@ -69,6 +70,7 @@ class TwoCrms:
     happens: abc.Mapping[int, Callable[[], None]] = field(factory=dict[int, "Callable[[], None]"])
     """What users do at which boundary."""
     kind: type[FakeCrm] = FakeCrm
+    gone: GonePolicy = field(factory=GonePolicy)
     boundaries: int = 0
     clock: Still = field(factory=Still)
     state: MemoryStateStore = field(factory=MemoryStateStore)
@@ -112,7 +114,7 @@ class TwoCrms:
         self.clock.at += LONG
         self.lives += 1
         here, there = self.side(Side.LOCAL), self.side(Side.EXTERNAL)
-        pair = Pair(local=here, external=there, resolve=self.resolve, guard=LOOSE)
+        pair = Pair(local=here, external=there, resolve=self.resolve, guard=LOOSE, gone=self.gone)
         reconciler = Reconciler(
             pair,
             Books(self._watched(self.state), KEYS),

@@ -53,7 +53,7 @@ class Creating:
 
 @frozen
 class Deleting:
-    """The record of ``side`` is to go. Only the very record that was read: never one that was made since."""
+    """The record of ``side`` is to go, or to be archived. Only the very record that was read: never one made since."""
 
     side: Side
     version: str | None

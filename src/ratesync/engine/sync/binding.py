@@ -18,14 +18,9 @@ from ratesync.protocols.local import LocalStore
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.first_match import Situation
 from ratesync.rules.merge import Resolve
-from ratesync.rules.reconcile import GoneMode, GonePolicy
+from ratesync.rules.reconcile import GonePolicy
 from ratesync.rules.resolvers import manual, prefer
 from ratesync.rules.situations import Policy, Response, complete
-
-
-def _is_possible(_binding: object, _attribute: object, gone: GonePolicy) -> None:
-    if gone.mode is GoneMode.ARCHIVE:
-        raise ValueError("gone: records cannot be archived by a sync yet; choose DELETE, UNLINK or IGNORE")
 
 
 def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]:
@@ -46,7 +41,7 @@ class Binding:
     """Translates between the provider's records and the host's. Default: the fields are the same on both sides."""
     resolve: Resolve = field(factory=manual)
     """Decides fields that both sides changed. Default: they wait for a person."""
-    gone: GonePolicy = field(factory=GonePolicy, validator=_is_possible)
+    gone: GonePolicy = field(factory=GonePolicy)
     """What becomes of a record whose other half was deleted."""
     guard: DeletePolicy = field(factory=DeletePolicy)
     """What a pass may delete without being asked."""

@@ -169,7 +169,7 @@ class Planner:
                 case.next, case.found = released, Reconciliation(Action.NONE)
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
-            case Action.DELETE if not may_delete_now:
+            case Action.DELETE | Action.ARCHIVE if not may_delete_now:
                 case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
@@ -212,12 +212,14 @@ class Planner:
         case.orders[side] = Make(intent.op_id, step.view, record_id)
 
     def _order_deletion(self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held]) -> None:
+        """A delete, or what is written in its place."""
         side = found.side
         assert side is not None  # noqa: S101  a delete is on one side
         before = held[side]
         intent = self.begin(Deleting(side, before.version, before.view, found.losers), None)
         case.next = evolve(link, intent=intent)
-        case.orders[side] = Remove(intent.op_id, before)
+        patch = {**found.to_local, **found.to_external}
+        case.orders[side] = Change(intent.op_id, before, patch) if patch else Remove(intent.op_id, before)
 
 
 def _is_stale(link: RecordLink, side: Side, held: dict[Side, Held]) -> bool:

@@ -29,6 +29,7 @@ FLOORS = {
     "sql": 3,
     "mapping": 3,
     "http": 3,
+    "objects": 4,
     "providers": 4,
     "engine": 5,
     "sync": 6,
@@ -42,7 +43,7 @@ FLOORS = {
 PARTS_APART = {part for part, floor in FLOORS.items() if floor == FLOORS["memory"]}
 """Parts of one floor that never import each other: each can be left out, or replaced, alone."""
 
-UNKNOWN_TO_THE_ENGINE = PARTS_APART - {"mapping"} | {"providers"}
+UNKNOWN_TO_THE_ENGINE = PARTS_APART - {"mapping"} | {"objects", "providers"}
 """What the engine knows by its protocol only."""
 
 IMPORTERS = {

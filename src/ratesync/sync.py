@@ -5,6 +5,7 @@ from __future__ import annotations
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.desk import SyncDesk
+from ratesync.engine.sync.provider_records import ProviderRecords
 from ratesync.engine.sync.webhook import WebhookEndpoint
 from ratesync.model.conflict import Defer, FieldConflict, Loser, Resolution, SetValue, Take
 from ratesync.model.difference import ABSENT, Side, View
@@ -42,6 +43,7 @@ __all__ = [
     "Loser",
     "OpenConflict",
     "Policy",
+    "ProviderRecords",
     "ReadsHints",
     "RecordTrouble",
     "Reference",

@@ -74,3 +74,8 @@ def test_a_deletion_is_an_echo_of_a_deletion_only() -> None:
     assert echoes(Change("1", is_deleted=True), buried)
     assert not echoes(Change("1", "v2", {"name": "back again"}), buried)
     assert not echoes(Change("1"), buried)
+
+
+@pytest.mark.parametrize("change", [Change("1"), Change("1", "v3", {"name": "Bob"}), Change("1", is_deleted=True)])
+def test_of_a_record_that_is_left_alone_nothing_is_news(change: Change) -> None:
+    assert echoes(change, evolve(LINK, status=LinkStatus.UNLINKED))

@@ -57,7 +57,8 @@ def test_what_was_never_synced_is_never_deleted(local: Any, external: Any, found
 @pytest.mark.parametrize(
     ("policy", "action"),
     [
-        ({"mode": GoneMode.ARCHIVE}, Action.ARCHIVE),
+        ({"mode": GoneMode.ARCHIVE, "archive": {"archived": True}}, Action.ARCHIVE),
+        ({"mode": GoneMode.ARCHIVE, "archive": dict(BASE)}, Action.UNLINK),
         ({"mode": GoneMode.UNLINK}, Action.UNLINK),
         ({"mode": GoneMode.IGNORE}, Action.NONE),
         ({"applies_to": frozenset({Side.EXTERNAL})}, Action.NONE),

@@ -189,8 +189,13 @@ def test_an_old_delete_spares_what_is_new(version: str | None, current: Record |
     assert may_delete(Deleting(Side.LOCAL, version, {"a": 1}), held) is may
 
 
-def test_a_value_that_the_mapping_rounds_is_as_decided() -> None:
-    decided = Decided({"a": 1.005}, {"a": 1.005}, {"a": 0.0}, as_external={"a": 1.0})
-    found = recover(decided, {"a": 1.005}, {"a": 1.0}, lambda _conflict: Defer("not asked"))
+@pytest.mark.parametrize("side", Side)
+def test_a_value_that_a_mapping_rounds_is_as_decided(side: Side) -> None:
+    """On either side, for a provider may be on both."""
+    before: dict[Side, dict[str, Any]] = {side: {"a": 0.0}, side.other: {"a": 1.005}}
+    now: dict[Side, dict[str, Any]] = {side: {"a": 1.0}, side.other: {"a": 1.005}}
+    spelt: dict[str, Any] = {f"as_{side}": {"a": 1.0}}
+    decided = Decided({"a": 1.005}, before[Side.LOCAL], before[Side.EXTERNAL], **spelt)
+    found = recover(decided, now[Side.LOCAL], now[Side.EXTERNAL], lambda _conflict: Defer("not asked"))
     assert found.losers == ()
     assert found.deferred == ()

@@ -16,7 +16,6 @@ from ratesync.memory import MemoryBackend, MemoryStateStore
 from ratesync.memory.records import MemoryRecords
 from ratesync.model.difference import Side
 from ratesync.model.stored import Write
-from ratesync.rules.reconcile import GoneMode, GonePolicy
 from ratesync.rules.resolvers import prefer
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
 from tests.sync.adapter import Crm
@@ -77,8 +76,6 @@ def test_what_cannot_be_synced_is_told() -> None:
                 await running.syncs.sync(evolve(binding(MemoryRecords()), provider="other"))
 
     run_virtual(main)
-    with pytest.raises(ValueError, match="archived"):
-        binding(MemoryRecords(), gone=GonePolicy(mode=GoneMode.ARCHIVE))
 
 
 def test_an_overlay_reads_as_if_it_were_written_and_leaves_what_is_below() -> None:

@@ -37,7 +37,7 @@ losers = st.lists(st.builds(Loser, names, sides, values | st.just(ABSENT)), max_
 texts = st.none() | names
 ends = st.builds(LinkEnd, texts, st.none() | views, texts, st.lists(names, max_size=2).map(tuple))
 steps: Any = st.one_of(
-    st.builds(Decided, patches, views, views, losers, st.none() | patches),
+    st.builds(Decided, patches, views, views, losers, st.none() | patches, st.none() | patches),
     st.builds(Creating, sides, views, texts, texts, st.floats(0, 1e9)),
     st.builds(Deleting, sides, texts, views, losers),
 )

@@ -17,6 +17,7 @@ from ratesync.model.difference import ABSENT, View
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.model.record import Record
+from ratesync.randomness import system_random
 from ratesync.rules.sameness import is_same
 
 _LEAST_LOG = 64
@@ -25,6 +26,10 @@ _LEAST_LOG = 64
 
 def _as_given(fields: Fields) -> Fields:
     return fields
+
+
+def _new_origin() -> str:
+    return f"{system_random().getrandbits(64):016x}"
 
 
 @define
@@ -39,6 +44,9 @@ class MemoryRecords:
     now: Callable[[], float] | None = None
     """Tells the time of changes, in seconds since the epoch, if :func:`~ratesync.rules.resolvers.latest` is to know it.
     Default: no times are told."""
+    origin: str = field(factory=_new_origin, kw_only=True)
+    """Stands in versions and cursors, so that those of an earlier process, in a state store that outlived it, are not
+    taken for ours. Default: drawn at random."""
     _records: dict[str, Record] = field(factory=dict[str, Record], init=False)
     _changed: dict[str, int] = field(factory=dict[str, int], init=False)
     """The number of each record's latest change, deleted ones included."""
@@ -70,12 +78,16 @@ class MemoryRecords:
     def _written(self, record_id: str, fields: Fields) -> Record:
         """The record, with the time at which each field was changed."""
         if self.now is None:
-            return Record(record_id, fields, str(self._count))
+            return Record(record_id, fields, self._version)
         at, before = self.now(), self._records.get(record_id)
         was: Mapping[str, Any] = {} if before is None else before.fields
         times = {name: at for name in {*fields, *was} if not is_same(fields.get(name, ABSENT), was.get(name, ABSENT))}
         known: Mapping[str, float] = {} if before is None else before.field_times
-        return Record(record_id, fields, str(self._count), at, {**known, **times})
+        return Record(record_id, fields, self._version, at, {**known, **times})
+
+    @property
+    def _version(self) -> str:
+        return f"{self.origin}.{self._count}"
 
     def change(self, record_id: str, **fields: Any) -> Record:
         """Change some fields of a record.
@@ -93,7 +105,7 @@ class MemoryRecords:
     async def changes(self, cursor: str | None, *, limit: int) -> ChangePage:
         """The next page of changes: each record once, at its latest change."""
         await anyio.lowlevel.checkpoint()
-        after = _position(cursor)
+        after = self._position(cursor)
         start = bisect_right(self._log, after, key=itemgetter(0))
         entries = map(self._log.__getitem__, range(start, len(self._log)))
         latest = (entry for entry in entries if self._changed[entry[1]] == entry[0])
@@ -101,9 +113,15 @@ class MemoryRecords:
         page = behind[:limit]
         return ChangePage(
             tuple(self._told(record_id) for _, record_id in page),
-            str(page[-1][0] if page else after),
+            f"{self.origin}.{page[-1][0] if page else after}",
             len(behind) > limit,
         )
+
+    def _position(self, cursor: str | None) -> int:
+        origin, _, number = (cursor or f"{self.origin}.0").partition(".")
+        if origin != self.origin or not number.isdecimal():
+            raise CursorExpired("this is not a cursor of this store: list all records anew")
+        return int(number)
 
     def _told(self, record_id: str) -> Change:
         record = self._records.get(record_id)
@@ -161,13 +179,6 @@ def _copied(value: Any) -> Any:
     if isinstance(value, list):
         return [_copied(each) for each in cast("list[Any]", value)]
     return value
-
-
-def _position(cursor: str | None) -> int:
-    try:
-        return 0 if cursor is None else int(cursor)
-    except ValueError:
-        raise CursorExpired("this is not a cursor of this store: list all records anew") from None
 
 
 def _without_absent(fields: View) -> dict[str, Any]:

@@ -27,6 +27,13 @@ class Decided:
     as_external: View | None = field(default=None, repr=False)
     """``view`` as the mapping brings it back from the provider, where that differs: rounded, shortened, in lower case.
     None: as it is."""
+    as_local: View | None = field(default=None, repr=False)
+    """The same of the local side."""
+
+    def meant(self, side: Side) -> View:
+        """``view`` as a side would hold it."""
+        held = self.as_local if side is Side.LOCAL else self.as_external
+        return self.view if held is None else held
 
 
 @frozen
@@ -46,7 +53,7 @@ class Creating:
 
 @frozen
 class Deleting:
-    """The record of ``side`` is to go. Only the very record that was read: never one that was made since."""
+    """The record of ``side`` is to go, or to be archived. Only the very record that was read: never one made since."""
 
     side: Side
     version: str | None

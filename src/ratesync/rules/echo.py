@@ -19,9 +19,12 @@ def is_echo(change: Change, view: View | None, side: Side, link: RecordLink) -> 
     Ask it of links only that nobody is working on: no mark, no intent. Somebody who has read a newer state and not yet
     saved it would else be told nothing of the record's coming back to the older one.
 
-    An old event that arrives late is no echo either. Reading the record then shows that nothing is to be done.
+    An old event that arrives late is no echo either. Reading the record then shows that nothing is to be done. A record
+    that is left alone by policy has no news.
     """
     end = link.end(side)
+    if link.status is LinkStatus.UNLINKED:
+        return True
     if change.is_deleted:
         return link.status is LinkStatus.TOMBSTONE
     if link.status is not LinkStatus.ACTIVE or end.base is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ratesync.model.conflict import FieldConflict, Loser
 from ratesync.model.difference import ABSENT, Side, View
@@ -34,6 +34,7 @@ class Action(StrEnum):
     """The record is made again on the side that deleted it, for it was edited on the other."""
     DELETE = "delete"
     ARCHIVE = "archive"
+    """What is written in place of a delete. The record is no longer linked then."""
     UNLINK = "unlink"
     """Nothing is written, and the record that is left is no longer linked."""
     LINK = "link"
@@ -47,8 +48,11 @@ class GoneMode(StrEnum):
 
     DELETE = "delete"
     ARCHIVE = "archive"
+    """The fields of ``GonePolicy.archive`` are written to it, and it is left alone from then on."""
     UNLINK = "unlink"
+    """It is left alone from now on."""
     IGNORE = "ignore"
+    """It is left alone until it, or the other side, is changed."""
 
 
 @frozen
@@ -61,6 +65,13 @@ class GonePolicy:
     and tells the edits as losers."""
     applies_to: frozenset[Side] = frozenset(Side)
     """The sides on which ``mode`` may be carried out; on any other a delete of the other side is ignored."""
+    archive: View = field(factory=dict[str, Any])
+    """For ``GoneMode.ARCHIVE``: what is written, in the terms of the view, such as ``{"archived": True}``. Somebody's
+    having written just that does not count as an edit."""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.mode is GoneMode.ARCHIVE) != bool(self.archive):
+            raise ValueError("archive: tells what is written with GoneMode.ARCHIVE, and with no other mode")
 
 
 @frozen
@@ -129,12 +140,21 @@ def _one_there(side: Side, held: View, base: View | None, policy: GonePolicy) ->
         return Reconciliation(Action.NONE)
     if policy.mode is GoneMode.UNLINK:
         return Reconciliation(Action.UNLINK)
-    edits = _edits(side, held, base)
+    patch = {name: value for name, value in policy.archive.items() if not is_same(held.get(name, ABSENT), value)}
+    is_archived = policy.archive.keys() - patch.keys()
+    edits = tuple(edit for edit in _edits(side, held, base) if edit.name not in is_archived)
     if edits and policy.edit_wins:
         return _made(Action.RESURRECT, side.other, held)
     if policy.mode is GoneMode.ARCHIVE:
-        return Reconciliation(Action.ARCHIVE, side)
+        return _archived(side, patch, edits)
     return Reconciliation(Action.DELETE, side, losers=edits)
+
+
+def _archived(side: Side, patch: View, edits: Iterable[Loser]) -> Reconciliation:
+    if not patch:
+        return Reconciliation(Action.UNLINK)
+    losers = tuple(evolve(edit, winner=patch[edit.name]) for edit in edits if edit.name in patch)
+    return evolve(_made(Action.ARCHIVE, side, patch), losers=losers)
 
 
 def _made(action: Action, side: Side, held: View) -> Reconciliation:

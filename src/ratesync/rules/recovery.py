@@ -96,8 +96,7 @@ def _recover_field(
 ) -> FieldConflict | tuple[Any, list[Loser]]:
     """The value that holds, and what it drops; or a conflict that is deferred."""
     meant = decided.view[name]
-    as_external = decided.view if decided.as_external is None else decided.as_external
-    sides_meant = {Side.LOCAL: meant, Side.EXTERNAL: as_external.get(name, ABSENT)}
+    sides_meant = {side: decided.meant(side).get(name, ABSENT) for side in Side}
     before = {Side.LOCAL: decided.pre_local.get(name, ABSENT), Side.EXTERNAL: decided.pre_external.get(name, ABSENT)}
     stands = {side: standing(current[side], before[side], sides_meant[side]) for side in Side}
     newer = [side for side in Side if stands[side] is not Standing.SETTLED]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve, field, frozen
 
+from ratesync.engine.sync.keys import Keys
+from ratesync.engine.sync.provider_records import ProviderRecords
 from ratesync.engine.sync.provider_side import PlainLens
 from ratesync.model.difference import Side, View
 from ratesync.model.direction import Direction
@@ -16,14 +18,9 @@ from ratesync.protocols.local import LocalStore
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.first_match import Situation
 from ratesync.rules.merge import Resolve
-from ratesync.rules.reconcile import GoneMode, GonePolicy
+from ratesync.rules.reconcile import GonePolicy
 from ratesync.rules.resolvers import manual, prefer
 from ratesync.rules.situations import Policy, Response, complete
-
-
-def _is_possible(_binding: object, _attribute: object, gone: GonePolicy) -> None:
-    if gone.mode is GoneMode.ARCHIVE:
-        raise ValueError("gone: records cannot be archived by a sync yet; choose DELETE, UNLINK or IGNORE")
 
 
 def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]:
@@ -32,9 +29,10 @@ def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]
 
 @frozen(kw_only=True)
 class Binding:
-    """A store of the host's and a resource of a provider's, and how they are kept alike."""
+    """A provider's resource, and records of the host's or of another provider's; and how the two are kept alike."""
 
-    local: LocalStore
+    local: LocalStore | ProviderRecords
+    """The host's records; or :class:`ProviderRecords`, and then that provider stands where others say "the host"."""
     provider: str
     """Name of the provider, as its adapter gives it."""
     resource: str
@@ -43,7 +41,7 @@ class Binding:
     """Translates between the provider's records and the host's. Default: the fields are the same on both sides."""
     resolve: Resolve = field(factory=manual)
     """Decides fields that both sides changed. Default: they wait for a person."""
-    gone: GonePolicy = field(factory=GonePolicy, validator=_is_possible)
+    gone: GonePolicy = field(factory=GonePolicy)
     """What becomes of a record whose other half was deleted."""
     guard: DeletePolicy = field(factory=DeletePolicy)
     """What a pass may delete without being asked."""
@@ -68,6 +66,14 @@ class Binding:
 
     def __attrs_post_init__(self) -> None:
         complete(self.policy, self.direction)
+        if isinstance(self.local, ProviderRecords):
+            self._check_local(self.local)
+
+    def _check_local(self, local: ProviderRecords) -> None:
+        if (local.lane, local.resource) == (self.lane, self.resource):
+            raise ValueError("local: it is the same resource of the same account as the other side")
+        if unknown := sorted(local.match_keys.keys() - self.match_keys.keys()):
+            raise ValueError(f"local.match_keys: {unknown[0]!r} is none of the binding's match keys")
 
     @property
     def pair_gone(self) -> GonePolicy:
@@ -87,3 +93,22 @@ class Binding:
     def lane(self) -> Lane:
         """The account at the provider."""
         return Lane(self.provider, self.connection)
+
+    @property
+    def providers(self) -> Mapping[Side, ProviderRecords]:
+        """The sides that are a provider's."""
+        external = ProviderRecords(
+            provider=self.provider,
+            resource=self.resource,
+            connection=self.connection,
+            mapping=self.mapping,
+            match_keys=self.match_keys,
+            priority=self.priority,
+        )
+        local = {Side.LOCAL: self.local} if isinstance(self.local, ProviderRecords) else {}
+        return {**local, Side.EXTERNAL: external}
+
+    def keys_of(self, resource: str) -> Keys:
+        """Where the state stands of the binding between the same two to a resource of the same account."""
+        local, place = self.local, (*self.lane, resource)
+        return Keys.between(*place, *local.lane) if isinstance(local, ProviderRecords) else Keys.of(*place)

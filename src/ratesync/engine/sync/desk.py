@@ -27,11 +27,13 @@ from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.pass_maker import PassMaker, ignore, make_together
+from ratesync.engine.sync.provider_records import ProviderRecords
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.recorded import Memory, Recorder
 from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.runner import Runner
+from ratesync.engine.sync.side import SyncSide
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.engine.sync.turn import LONGEST, Turn
 from ratesync.engine.sync.undo import Undo
@@ -48,6 +50,7 @@ from ratesync.model.settings import Settings
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.model.undone import Undone
 from ratesync.protocols import Limiter, ProviderClient, QueueBackend, StateStore
+from ratesync.protocols.local import LocalStore
 from ratesync.protocols.webhook import Headers
 from ratesync.randomness import operation_id
 from ratesync.rules.situations import complete
@@ -218,7 +221,7 @@ class SyncDesk:
 
     async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
         """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""
-        self._provider(binding)
+        self._check_providers(binding)
         await self._hinting().mark(_keys(binding, binding.resource), side, list(dict.fromkeys(record_ids)))
 
     async def webhook(
@@ -254,11 +257,11 @@ class SyncDesk:
     def _books(self, binding: Binding) -> Books:
         return Books(self._store(), _keys(binding, binding.resource))
 
-    def _provider(self, binding: Binding) -> ProviderClient:
-        provider = self.providers.get(binding.provider)
-        if provider is None:
-            raise UnknownProvider(f"there is no provider {binding.provider!r}", path="binding.provider")
-        return provider
+    def _check_providers(self, binding: Binding) -> None:
+        for side, records in binding.providers.items():
+            if records.provider not in self.providers:
+                place = "binding.local.provider" if side is Side.LOCAL else "binding.provider"
+                raise UnknownProvider(f"there is no provider {records.provider!r}", path=place)
 
     def _maker(self, binding: Binding) -> PassMaker:
         reconciler = self._reconciler(binding)
@@ -267,7 +270,8 @@ class SyncDesk:
         return PassMaker(recorder, self.settings.retry)
 
     def _reconciler(self, binding: Binding) -> Reconciler:
-        provider, books = self._provider(binding), self._books(binding)
+        self._check_providers(binding)
+        books = self._books(binding)
         if not self._owner:
             self._owner = f"sync-{operation_id(self.clock.now(), self.source)}"
         references = ReferenceTable(
@@ -275,18 +279,9 @@ class SyncDesk:
             binding.references,
             {each.resource: _keys(binding, each.resource) for each in binding.references.values()},
         )
-        side = ProviderSide(
-            self._gate(provider, binding.priority),
-            binding.lane,
-            binding.resource,
-            binding.mapping,
-            priority=binding.priority,
-            match_paths=binding.match_keys,
-            references=references,
-        )
         pair = Pair(
-            local=LocalSide(binding.local),
-            external=side,
+            local=self._local_side(binding.local),
+            external=self._provider_side(binding.providers[Side.EXTERNAL], Side.EXTERNAL, references),
             resolve=binding.pair_resolve,
             gone=binding.pair_gone,
             guard=binding.guard,
@@ -297,6 +292,23 @@ class SyncDesk:
             scope=binding.scope,
         )
         return Reconciler(pair, books, self._settings(), self.clock, self.source, self._owner)
+
+    def _local_side(self, local: LocalStore | ProviderRecords) -> SyncSide:
+        if isinstance(local, ProviderRecords):  # references have its own ids, so there is nothing to translate
+            return self._provider_side(local, Side.LOCAL, ReferenceTable())
+        return LocalSide(local)
+
+    def _provider_side(self, records: ProviderRecords, side: Side, references: ReferenceTable) -> ProviderSide:
+        return ProviderSide(
+            self._gate(self.providers[records.provider], records.priority),
+            records.lane,
+            records.resource,
+            records.mapping,
+            side,
+            priority=records.priority,
+            match_paths=records.match_keys,
+            references=references,
+        )
 
     def _settings(self) -> SyncSettings:
         """A step's lease must outlast the longest call."""
@@ -312,8 +324,7 @@ class SyncDesk:
 
 
 def _keys(binding: Binding, resource: str) -> Keys:
-    """Where the state of the binding to a resource of the same account stands."""
-    return Keys.of(binding.provider, binding.connection, resource)
+    return binding.keys_of(resource)
 
 
 def _ignore_all(_cases: object) -> None:

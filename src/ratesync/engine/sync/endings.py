@@ -46,6 +46,9 @@ class Endings:
         match step:
             case Creating():
                 case.next = evolve(self._created(case, link, step), synced_at=now)
+            case Deleting(side) if isinstance(case.orders[side], Change):  # it was archived
+                case.next = evolve(_finished(link), status=LinkStatus.UNLINKED, synced_at=now)
+                return True
             case Deleting(side, version):
                 case.next = evolve(buried(link.with_end(side, evolve(link.end(side), version=version))), synced_at=now)
                 return True

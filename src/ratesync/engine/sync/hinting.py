@@ -19,6 +19,9 @@ _AT_ONCE = 500
 """Marks in one commit."""
 _BELL = to_bytes({})
 
+Place = tuple[Keys, Side]
+"""One side of a binding."""
+
 
 @frozen
 class Hinting:
@@ -39,8 +42,8 @@ class Hinting:
             revisions = await self.state.commit([*(along if is_last else ()), Write(keys.hinted, _BELL), *marks])
             self.board.wake(keys.prefix, revisions[len(along) if is_last else 0])
 
-    async def mark_external(self, places: Mapping[Keys, Sequence[str]], along: Write) -> None:
-        """Mark records of a provider; a value is written with the last of them."""
+    async def mark_all(self, places: Mapping[Place, Sequence[str]], along: Write) -> None:
+        """Mark records of several bindings; a value is written with the last of them."""
         last = len(places) - 1
-        for number, (keys, record_ids) in enumerate(places.items()):
-            await self.mark(keys, Side.EXTERNAL, record_ids, along=[along] if number == last else ())
+        for number, ((keys, side), record_ids) in enumerate(places.items()):
+            await self.mark(keys, side, record_ids, along=[along] if number == last else ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from attrs import frozen
@@ -22,7 +23,12 @@ class Keys:
     @classmethod
     def of(cls, *parts: str) -> Keys:
         """The keys of the binding with this name, in parts of any text."""
-        return cls("/".join(["sync", *(quote(part, safe="") for part in parts), ""]))
+        return cls(_prefix("sync", parts))
+
+    @classmethod
+    def between(cls, *parts: str) -> Keys:
+        """The same for a binding of two providers. None of :meth:`of` begins so, whatever its parts are."""
+        return cls(_prefix("sync-between", parts))
 
     def link(self, link_id: str) -> str:
         """A link."""
@@ -149,3 +155,7 @@ class Keys:
 def _record(place: str) -> tuple[Side, str]:
     letter, _, record_id = place.partition("/")
     return _SIDES[letter], record_id
+
+
+def _prefix(head: str, parts: Iterable[str]) -> str:
+    return "/".join([head, *(quote(part, safe="") for part in parts), ""])

@@ -150,7 +150,7 @@ def _pack_intent(intent: Intent) -> dict[str, Any]:
     step: dict[str, Any]
     head = [intent.op_id, intent.owner, intent.until, intent.started_at]
     match intent.step:
-        case Decided(view, pre_local, pre_external, losers, as_external):
+        case Decided(view, pre_local, pre_external, losers, as_external, as_local):
             step = {
                 "view": _pack_view(view),
                 "l": dict(pre_local),
@@ -158,6 +158,8 @@ def _pack_intent(intent: Intent) -> dict[str, Any]:
                 "lost": pack_losers(losers),
                 "as": None if as_external is None else _pack_view(as_external),
             }
+            if as_local is not None:
+                step["as_local"] = _pack_view(as_local)
         case Creating(side, view, record_id, source_version, over_at):
             step = {"create": side, "view": dict(view), "id": record_id, "of": source_version, "over": over_at}
         case Deleting(side, version, view, losers):
@@ -173,8 +175,9 @@ def _unpack_intent(packed: Any) -> Intent:
         step = Deleting(Side(packed["delete"]), packed["of"], packed["view"], unpack_losers(packed["lost"]))
     else:
         as_external = None if packed["as"] is None else _unpack_view(packed["as"])
+        as_local = _unpack_view(packed["as_local"]) if "as_local" in packed else None
         lost = unpack_losers(packed["lost"])
-        step = Decided(_unpack_view(packed["view"]), packed["l"], packed["x"], lost, as_external)
+        step = Decided(_unpack_view(packed["view"]), packed["l"], packed["x"], lost, as_external, as_local)
     op_id, owner, until, started_at = packed["head"]
     return Intent(op_id, owner, until, started_at, step)
 

@@ -232,7 +232,8 @@ class ProviderSide:
             record_id=record_id,
             fields=fields or {},
             id=op_id,
-            idempotency_key=op_id,
+            # Both sides may be one account, and a step may write to both.
+            idempotency_key=op_id if self.side is Side.EXTERNAL else f"{op_id}-local",
             if_version=version,
             priority=self.priority,
         )

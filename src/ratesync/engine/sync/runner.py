@@ -173,7 +173,10 @@ class Runner:
 
     async def _find_paused(self) -> bool:
         selectors = await self.queue.paused()
-        was, self._is_paused = self._is_paused, any(each.matches(self.binding.lane) for each in selectors)
+        was, self._is_paused = (
+            self._is_paused,
+            any(each.matches(records.lane) for each in selectors for records in self.binding.providers.values()),
+        )
         if self._is_paused:
             self._put_off(max(self.look, _PAUSED_LOOK), "" if was else "paused")
         return self._is_paused

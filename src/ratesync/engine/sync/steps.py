@@ -14,7 +14,7 @@ from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.link_codec import digest, digest_of_patches, unpack_resolution
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.side import Change, Make, Remove
-from ratesync.model.conflict import FieldConflict, Resolution
+from ratesync.model.conflict import FieldConflict, Loser, Resolution
 from ratesync.model.difference import ABSENT, Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting, Intent, Step
@@ -26,6 +26,7 @@ from ratesync.rules.merge import MayWrite, Merge, Resolve
 from ratesync.rules.oscillation import note_write
 from ratesync.rules.reconcile import Action, Reconciliation, reconcile
 from ratesync.rules.recovery import may_delete, recover, recovered_base
+from ratesync.rules.sameness import is_same
 from ratesync.rules.situations import Response
 
 
@@ -137,15 +138,19 @@ class Planner:
             for name in names
         }
         new = merged.losers[len(step.losers) :]  # the others were stored with the step
-        decided = Decided(value, local.view, external.view, new, self._as_external(external, value))
+        decided = self._decided(value, held, new)
         case.found = Reconciliation(_action_of(merged), None, merged.to_local, merged.to_external, new, merged.deferred)
         if merged.to_local or merged.to_external:
             self._order_patches(case, link, case.found, held, decided)
         else:
             case.next = recovered(link, decided, held)
 
-    def _as_external(self, held: Held, view: View) -> View:
-        return self.pair.external.as_stored(held, view)
+    def _decided(self, view: View, held: dict[Side, Held], losers: tuple[Loser, ...]) -> Decided:
+        """What was decided, and how each side would hold it."""
+        local, external = held[Side.LOCAL], held[Side.EXTERNAL]
+        as_held = {side: self.pair.side(side).as_stored(record, view) for side, record in held.items()}
+        as_local = None if is_same(dict(as_held[Side.LOCAL]), dict(view)) else as_held[Side.LOCAL]
+        return Decided(view, local.view, external.view, losers, as_held[Side.EXTERNAL], as_local)
 
     def _begin(
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], *, may_delete_now: bool
@@ -159,15 +164,12 @@ class Planner:
                 case.next = released if len(held) < len(Side) else settled(released, held, case)
             case Action.PUSH | Action.PULL | Action.MERGE:
                 view = {**found.to_local, **found.to_external}
-                local, external = held[Side.LOCAL].view, held[Side.EXTERNAL].view
-                as_external = self._as_external(held[Side.EXTERNAL], view)
-                decided = Decided(view, local, external, found.losers, as_external)
-                self._order_patches(case, link, found, held, decided)
+                self._order_patches(case, link, found, held, self._decided(view, held, found.losers))
             case Action.CREATE | Action.RESURRECT if found.side not in self.pair.direction.written:
                 case.next, case.found = released, Reconciliation(Action.NONE)
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
-            case Action.DELETE if not may_delete_now:
+            case Action.DELETE | Action.ARCHIVE if not may_delete_now:
                 case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
@@ -210,12 +212,14 @@ class Planner:
         case.orders[side] = Make(intent.op_id, step.view, record_id)
 
     def _order_deletion(self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held]) -> None:
+        """A delete, or what is written in its place."""
         side = found.side
         assert side is not None  # noqa: S101  a delete is on one side
         before = held[side]
         intent = self.begin(Deleting(side, before.version, before.view, found.losers), None)
         case.next = evolve(link, intent=intent)
-        case.orders[side] = Remove(intent.op_id, before)
+        patch = {**found.to_local, **found.to_external}
+        case.orders[side] = Change(intent.op_id, before, patch) if patch else Remove(intent.op_id, before)
 
 
 def _is_stale(link: RecordLink, side: Side, held: dict[Side, Held]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
@@ -11,12 +11,15 @@ from attrs import field, frozen, validators
 
 from ratesync.clock import Clock
 from ratesync.engine.notifier import Notifier
-from ratesync.engine.sync.hinting import Hinting
+from ratesync.engine.sync.binding import Binding
+from ratesync.engine.sync.hinting import Hinting, Place
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import from_bytes, to_bytes
 from ratesync.errors import StateConflict, WebhookRefused
+from ratesync.model.difference import Side
 from ratesync.model.event import WebhookTaken
 from ratesync.model.hint import Hint, WebhookAnswer
+from ratesync.model.lane import Lane
 from ratesync.model.stored import Stored, Write
 from ratesync.protocols.webhook import Headers, ReadsHints, VerifiedDelivery, VerifiesDeliveries
 
@@ -31,6 +34,8 @@ _LONGEST_ID = 256
 
 ConnectionOf = Callable[[str | None], str | Awaitable[str | None] | None]
 """Tells the connection of an account, by the provider's name for it; None if nobody syncs it. It may be async."""
+BindingsOf = Callable[[Lane], Iterable[Binding] | Awaitable[Iterable[Binding]]]
+"""Tells the bindings that an account takes part in. It may be async."""
 
 
 @frozen(kw_only=True)
@@ -41,8 +46,11 @@ class WebhookEndpoint:
     verifier: VerifiesDeliveries = field(repr=False)
     """Such as :class:`ratesync.http.WebhookVerifier`. It need not remember what it has ``seen``: that is done here."""
     reader: ReadsHints = field(repr=False)
-    resources: Collection[str]
-    """Those that are synced. Hints of others are ignored."""
+    resources: Collection[str] = ()
+    """Those that are synced with records of the host's."""
+    bindings: Collection[Binding] | BindingsOf = field(default=(), repr=False)
+    """Bindings of two providers that the deliveries may be about, or a function that tells those of an account. A hint
+    that concerns neither these nor ``resources`` is ignored."""
     connections: Mapping[str, str] | ConnectionOf | None = field(default=None, repr=False)
     """The connection of each account, by the provider's name for it, or a function that tells it. Default: there is
     one connection, ``"default"``."""
@@ -84,7 +92,7 @@ class WebhookDesk:
             if known is None:
                 return WebhookAnswer(_OK, fault="replayed")
             try:
-                await self.hinting.mark_external(places, known)
+                await self.hinting.mark_all(places, known)
             except StateConflict:  # it comes twice at once, or another one shares its place: look again
                 continue
             marked = sum(map(len, places.values()))
@@ -120,24 +128,53 @@ def _refused(refused: WebhookRefused, status: int) -> WebhookAnswer:
     return WebhookAnswer(status, fault=refused.fault)
 
 
-async def _sorted(endpoint: WebhookEndpoint, hints: Iterable[Hint]) -> tuple[Mapping[Keys, list[str]], int]:
-    """Record ids by the binding that they belong to, each once, and how many belong to none."""
-    places: dict[Keys, dict[str, None]] = defaultdict(dict)
-    connections: dict[str | None, str | None] = {}
+async def _sorted(endpoint: WebhookEndpoint, hints: Iterable[Hint]) -> tuple[Mapping[Place, list[str]], int]:
+    """Record ids by the side of a binding that they belong to, each once, and how many hints concern none."""
+    places: dict[Place, dict[str, None]] = defaultdict(dict)
+    accounts: dict[str | None, _Account | None] = {}
     unknown = 0
     for hint in hints:
-        account = hint.account
-        if hint.resource not in endpoint.resources or not _is_possible(hint.record_id):
-            unknown += 1
-            continue
-        if account not in connections:
-            connections[account] = await _connection(endpoint.connections, account)
-        connection = connections[account]
-        if connection is None:
-            unknown += 1
-        else:
-            places[Keys.of(endpoint.provider, connection, hint.resource)][hint.record_id] = None
-    return {keys: list(ids) for keys, ids in places.items()}, unknown
+        found: Sequence[Place] = ()
+        is_wanted = bool(endpoint.bindings) or hint.resource in endpoint.resources
+        if is_wanted and _is_possible(hint.record_id):
+            if hint.account not in accounts:
+                accounts[hint.account] = await _account(endpoint, hint.account)
+            account = accounts[hint.account]
+            found = () if account is None else account.places(hint.resource, endpoint.resources)
+        unknown += not found
+        for place in found:
+            places[place][hint.record_id] = None
+    return {place: list(ids) for place, ids in places.items()}, unknown
+
+
+@frozen
+class _Account:
+    """One whose records are synced."""
+
+    lane: Lane
+    bindings: Collection[Binding]
+
+    def places(self, resource: str, with_host: Collection[str]) -> Sequence[Place]:
+        """The sides of bindings that are its records of a resource."""
+        found = [(Keys.of(*self.lane, resource), Side.EXTERNAL)] if resource in with_host else []
+        return found + [
+            (binding.keys_of(binding.resource), side)
+            for binding in self.bindings
+            for side, records in binding.providers.items()
+            if (records.lane, records.resource) == (self.lane, resource)
+        ]
+
+
+async def _account(endpoint: WebhookEndpoint, name: str | None) -> _Account | None:
+    """The account of that name at the provider; None if nobody syncs it."""
+    connection = await _connection(endpoint.connections, name)
+    if connection is None:
+        return None
+    lane, bindings = Lane(endpoint.provider, connection), endpoint.bindings
+    if callable(bindings):
+        told = bindings(lane)
+        bindings = list(await told if isinstance(told, Awaitable) else told)
+    return _Account(lane, bindings)
 
 
 async def _connection(known: Mapping[str, str] | ConnectionOf | None, account: str | None) -> str | None:

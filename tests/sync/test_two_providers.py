@@ -16,7 +16,7 @@ from typing_extensions import override
 from ratesync import Rate, SyncEngine
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.provider_records import ProviderRecords
-from ratesync.engine.sync.side import Make
+from ratesync.engine.sync.side import Keep, Make, keep_all
 from ratesync.engine.sync.webhook import WebhookEndpoint
 from ratesync.errors import UnknownProvider
 from ratesync.mapping import Field
@@ -203,9 +203,11 @@ async def test_the_sides_of_one_account_never_share_an_idempotency_key() -> None
 
     class Noting(FakeCrm):
         @override
-        async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        async def execute(
+            self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+        ) -> Mapping[str, Outcome]:
             noted.extend(operation.idempotency_key for operation in operations)
-            return await super().execute(lane, operations)
+            return await super().execute(lane, operations, keep)
 
     both = TwoCrms(PLAIN, PLAIN, kind=Noting)
     for side in Side:

@@ -14,7 +14,7 @@ from ratesync.engine.sync.conflict_book import ConflictBook
 from ratesync.engine.sync.joint_pass import JointPass
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link
-from ratesync.engine.sync.pair import Pair, SyncSettings
+from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.sync_pass import Pass
@@ -26,6 +26,7 @@ from ratesync.model.lane import Lane
 from ratesync.model.link import RecordLink
 from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
+from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.merge import Resolve
 from ratesync.rules.reconcile import GonePolicy

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link, decode_mark
 from ratesync.errors import InvalidPayload
-from ratesync.model.difference import Side, View
+from ratesync.model.difference import ABSENT, Side, View
 from ratesync.model.intent import Creating
 from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.mark import Lack
@@ -219,7 +219,7 @@ def _ids(value: Any) -> list[str]:
 
 
 def _is_set(value: Any) -> bool:
-    return value is not None and value != ""
+    return value is not ABSENT and value is not None and value != ""
 
 
 def _mapped(value: Any, name: str, translate: Callable[[str, Any], Any]) -> Any:

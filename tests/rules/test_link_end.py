@@ -41,6 +41,14 @@ def test_a_version_that_holds_more_than_the_patch_does_not_stand_for_the_base() 
     assert (end.base, end.version) == ({"a": 1, "b": 0, "c": 0}, None)
 
 
+def test_a_field_that_was_null_and_is_taken_away_is_not_ours_when_the_answer_fills_it() -> None:
+    """It was not sent, as it means the same to the side; somebody wrote it in between, and that must be seen."""
+    end = after_patch(held({"a": None, "b": 0}), {"a": ABSENT, "b": 1}, answer={"a": "theirs", "b": 1})
+    assert (end.base, end.version) == ({"a": None, "b": 1, "c": 0}, None)
+    end = after_patch(held({"a": None, "b": 0}), {"a": ABSENT, "b": 1}, answer={"b": 1})
+    assert (end.base, end.version) == ({"b": 1, "c": 0}, "2")
+
+
 @pytest.mark.parametrize(("version", "unconfirmed"), [("2", ("a",)), (None, ())])
 def test_an_answer_without_the_record_leaves_the_patch_to_be_confirmed(
     version: str | None, unconfirmed: tuple[str, ...]

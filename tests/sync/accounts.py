@@ -7,11 +7,12 @@ from typing import Protocol
 
 from ratesync.engine.sync.link_codec import decode_link, encode_mark, from_bytes
 from ratesync.model.difference import Side
-from ratesync.model.link import LinkStatus
+from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.run import SyncRun
 from ratesync.model.stored import Stored, Write
-from tests.sync.process import KEYS
+from tests.sync.kinship import Kinship
+from tests.sync.sides import Sides
 from tests.sync.world import NAMES, World, tokens
 
 MOST_QUIET_PASSES = 16
@@ -22,7 +23,7 @@ QUIET = 1000.0
 class Syncs(Protocol):
     """Makes passes."""
 
-    async def run_pass(self) -> SyncRun: ...
+    async def run_pass(self) -> Sequence[SyncRun]: ...
 
     async def approve(self) -> None: ...
 
@@ -31,16 +32,15 @@ async def settle(world: World, engine: Syncs) -> None:
     """Passes with nobody else about, until one writes nothing."""
     for number in range(MOST_QUIET_PASSES):
         world.now += QUIET
-        before, calls = (world.crm.writes, world.local_writes), world.crm.calls
+        before, calls = world.writes, world.calls
         world.commits.clear()
-        run = await engine.run_pass()
-        if run.needs_approval:
+        runs = await engine.run_pass()
+        if any(run.needs_approval for run in runs):
             await engine.approve()
-        if run.errors:
-            world.report.violations.append(f"errors: {run.errors}")
+        world.report.violations += [f"errors: {run.errors}" for run in runs if run.errors]
         written = [write for commit in world.commits for write in commit if "/cursor/" not in write.key]
-        if before == (world.crm.writes, world.local_writes) and not written and number:
-            if world.crm.calls > calls:
+        if before == world.writes and not written and number:
+            if world.calls > calls:
                 world.report.violations.append("asked for nothing")
             return
     world.report.violations.append("never idle")
@@ -48,17 +48,26 @@ async def settle(world: World, engine: Syncs) -> None:
 
 async def check(world: World, engine: Syncs) -> None:
     """Account for every value, and look at every record once more."""
+    violations, seen = world.report.violations, world.report.seen
     state = await world.state.scan("sync/", limit=100_000)
     told = _told(state)
-    world.report.violations += [f"lost: value {token}" for token in lost(world, told)]
-    world.report.violations += _differences(world, [conflict for stored in state for conflict in _conflicts(stored)])
-    left = [stored.key for stored in state if "/mark/" in stored.key]
+    violations += [f"lost: value {token}" for token in lost(world, told)]
+    for kind in world.kinds:
+        violations += _differences(kind, [found for stored in state for found in _conflicts(kind, stored)])
+    children, parents = _links(world.contacts, state), _links(world.parents, state)
+    kinship = await Kinship.of(world.contacts, children, world.parents, parents)
+    violations += kinship.differences()
+    left = [stored.key for stored in state if "/mark/" in stored.key and not kinship.waits_in_vain(stored)]
     if left:
-        world.report.violations.append(f"marks are left: {left}")
-    world.report.seen["told"] += len(told)
-    links = [decode_link(stored.value) for stored in state if "/link/" in stored.key]
-    world.report.seen.update(str(link.status) for link in links if link.status is LinkStatus.AMBIGUOUS_CREATE)
+        violations.append(f"marks are left: {left}")
+    seen["told"] += len(told)
+    seen.update(str(link.status) for link in (*children, *parents) if link.status is LinkStatus.AMBIGUOUS_CREATE)
+    seen["references"] += kinship.count()
     await _look_again(world, engine)
+
+
+def _links(kind: Sides, state: Iterable[Stored]) -> list[RecordLink]:
+    return [decode_link(stored.value) for stored in state if stored.key.startswith(kind.keys.links)]
 
 
 def _told(state: Iterable[Stored]) -> set[int]:
@@ -70,7 +79,8 @@ def lost(world: World, told: set[int]) -> list[int]:
     """Values that nobody replaced, that no side holds, and that nobody is told of."""
     if not world.trial.conditional:
         return []
-    alive = {token for side in Side for record in world.records(side).values() for token in tokens(record.fields)}
+    held = (record for kind in world.kinds for side in Side for record in kind.records(side).values())
+    alive = {token for record in held for token in tokens(record.fields)}
     return sorted(set(range(1, world.values + 1)) - world.ended - alive - told)
 
 
@@ -81,11 +91,16 @@ async def lost_now(world: World) -> list[int]:
 
 async def _look_again(world: World, engine: Syncs) -> None:
     """A look at every record, for nothing: nobody changed anything, so nothing is written to a side."""
-    marks = [Mark(side, record_id) for side in Side for record_id in world.records(side)]
-    await world.state.commit([Write(KEYS.mark(mark.side, mark.record_id), encode_mark(mark)) for mark in marks])
-    before = world.crm.writes, world.local_writes
+    marks = [
+        Write(kind.keys.mark(side, record_id), encode_mark(Mark(side, record_id)))
+        for kind in world.kinds
+        for side in Side
+        for record_id in kind.records(side)
+    ]
+    await world.state.commit(marks)
+    before = world.writes
     await engine.run_pass()
-    if before != (world.crm.writes, world.local_writes):
+    if before != world.writes:
         world.report.violations.append("written for nothing")
 
 
@@ -93,23 +108,23 @@ def _of(stored: Stored) -> Iterable[int]:
     return tokens(stored.value.decode())
 
 
-def _conflicts(stored: Stored) -> Sequence[tuple[str, str, str]]:
+def _conflicts(kind: Sides, stored: Stored) -> Sequence[tuple[str, str, str]]:
     """(local id, external id, field) of an open conflict."""
-    if "/conflict/" not in stored.key:
+    if not stored.key.startswith(kind.keys.conflicts):
         return ()
     value = from_bytes(stored.value)
     return [(*value["ids"], value["n"])]
 
 
-def _differences(world: World, conflicts: Sequence[tuple[str, str, str]]) -> list[str]:
+def _differences(kind: Sides, conflicts: Sequence[tuple[str, str, str]]) -> list[str]:
     found: list[str] = []
     deferred = {(local_id, name) for local_id, _, name in conflicts}
     # Two records that were made anew under their old ids, on both sides: which of the two it is waits for a person.
     twins = {external_id: local_id for local_id, external_id, name in conflicts if name == "origin"}
     by_origin: dict[Side, dict[str, str]] = {side: {} for side in Side}
     for side in Side:
-        for record_id, record in world.records(side).items():
-            twin = world.local.records.get(twins.get(record_id, "")) if side is Side.EXTERNAL else None
+        for record_id, record in kind.records(side).items():
+            twin = kind.local.records.get(twins.get(record_id, "")) if side is Side.EXTERNAL else None
             origin = str((twin or record).fields.get("origin", "none")).strip().lower()
             if origin in by_origin[side]:
                 found.append(f"duplicate: {side} {origin} is {by_origin[side][origin]} and {record_id}")
@@ -118,8 +133,8 @@ def _differences(world: World, conflicts: Sequence[tuple[str, str, str]]) -> lis
     found += [f"not converged: {origin} is on one side only" for origin in sorted(local.keys() ^ external.keys())]
     for origin in sorted(local.keys() & external.keys()):
         here, there = (
-            world.local.records[local[origin]].fields,
-            world.crm.records[external[origin]].fields,
+            kind.local.records[local[origin]].fields,
+            kind.crm.records[external[origin]].fields,
         )
         for name in NAMES:
             if tokens(here.get(name)) != tokens(there.get(name)) and (local[origin], name) not in deferred:

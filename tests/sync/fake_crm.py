@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, NoReturn
@@ -24,6 +24,7 @@ from ratesync.rules.time_cursor import TimeCursor
 from tests.sync.trial import Trial, Versions, tidy
 
 TICK = 10
+_OUTDATED = Conflict("another version")
 
 
 @define
@@ -39,7 +40,13 @@ class FakeCrm:
     answers: dict[str, Outcome] = field(factory=dict[str, Outcome])
     made_by: dict[str, tuple[str, float]] = field(factory=dict[str, tuple[str, float]])
     """The record that each create made, and when."""
+    keyed: dict[str, str] = field(factory=dict[str, str])
+    """The records that hold a key of ours, by that key."""
+    removed: set[str] = field(factory=set[str])
+    """Ids of records that were ever deleted."""
     count: int = 0
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What may happen between the two halves of a call that the adapter has made of one."""
     calls: int = 0
     """For single records."""
     writes: int = 0
@@ -57,6 +64,8 @@ class FakeCrm:
     def remove(self, record_id: str) -> None:
         self.count += 1
         self.records.pop(record_id, None)
+        self.removed.add(record_id)
+        self.keyed = {key: holder for key, holder in self.keyed.items() if holder != record_id}
         self._touch(record_id)
 
     def flake(self, record_id: str) -> None:
@@ -92,7 +101,19 @@ class FakeCrm:
         kept = await keep([operation.id or "" for operation in operations])
         sent = [operation for operation in operations if operation.id in kept]
         self.calls += bool(sent)
-        return {operation.id or "": self._carry_out(operation) for operation in sent}
+        if not sent or not self.trial.verifies or sent[0].kind is Kind.READ:
+            return {operation.id or "": self._carry_out(operation) for operation in sent}
+        outdated = {operation.id for operation in sent if self._is_outdated(operation)}
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return {
+            operation.id or "": _OUTDATED if operation.id in outdated else self._carry_out(operation)
+            for operation in sent
+        }
+
+    def _is_outdated(self, operation: Operation) -> bool:
+        current = self.records.get(operation.record_id or "")
+        return current is not None and operation.if_version not in {None, current.version}
 
     def _carry_out(self, operation: Operation) -> Outcome:
         if self.random.random() < self.trial.fault_chance:
@@ -124,8 +145,8 @@ class FakeCrm:
         assert operation.if_version is None or self.trial.conditional
         if current is None:
             return Applied() if operation.kind is Kind.DELETE else Rejected("no such record", "404")
-        if operation.if_version is not None and operation.if_version != current.version:
-            return Conflict("another version")
+        if self._is_outdated(operation) and not self.trial.verifies:
+            return _OUTDATED
         self.writes += 1
         if operation.kind is Kind.DELETE:
             self.remove(record_id)
@@ -134,12 +155,22 @@ class FakeCrm:
 
     def _create(self, operation: Operation) -> Outcome:
         chosen = self.trial.identity is CreateIdentity.CLIENT_ID
+        known = self.keyed.get(operation.idempotency_key or "")
+        if known is not None:
+            self.writes += 1
+            return self._applied(self.put(known, apply(self.records[known].fields, operation.fields)))
         record_id = (operation.record_id if chosen else None) or f"x{self.count + 1}"
         if record_id in self.records:
             return Conflict("there is a record of this id")
         self.writes += 1
         self.made_by[operation.id or ""] = record_id, self.now()
+        if self._upserts:
+            self.keyed[operation.idempotency_key or ""] = record_id
         return self._applied(self.put(record_id, operation.fields))
+
+    @property
+    def _upserts(self) -> bool:
+        return self.trial.upserts and self.trial.identity is CreateIdentity.LOOKUP
 
     def _applied(self, record: Record) -> Applied:
         told = record if self.trial.tells_versions else evolve(record, version=None)
@@ -147,6 +178,9 @@ class FakeCrm:
 
     async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
         self.calls += 1
+        if self._upserts:
+            known = self.keyed.get(operation.idempotency_key or "")
+            return None if known is None else Applied(known)
         record_id, made_at = self.made_by.get(operation.id or "", (None, 0.0))
         is_seen = record_id is not None and self.now() >= made_at + self.trial.lookup_after
         return Applied(record_id) if is_seen else None

@@ -12,17 +12,19 @@ from attrs import define, field, frozen
 from ratesync import SyncEngine
 from ratesync.engine.sync.binding import Binding
 from ratesync.memory import MemoryBackend
-from ratesync.model.batch import Batch
-from ratesync.model.change import ChangePage
+from ratesync.model.batch import Batch, Capabilities
+from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.lane import Lane
+from ratesync.model.operation import Operation
 from ratesync.model.outcome import Outcome, RetryLater, Unknown
 from ratesync.model.run import SyncRun
 from ratesync.model.settings import Settings
 from ratesync.model.stored import Stored, Write
 from ratesync.model.sync_settings import SyncSettings
-from ratesync.rules.reconcile import GonePolicy
 from ratesync.testing.virtual_time import running_time
 from tests.sync.adapter import Crm
 from tests.sync.process import watch
+from tests.sync.trial import REFERENCE
 from tests.sync.world import GUARD, World
 
 T = TypeVar("T")
@@ -60,11 +62,15 @@ class LiveEngine:
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     clock: WorldClock = field(init=False)
 
-    async def run_pass(self) -> SyncRun:
-        return await self._with_engine(lambda engine: engine.syncs.sync(self._binding()))
+    async def run_pass(self) -> list[SyncRun]:
+        return await self._with_engine(lambda engine: engine.syncs.sync_all(self._bindings()))
 
     async def approve(self) -> None:
-        await self._with_engine(lambda engine: engine.syncs.approve_deletes(self._binding()))
+        async def approve(engine: SyncEngine) -> None:
+            for binding in self._bindings():
+                await engine.syncs.approve_deletes(binding)
+
+        await self._with_engine(approve)
 
     async def run_until_killed(self) -> None:
         """A pass that the script may end."""
@@ -81,7 +87,7 @@ class LiveEngine:
             queue=memory.queue,
             limiter=memory.limiter,
             state=_State(watch(world, world.state, self.around)),
-            providers=[_FaultyCrm(watch(world, world.crm, self.around), self)],
+            providers=[_FaultyCrm(watch(world, _Resources(world), self.around), self)],
             clock=clock,
             random=random.Random(world.passes),
             settings=Settings(sync=SyncSettings(page_size=2, chunk=3)),
@@ -92,16 +98,21 @@ class LiveEngine:
         world.now = max(world.now, clock.now())
         return found
 
-    def _binding(self) -> Binding:
+    def _bindings(self) -> list[Binding]:
         world = self.world
-        return Binding(
-            local=watch(world, world.local, self.around),
-            provider="crm",
-            resource="contacts",
-            resolve=world.resolver(),
-            gone=GonePolicy(edit_wins=world.trial.edit_wins),
-            guard=GUARD,
-        )
+        parents = {REFERENCE: world.parents.resource} if world.trial.families else {}
+        return [
+            Binding(
+                local=watch(world, kind.local, self.around),
+                provider="crm",
+                resource=kind.resource,
+                resolve=world.resolver(),
+                gone=world.gone(kind),
+                guard=GUARD,
+                references=parents if kind is world.contacts else {},
+            )
+            for kind in world.kinds
+        ]
 
     async def around(self, call: Callable[[], Awaitable[T]]) -> T:
         """A call of the engine's: things happen before it, and after it was carried out."""
@@ -155,6 +166,29 @@ class _State:
         return found
 
 
+@frozen
+class _Resources:
+    """The provider, with all kinds of records."""
+
+    world: World
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.world.trial.capabilities
+
+    async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
+        return await self.world.kind(operations[0].resource).crm.execute(lane, operations)
+
+    async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
+        return await self.world.kind(operation.resource).crm.lookup(lane, operation)
+
+    async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
+        return await self.world.kind(resource).crm.pull_changes(lane, resource, cursor, limit)
+
+    async def list_records(self, lane: Lane, resource: str, page: str | None, limit: int) -> RecordPage:
+        return await self.world.kind(resource).crm.list_records(lane, resource, page, limit)
+
+
 class _FaultyCrm(Crm):
     """The provider, with the faults of the script."""
 
@@ -171,5 +205,5 @@ class _FaultyCrm(Crm):
 
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
         if self._engine.take_fault() == "expire" and cursor is not None:
-            self._engine.world.crm.expire()
+            self._engine.world.kind(resource).crm.expire()
         return await super().pull_changes(connection, resource, cursor, limit=limit)

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps
+from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps, waiting
 from ratesync.engine.sync.arrivals import Arrivals
 from ratesync.engine.sync.endings import created
 from ratesync.engine.sync.link_codec import encode_link
+from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.errors import StateConflict
 from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import ChangePage
@@ -30,7 +32,7 @@ from ratesync.rules.merge import Merge
 from ratesync.rules.recovery import recover
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
-from tests.sync.process import KEYS, Process
+from tests.sync.process import Process
 
 Patch = pytest.MonkeyPatch
 Bug = Callable[[Patch], None]
@@ -51,6 +53,8 @@ def bug(name: str, start: int = 0, **where: Any) -> Callable[[Bug], Bug]:
 
 
 CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
+LOSING: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.2}
+UPSERTING: dict[str, Any] = {"identity": CreateIdentity.LOOKUP, "upserts": True}
 TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
 KILLED: dict[str, Any] = {
     "edit_chance": 0.05,
@@ -59,6 +63,15 @@ KILLED: dict[str, Any] = {
     "poller": False,
     "tombstones": True,
     "passes": 12,
+}
+DELETING: dict[str, Any] = {
+    **KILLED,
+    "edit_chance": 0.02,
+    "kill_chance": 0.08,
+    "fault_chance": 0.0,
+    "expiry_chance": 0.0,
+    "edit_wins": False,
+    "passes": 20,
 }
 POLLED: dict[str, Any] = {**CALM, "engines": 1, "poller": True, "slow_chance": 0.2, "tombstones": True, "coarse": False}
 
@@ -104,15 +117,16 @@ def _(patch: Patch) -> None:
 
     async def born_without(self: Any) -> Any:
         if owners.setdefault(self.world.trial.seed, self.owner) != self.owner:
-            marks = await self.world.state.scan(KEYS.marks, limit=1000)
-            await self.world.state.commit([Write(mark.key, None) for mark in marks])
+            for kind in self.world.kinds:
+                marks = await self.world.state.scan(kind.keys.marks, limit=1000)
+                await self.world.state.commit([Write(mark.key, None) for mark in marks])
         owners[self.world.trial.seed] = self.owner
         return await run_pass(self)
 
     patch.setattr(Process, "run_pass", born_without)
 
 
-@bug("no intent is stored")
+@bug("no intent is stored", identity=CreateIdentity.LOOKUP, kill_chance=0.08)
 def _(patch: Patch) -> None:
     def without(link: Any) -> bytes:
         return encode_link(evolve(link, intent=None))
@@ -138,7 +152,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer", start=250, **POLLED)
+@bug("a mark is cleared even if it is newer", start=75, **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 
@@ -167,7 +181,7 @@ def _(patch: Patch) -> None:
     patch.setattr(Puller, "_stage", hasty)
 
 
-@bug("a feed by a coarse clock goes on behind the last instant")
+@bug("a feed by a coarse clock goes on behind the last instant", coarse=True, edit_chance=0.2, passes=8)
 def _(patch: Patch) -> None:
     def by_clock(self: Any, cursor: Any, limit: int) -> Any:
         after = float(cursor or 0)
@@ -197,7 +211,7 @@ def _(patch: Patch) -> None:
     patch.setattr(endings.Endings, "_patched", shared_patched)
 
 
-@bug("a lost create that is found takes what the sides hold now as bases")
+@bug("a lost create that is found takes what the sides hold now as bases", **LOSING)
 def _(patch: Patch) -> None:
     find = creations.Creations._find
 
@@ -217,7 +231,7 @@ def _(patch: Patch) -> None:
     patch.setattr(creations.Creations, "_find", looking)
 
 
-@bug("a lost create is made once more")
+@bug("a lost create is made once more", fault_chance=0.2)
 def _(patch: Patch) -> None:
     async def never(self: Any, case: Any) -> None:
         link = case.link
@@ -226,7 +240,15 @@ def _(patch: Patch) -> None:
     patch.setattr(creations.Creations, "_find", never)
 
 
-@bug("links are stored whoever changed them since")
+@bug("a lost create is sent again, and the provider makes it an update", **LOSING, **UPSERTING)
+def _(patch: Patch) -> None:
+    async def again(self: Any, order: Any, age: float, *, is_wanted: bool) -> Any:
+        return (await self.write([order]))[order.op_id]
+
+    patch.setattr(ProviderSide, "make_sure", again)
+
+
+@bug("links are stored whoever changed them since", engines=2, slow_chance=0.2)
 def _(patch: Patch) -> None:
     link_writes = saving._link_writes
 
@@ -298,7 +320,7 @@ def _(patch: Patch) -> None:
     patch.setattr(endings, "end_after_read", settle)
 
 
-@bug("a delete that waits is forgotten when it begins", **KILLED)
+@bug("a delete that waits is forgotten when it begins", start=30, **DELETING)
 def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion
 
@@ -315,3 +337,20 @@ def _(patch: Patch) -> None:
         return not change.is_deleted and view is not None and base is not None and is_same(dict(view), dict(base))
 
     patch.setattr(pull, "is_echo", content_only)
+
+
+@bug("ids of other records are written as they stand", families=True)
+def _(patch: Patch) -> None:
+    patch.setattr(ReferenceTable, "_each", lambda self, fields, translate: fields)
+
+
+@bug("what a record waits for is forgotten", families=True, engines=2, slow_chance=1.0, edit_chance=0.2)
+def _(patch: Patch) -> None:
+    draft_of = saving.draft_of
+
+    def forgetful(case: Any, keys: Any, *, clear: bool) -> Any:
+        case.lacks = ()
+        return draft_of(case, keys, clear=clear)
+
+    for module in (creations, reconciler, waiting):
+        patch.setattr(module, "draft_of", forgetful)

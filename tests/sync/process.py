@@ -10,19 +10,20 @@ from attrs import define
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.joint_pass import JointPass
-from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.reconciler import Reconciler
+from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.model.lane import Lane
+from ratesync.model.reference import Reference
 from ratesync.model.run import SyncRun
 from ratesync.model.sync_settings import SyncSettings
-from ratesync.rules.reconcile import GonePolicy
+from tests.sync.sides import Sides
+from tests.sync.trial import REFERENCE
 from tests.sync.world import GUARD, LEASE, World
 
-KEYS = Keys.of("crm", "default", "contacts")
 SETTINGS = SyncSettings(page_size=2, chunk=3, lease=LEASE, margin=LEASE / 4)
 
 
@@ -33,25 +34,40 @@ class Process:
     world: World
     owner: str
 
-    def reconciler(self) -> Reconciler:
+    def reconcilers(self) -> list[Reconciler]:
+        """One for each kind of records."""
+        return [self._reconciler(kind) for kind in self.world.kinds]
+
+    def _reconciler(self, kind: Sides) -> Reconciler:
         world = self.world
+        books = Books(watch(world, world.state), kind.keys)
+        references = self._references(kind, books)
         pair = Pair(
-            local=LocalSide(watch(world, world.local)),
-            external=ProviderSide(watch(world, world.crm), Lane("crm"), "contacts"),
+            local=LocalSide(watch(world, kind.local)),
+            external=ProviderSide(watch(world, kind.crm), Lane("crm"), kind.resource, references=references),
             resolve=world.resolver(),
-            gone=GonePolicy(edit_wins=world.trial.edit_wins),
+            gone=world.gone(kind),
             guard=GUARD,
+            references=references,
         )
-        books = Books(watch(world, world.state), KEYS)
         return Reconciler(pair, books, SETTINGS, _Time(world), world.random, self.owner)
 
-    async def run_pass(self) -> SyncRun:
-        run = SyncRun("run", self.world.now)
-        await JointPass([Pass(self.reconciler(), run, lambda _case: None)]).carry_out()
-        return run
+    def _references(self, kind: Sides, books: Books) -> ReferenceTable:
+        world, parents = self.world, self.world.parents
+        if kind is parents or not world.trial.families:
+            return ReferenceTable()
+        return ReferenceTable(books.state, {REFERENCE: Reference(parents.resource)}, {parents.resource: parents.keys})
+
+    async def run_pass(self) -> list[SyncRun]:
+        """One pass over each binding."""
+        passes = [Pass(each, SyncRun("run", self.world.now), lambda _case: None) for each in self.reconcilers()]
+        await JointPass(passes).carry_out()
+        return [each.run for each in passes]
 
     async def approve(self) -> None:
-        await Deletions(self.reconciler(), lambda _cases: None).approve()
+        """Let the next pass delete what it may not unasked."""
+        for reconciler in self.reconcilers():
+            await Deletions(reconciler, lambda _cases: None).approve()
 
 
 class _Time:
@@ -95,4 +111,5 @@ class _Watched:
                 world.local_writes += 1
             return await around(lambda: method(*args, **options))
 
+        setattr(self, name, watched)  # it is asked for once only
         return watched

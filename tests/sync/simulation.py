@@ -8,8 +8,6 @@ from __future__ import annotations
 import random
 from contextlib import suppress
 
-from attrs import evolve
-
 from ratesync.engine.sync.pull import Puller
 from ratesync.errors import ProviderError
 from ratesync.model.difference import Side
@@ -22,13 +20,15 @@ from tests.sync.world import LEASE, Killed, Report, World
 
 async def live(world: World, number: int) -> None:
     """An engine makes its passes; when it dies, another one takes its place."""
-    passes = 0
+    passes, seen = 0, world.report.seen
     while passes < world.trial.passes:
         engine = Process(world, f"engine-{number}-{world.deaths}")
         try:
             while passes < world.trial.passes:
                 passes += 1
-                world.report.seen.update((await engine.run_pass()).actions)
+                for run in await engine.run_pass():
+                    seen.update(run.actions)
+                    seen["waits for a parent"] += sum("is not linked" in reason for reason in run.reasons)
         except Killed:
             world.now += world.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
 
@@ -36,12 +36,13 @@ async def live(world: World, number: int) -> None:
 async def poll(world: World) -> None:
     """Somebody pulls, again and again, and does nothing more."""
     while True:
-        reconciler = Process(world, f"poller-{world.deaths}").reconciler()
+        reconcilers = Process(world, f"poller-{world.deaths}").reconcilers()
         try:
-            for side in Side:
-                pair, books = reconciler.pair, reconciler.books
-                with suppress(ProviderError):
-                    await Puller(pair.side(side), books, reconciler.settings, reconciler.clock).pull()
+            for reconciler in reconcilers:
+                for side in Side:
+                    pair, books = reconciler.pair, reconciler.books
+                    with suppress(ProviderError):
+                        await Puller(pair.side(side), books, reconciler.settings, reconciler.clock).pull()
         except Killed:
             pass
 
@@ -53,8 +54,7 @@ async def simulate(seed: int, trial: Trial | None = None) -> Report:
         world.create(side)
     engines = [live(world, number) for number in range(world.trial.engines)]
     take_turns(world.random, engines, [poll(world)] if world.trial.poller else [])
-    world.is_quiet = True
-    world.crm.trial = evolve(world.trial, fault_chance=0.0, expiry_chance=0.0)
+    world.calm_down()
     take_turns(world.random, [_finish(world)])
     world.report.seen["deaths"] += world.deaths
     world.report.seen["values"] += world.values

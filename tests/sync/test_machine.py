@@ -26,8 +26,8 @@ from tests.sync.live import FAULTS, LiveEngine, Script
 from tests.sync.trial import HABITS, IDENTITIES, Trial, Versions
 from tests.sync.world import NAMES, World
 
-EXAMPLES = int(os.environ.get("RATESYNC_SYNC_TRIALS", "1200")) // 60
-DOINGS = ("edit", "edit", "edit", "create", "remove", "make anew", "take back", "flake")
+EXAMPLES = int(os.environ.get("RATESYNC_SYNC_TRIALS", "3000")) // 100
+DOINGS = ("edit", "edit", "edit", "create", "remove", "make anew", "take back", "flake", "kin", "kin")
 
 QUIET = evolve(Trial.of(0), edit_chance=0.0, kill_chance=0.0, fault_chance=0.0, expiry_chance=0.0)
 """Nothing happens by itself."""
@@ -48,6 +48,8 @@ abilities: Any = st.fixed_dictionaries(
         "edit_wins": st.booleans(),
         "lookup_after": st.sampled_from([0.0, 40.0]),
         "tells_versions": st.booleans(),
+        "upserts": st.booleans(),
+        "families": st.sampled_from([False, False, True]),
     }
 )
 doings: Any = st.tuples(st.sampled_from(DOINGS), st.sampled_from(Side), st.integers(0, 3), st.sampled_from(NAMES))
@@ -115,7 +117,7 @@ class SyncMachine(RuleBasedStateMachine):
         world = self.world
 
         def do() -> None:
-            records = sorted(world.records(side))
+            records = sorted(world.contacts.records(side))
             record_id = records[which % len(records)] if records else ""
             match what if records else "create":
                 case "create":
@@ -128,7 +130,9 @@ class SyncMachine(RuleBasedStateMachine):
                 case "take back":
                     world.take_back(side, record_id)
                 case "flake" if side is Side.EXTERNAL and world.trial.versions is Versions.FLAKY:
-                    world.crm.flake(record_id)
+                    world.contacts.crm.flake(record_id)
+                case "kin" if world.trial.families:
+                    world.act_in_family(side)
                 case _:
                     world.edit(side, record_id, name)
 

@@ -74,6 +74,21 @@ async def test_ids_are_translated_both_ways_and_parents_are_made_first() -> None
     await idle(both)
 
 
+async def test_a_reference_that_is_taken_away_goes_on_the_other_side_too() -> None:
+    both, contacts, accounts = family()
+    accounts.local.put("a1", {"name": "Acme"})
+    for name in ("Ada", "Bob"):
+        contacts.local.put(name, {"name": name, "account": "a1"})
+    await both.sync()
+    contacts.local.put("Ada", {"name": "Ada"})
+    contacts.crm.put(contacts.external("Bob")[0], {"name": "Bob"})
+    runs = await both.sync()
+    assert contacts.external("Ada")[1]["account"] is None
+    assert contacts.inner("Bob")[1] == {"name": "Bob"}
+    assert runs["contacts"].left == 0
+    await idle(both)
+
+
 async def idle(some: Family) -> None:
     """A pass writes nothing, to no side and to no store, but for one that hears of our own writes."""
     await some.sync()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from enum import Enum
+from functools import cached_property
 
 from attrs import frozen
 
@@ -13,6 +14,8 @@ from ratesync.model.operation import Fields
 
 LONGEST = 9
 """Characters of a value that a side keeps which cuts values."""
+REFERENCE = "account"
+"""The field of a contact that holds the id of another record: a side keeps it as it is."""
 IDENTITIES = (CreateIdentity.CLIENT_ID, CreateIdentity.IDEMPOTENCY_KEY, CreateIdentity.LOOKUP)
 
 
@@ -33,6 +36,7 @@ class Trial:
 
     seed: int
     conditional: bool
+    """Writes can depend on the version that was read."""
     identity: CreateIdentity
     tombstones: bool
     versions: Versions
@@ -62,6 +66,13 @@ class Trial:
     """Seconds until a look-up sees a record that was made."""
     tells_versions: bool
     """Writes are answered with the version that they gave."""
+    upserts: bool
+    """Where creates are looked up: they carry a key of ours that the record holds from then on. A look-up goes by it,
+    and a second create of that key changes the record."""
+    verifies: bool
+    """It is the adapter that compares versions, by a read just before the write: somebody may come in between."""
+    families: bool
+    """Contacts refer to other records, which have a binding of their own."""
 
     @classmethod
     def of(cls, seed: int) -> Trial:
@@ -80,7 +91,7 @@ class Trial:
             tidy_local=draw.choice(("", "", "strip", "upper", "cut")),
             tidy_external=draw.choice(("", "", "lower", "pad", "cut")),
             engines=draw.choice((1, 1, 2)),
-            poller=draw.random() < 0.1,
+            poller=draw.random() < 0.05,
             slow_chance=draw.choice((0.0, 0.05)),
             resolver=draw.choice(("local", "external", "manual", "manual first")),
             edit_wins=draw.random() < 0.7,
@@ -91,14 +102,17 @@ class Trial:
             passes=draw.choice((2, 3, 4)),
             lookup_after=draw.choice((0.0, 40.0)),
             tells_versions=draw.random() < 0.8,
+            upserts=draw.random() < 0.5,
+            verifies=False,
+            families=draw.random() < 0.15,
         )
 
-    @property
+    @cached_property
     def is_shared(self) -> bool:
         """Several tasks take turns."""
         return self.engines > 1 or self.poller
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
         """As the provider's adapter says them."""
         return Capabilities(
@@ -113,7 +127,9 @@ class Trial:
 def tidy(how: str, fields: Fields) -> Fields:
     """What a side makes of values that it is given. Doing it twice changes nothing more."""
     tidied = HABITS[how]
-    return {name: tidied(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return {
+        name: tidied(value) if isinstance(value, str) and name != REFERENCE else value for name, value in fields.items()
+    }
 
 
 HABITS: dict[str, Callable[[str], str]] = {

@@ -37,6 +37,21 @@ def end_after_read(end: LinkEnd, held: Held, deferred: Iterable[FieldConflict]) 
     return LinkEnd(held.record.record_id, next_base(end.base, held.view, deferred), held.version)
 
 
+def told(before: View, patch: View, answer: View) -> View:
+    """What the answer to a patch says that the patched fields hold now.
+
+    A field that was null and was to be taken away may not have been sent at all: a value there is somebody else's.
+    """
+    return {
+        name: before[name] if value is ABSENT and _was_filled(name, before, answer) else answer.get(name, ABSENT)
+        for name, value in patch.items()
+    }
+
+
+def _was_filled(name: str, before: View, answer: View) -> bool:
+    return name in before and before[name] is None and answer.get(name) is not None
+
+
 def end_after_patch(
     end: LinkEnd,
     before: Held,
@@ -55,8 +70,7 @@ def end_after_patch(
     :param version: that the write gave.
     :param answer: the record's view by the answer to the write, if the answer told.
     """
-    told = {name: answer.get(name, ABSENT) for name in patch} if answer is not None else patch
-    held = patched(before.view, told)
+    held = patched(before.view, patch if answer is None else told(before.view, patch, answer))
     base = next_base(end.base, held, deferred)
     record_id = before.record.record_id
     if answer is None:

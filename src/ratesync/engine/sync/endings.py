@@ -9,13 +9,13 @@ from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.side import Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
-from ratesync.model.difference import ABSENT, Side, View
+from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.model.sync_settings import SyncSettings
-from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched
+from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched, told
 
 _GONE = frozenset({"404", "410"})
 
@@ -121,8 +121,8 @@ class Endings:
             order = case.orders.get(side)
             if isinstance(order, Change):
                 stored, answer = self.pair.side(side).as_stored(held, order.patch), self._answer(case, side)
-                told = stored if answer is None else {name: answer.get(name, ABSENT) for name in stored}
-                after[side] = Held(held.record, patched(held.view, told))
+                found = stored if answer is None else told(held.view, stored, answer)
+                after[side] = Held(held.record, patched(held.view, found))
             else:
                 after[side] = held
         return after

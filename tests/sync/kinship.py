@@ -1,0 +1,59 @@
+"""Who refers to whom, when everybody has gone home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from ratesync.engine.sync.link_codec import decode_mark
+from ratesync.model.difference import Side
+from ratesync.model.link import RecordLink
+from ratesync.model.stored import Stored
+from tests.sync.sides import Sides
+from tests.sync.trial import REFERENCE
+
+
+@frozen
+class Kinship:
+    """Contacts and their parents, by the links of both."""
+
+    families: list[tuple[RecordLink, str | None, str | None]]
+    """The links of contacts that are there on both sides, and what the two records refer to."""
+    counterparts: dict[str | None, str | None]
+    """External ids of parents by local ones; nobody's is nobody."""
+    gone: set[tuple[Side, str | None]]
+    """Parents that were deleted: nothing can be made to refer to them any more."""
+
+    @classmethod
+    async def of(
+        cls, contacts: Sides, children: Iterable[RecordLink], parents: Sides, links: Iterable[RecordLink]
+    ) -> Kinship:
+        """By what both sides hold now."""
+        here, there = contacts.local.records, contacts.crm.records
+        families = [
+            (link, here[local_id].fields.get(REFERENCE), there[external_id].fields.get(REFERENCE))
+            for link in children
+            if (local_id := link.local.record_id) in here and (external_id := link.external.record_id) in there
+        ]
+        counterparts: dict[str | None, str | None] = {link.local.record_id: link.external.record_id for link in links}
+        return cls(families, {**counterparts, None: None}, await parents.deleted())
+
+    def differences(self) -> list[str]:
+        """References that mean different records, though nobody is told and nothing is in the way."""
+        return [
+            f"not converged: {link.local.record_id} refers to {here!r} and {there!r}"
+            for link, here, there in self.families
+            if self.counterparts.get(here, "nobody") != there
+            and not {(Side.LOCAL, here), (Side.EXTERNAL, there)} & self.gone
+            and REFERENCE not in link.deferred
+        ]
+
+    def waits_in_vain(self, mark: Stored) -> bool:
+        """Whether a mark waits for nothing but parents that are gone."""
+        lacks = decode_mark(mark.value, Side.LOCAL, "", mark.revision).lacks
+        return bool(lacks) and all((lack.side, lack.record_id) in self.gone for lack in lacks)
+
+    def count(self) -> int:
+        """Pairs of contacts that refer to a pair of parents."""
+        return sum(here is not None and there is not None for _, here, there in self.families)

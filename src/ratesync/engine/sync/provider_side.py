@@ -37,7 +37,7 @@ class Caller(Protocol):
         ...
 
     async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
-        """One call, for operations of one kind on one resource: at most ``batch_max``."""
+        """One call, for operations of one kind on one resource: at most as many as its kind allows."""
         ...
 
     async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
@@ -232,9 +232,9 @@ class ProviderSide:
     async def _execute(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
         """Calls for operations of any kinds, each with its ``id``."""
         answers: dict[str, Outcome] = {}
-        most = self.caller.capabilities.batch_max
         for kind in dict.fromkeys(operation.kind for operation in operations):
             chosen = [operation for operation in operations if operation.kind is kind]
+            most = self.caller.capabilities.most(kind)
             for start in range(0, len(chosen), most):
                 part = chosen[start : start + most]
                 answers |= await self.caller.execute(self.lane, part)

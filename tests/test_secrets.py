@@ -447,7 +447,7 @@ async def test_log_lines_of_clients_show_no_credential(
     redact_http_logs()
     assert not await shown_by_logs(kind, log.records, base_url)
     with monkeypatch.context() as broken:  # so that this can fail
-        broken.setattr("ratesync.http.log_filter._without_query", str)
+        broken.setattr("ratesync.http.log_filter._without_keys", str)
         log.clear()
         assert await shown_by_logs(kind, log.records, base_url)
     with monkeypatch.context() as broken:

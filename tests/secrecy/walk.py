@@ -156,10 +156,10 @@ async def shown_by_token_endpoint(make: Make, spellings: Iterable[str]) -> list[
 
 
 async def shown_by_logs(kind: str, lines: list[logging.LogRecord], url: str) -> list[str]:
-    """What clients of the host's log of a call with a key in its query and one in its headers."""
+    """What clients of the host's log of a call with keys in its path, its query and its headers."""
     client = CLIENTS[kind]
     async with client.AsyncClient(trust_env=False, headers={"X-Key": mark("key")}, auth=("ada", mark("key"))) as c:
-        caller = HttpCaller(url, client=c)
+        caller = HttpCaller(f"{url}/bot/{mark('key')}", client=c)
         assert (await caller.send("POST", "/x", json={"a": 1}, params={"api_key": mark("key")})).status == 200
     assert {line.name.partition(".")[0] for line in lines} >= {kind, kind.replace("httpx", "httpcore")}
     return [line.getMessage() for line in lines if leaks_in(f"{line.getMessage()} {line.args!r}")]

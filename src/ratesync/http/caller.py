@@ -27,6 +27,7 @@ from ratesync.http.exchange import (
 from ratesync.http.failure import call_failure
 from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import Headers, checked_headers, kept_headers, revealed
+from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
 from ratesync.http.preview import previewed
@@ -121,6 +122,8 @@ class HttpCaller:
         self._headers = kept_headers({"accept": "application/json", "accept-encoding": "identity"}) | given
         self._exchange: Exchange
         if client is not None:
+            if self._in_path:
+                redact_http_logs()
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", Secret("ratesync"))

@@ -35,8 +35,13 @@ def secrets_sent(url: object, headers: Mapping[str, str], by_client: RawRequest 
 
 def secrets_in_path(base_url: str) -> tuple[Secret, ...]:
     """What may be a key in the path of a base URL: ``123456:AAF3...`` of ``https://api.example/bot/123456:AAF3...``."""
-    parts = map(unquote, urlsplit(base_url).path.split("/"))
-    return tuple(Secret(part) for part in parts if not is_short(part) and not _PLAIN.fullmatch(part))
+    parts = urlsplit(base_url).path.split("/")
+    return tuple(Secret(unquote(part)) for part in parts if may_be_key(part))
+
+
+def may_be_key(part: str) -> bool:
+    """Tell whether a part of a path may be a key: it has eight characters or more, and is no word of small letters."""
+    return not is_short(part) and not _PLAIN.fullmatch(part)
 
 
 def query_pairs(url: object) -> list[tuple[str, str]]:

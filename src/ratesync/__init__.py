@@ -19,6 +19,7 @@ from ratesync.model.batch import (
 )
 from ratesync.model.change import Change, ChangePage, RecordPage
 from ratesync.model.feedback import Feedback, Reading, ThrottleCause
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import Fields, Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
@@ -85,6 +86,7 @@ __all__ = [
     "Fields",
     "FindsRecords",
     "FixedWindow",
+    "Inquiry",
     "Kind",
     "Lane",
     "LeakyBucket",

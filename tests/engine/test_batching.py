@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import anyio
@@ -11,9 +12,9 @@ import pytest
 from attrs import define, evolve, field
 from typing_extensions import override
 
-from ratesync import Batch, Capabilities, Concurrency, Operation, Outcome, Settings, SyncEngine
+from ratesync import Batch, Capabilities, Concurrency, Kind, Operation, Outcome, Rate, Settings, SyncEngine
 from ratesync.memory import MemoryBackend, MemoryLimiter, MemoryQueue
-from ratesync.model.work import Claim, ClaimRequest
+from ratesync.model.work import Claim, ClaimRequest, Settlement
 from ratesync.sqlite import SqliteBackend
 from ratesync.testing import simulation
 from ratesync.testing.fake_provider import FakeProvider
@@ -167,14 +168,58 @@ async def test_a_declared_concurrency_below_the_adapters_has_full_calls_too(
 
 
 class Counting(MemoryQueue):
-    """Counts claims."""
+    """Counts claims, and the leases that are settled."""
 
     claims = 0
+    settled = 0
 
     @override
     async def claim(self, request: ClaimRequest) -> Claim:
         self.claims += 1
         return await super().claim(request)
+
+    @override
+    async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
+        self.settled += len(settlements)
+        return await super().settle(worker, settlements)
+
+
+def mixed_with_deletes(operations: list[Operation], count: int) -> list[Operation]:
+    deletes = [Operation.delete("fake", "contacts", f"d{n}", id=f"d{n}", connection="c0") for n in range(count)]
+    return [each for pair in zip_longest(operations, deletes) for each in pair if each is not None]
+
+
+@pytest.mark.parametrize("max_calls", [64, 3])
+async def test_kinds_that_go_alone_have_a_call_each_and_wait_for_their_turn(
+    make_engine: EngineFactory, clock: VirtualClock, max_calls: int
+) -> None:
+    """300 writes one by one and 300 deletes in hundreds, 4 calls at a time."""
+    provider = timing(clock, 4)
+    provider.capabilities = evolve(provider.capabilities, batch_max={Kind.DELETE: MOST})
+    async with make_engine(providers=[provider], settings=Settings(max_calls=max_calls)) as engine:
+        await submit(engine, provider, mixed_with_deletes(upserts(300), 300))
+    assert len(provider.records) == 300
+    assert provider.sizes.count(1) >= 300
+    assert len(provider.sizes) <= 306
+    assert provider.most_at_once == min(4, max_calls)
+
+
+@pytest.mark.parametrize(("deletes", "claims", "settled"), [(0, 80, 300), (200, 110, 1_300)], ids=["alone", "mixed"])
+async def test_kinds_that_go_alone_are_not_claimed_in_vain_where_a_quota_is_narrow(
+    make_engine: EngineFactory, clock: VirtualClock, deletes: int, claims: int, settled: int
+) -> None:
+    """Alone, as if no kind went in batches (68 and 236); mixed, what waits goes back together (80 and 1,149)."""
+    provider = timing(clock, 4)
+    provider.capabilities = evolve(provider.capabilities, batch_max={Kind.DELETE: MOST})
+    queue, started_at = Counting(clock=clock), clock.now()
+    limiter = MemoryLimiter(clock=clock, cold_start=False)
+    quotas = {"fake": [Rate(20, per=2.0)]}
+    async with make_engine(queue=queue, limiter=limiter, providers=[provider], quotas=quotas) as engine:
+        await submit(engine, provider, mixed_with_deletes(upserts(200), deletes))
+    assert provider.sizes.count(1) >= 200
+    assert clock.now() - started_at <= 10 * 2.2 + 1
+    assert queue.claims <= claims
+    assert queue.settled <= settled
 
 
 async def test_no_more_is_leased_than_fills_the_calls(make_engine: EngineFactory, clock: VirtualClock) -> None:
@@ -273,6 +318,20 @@ def test_nothing_is_lost_where_calls_linger_and_workers_die(seed: int, monkeypat
             return evolve(scenario, settings=evolve(scenario.settings, linger=(0.05, 1.0, 20.0)[seed % 3]))
 
     monkeypatch.setattr(simulation, "Scenario", Lingering)
+    assert simulation.simulate(seed, backend="asyncio" if seed % 2 else "trio").violations == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_is_lost_where_kinds_differ_in_size_and_workers_die(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mixed(Scenario):
+        @classmethod
+        @override
+        def of(cls, seed: int, epoch: float) -> Scenario:
+            scenario = Scenario.of(seed, epoch)
+            able = evolve(scenario.capabilities, batch_max={Kind.UPDATE: 20, Kind.DELETE: 5})
+            return evolve(scenario, capabilities=able)
+
+    monkeypatch.setattr(simulation, "Scenario", Mixed)
     assert simulation.simulate(seed, backend="asyncio" if seed % 2 else "trio").violations == []
 
 

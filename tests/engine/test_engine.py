@@ -81,7 +81,7 @@ async def test_different_records_travel_in_batches(make_engine: EngineFactory, p
     async with make_engine() as engine:
         await engine.submit_many([create(str(number)) for number in range(100)])
         assert await engine.drain(timeout=60)
-    assert provider.calls == 100 / provider.capabilities.batch_max
+    assert provider.calls == 100 / provider.capabilities.largest
 
 
 async def test_what_the_block_raises_comes_out_as_it_is(make_engine: EngineFactory) -> None:

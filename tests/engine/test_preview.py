@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from typing_extensions import override
 
 from ratesync import Applied, Batch, Capabilities, Operation, Outcome, Settings, SyncEngine
-from ratesync.engine.preview import records_requests
+from ratesync.engine.recorder import records_requests
 from ratesync.errors import ConfigurationError, NotSent, Unavailable
 from ratesync.http import (
     Account,

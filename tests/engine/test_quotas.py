@@ -17,6 +17,7 @@ from ratesync import (
     Capabilities,
     Concurrency,
     FixedWindow,
+    Inquiry,
     Kind,
     Lane,
     LeakyBucket,
@@ -130,7 +131,7 @@ def test_without_a_declared_limit_it_is_found_out() -> None:
 class Points:
     """Knows what a call costs."""
 
-    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+    def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
         if kind is Kind.READ:
             return {"points": size}
         return {"points": 10 + size, "calls": 2}
@@ -273,7 +274,7 @@ async def test_an_operation_that_costs_too_much_for_ever_becomes_a_dead_letter(
 ) -> None:
     @define
     class Dear(FakeProvider):
-        def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+        def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
             return {"points": 1 if resource == "cheap" else 1_000}
 
     provider = Dear(clock=clock)

@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
+from ratesync.errors import NotSent
+from ratesync.http import Account, ApiKey, Basic, Bearer, HttpCaller, OnlyAt, QueryKey
 from ratesync.http.headers import Headers
 from ratesync.http.reason import LONGEST_MESSAGE, code_of, reason_of
 from ratesync.http.response import Response
+from ratesync.protocols.preview import recording
 
 AS_JSON = Headers([(b"content-type", b"application/problem+json; charset=utf-8")])
 
@@ -65,3 +69,42 @@ def test_credentials_in_a_message_are_masked() -> None:
     body = {"message": "Bearer token tok-1234567890-abc of key tok-1234567890 is bad"}
     secrets = ("Bearer tok-1234567890", "tok-1234567890-abc", "Basic")
     assert reason_of(answer(body, 400), secrets) == "HTTP 400 Bad Request: Bearer token *** of key *** is bad"
+
+
+URL = "https://api.example/bot/123456:AAF3-x/v1"
+
+
+def repeating(request: httpx.Request) -> httpx.Response:
+    """All that was sent."""
+    return httpx.Response(400, json={"message": f"you sent {dict(request.headers)} to {request.url}", "code": "pw1"})
+
+
+@pytest.mark.anyio
+async def test_a_key_in_the_path_of_a_base_url_shows_nowhere() -> None:
+    async with HttpCaller(URL, transport=httpx.MockTransport(repeating)) as caller:
+        response = await caller.send("GET", "/contacts/42")
+        with recording() as requests, pytest.raises(NotSent):
+            await caller.send("GET", "/contacts/42")
+        said = f"{reason_of(response)} {requests} {caller!r} {caller.origin!r} {Account(base_url=URL)!r}"
+    assert "AAF3" not in said
+    assert said.count("https://api.example/bot/***/v1/contacts/42") == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "auth",
+    [
+        ApiKey("pw1", header="X-Acme"),
+        Bearer("pw1"),
+        Basic("ada", "pw1"),
+        QueryKey("pw1", param="k"),
+        OnlyAt(URL, ApiKey("pw1", header="X-Acme")),
+    ],
+    ids=lambda auth: type(auth).__name__,
+)
+async def test_a_short_key_is_masked_where_it_is_a_word(auth: httpx.Auth) -> None:
+    async with HttpCaller(URL, transport=httpx.MockTransport(repeating), auth=auth) as caller:
+        response = await caller.send("GET", "/pw12")
+    reason = reason_of(Response(400, AS_JSON, b'{"message": "no key pw1, for pw12"}', response.secrets))
+    assert reason == "HTTP 400 Bad Request: no key ***, for pw12"
+    assert code_of(response) is None

@@ -25,7 +25,7 @@ from ratesync.mapping import (
     Split,
     separated,
 )
-from ratesync.mapping.codecs import choice, decimal, integer, items, record_id, text
+from ratesync.mapping.codecs import blank_is_none, choice, decimal, integer, items, record_id, text
 from ratesync.mapping.path import parse_path, show
 from tests.mapping.contact import CONTACT
 
@@ -360,13 +360,20 @@ def test_what_is_only_read_may_lie_where_something_is_written() -> None:
     assert lens.get({"x": {"y": 1, "z": 2}}) == {"a": 1, "all": {"y": 1, "z": 2}}
 
 
-@pytest.mark.parametrize("path", ["a", "a.b", "a[0].b", "a['b.c'].d", "a[0][12].b"])
+@pytest.mark.parametrize("path", ["a", "a.b", "a[0].b", "a['b.c'].d", "a[0][12].b", "a['b[c]']", 'a["b.c\'s"]'])
 def test_a_path_is_shown_as_it_is_written(path: str) -> None:
     assert show(parse_path(path)) == path
 
 
 def test_a_quoted_name_may_have_a_dot() -> None:
     assert parse_path('a["b.c"]') == ("a", "b.c")
+
+
+def test_an_update_with_a_blank_value_clears_the_list() -> None:
+    lens = Mapping(FirstOf("phone", "phones", blank_is_none(text()), item="n", replaces=True))
+    assert lens.update({"phone": " "}) == lens.update({"phone": None}) == {"phones": []}
+    required = Mapping(FirstOf("phone", "phones", blank_is_none(text()), required=True, replaces=True))
+    assert errors_of(required.update, {"phone": " "}) == {"phone": "required"}
 
 
 def test_pieces_with_a_separator_between_them() -> None:

@@ -108,7 +108,7 @@ def sample(provider: RestProvider) -> Sample:
 
 @pytest.fixture
 def provider_over(provider: RestProvider) -> ProviderOver:
-    batch = BATCH if provider.capabilities.batch_max > 1 else None
+    batch = BATCH if provider.capabilities.largest > 1 else None
     return lambda transport: rest(transport, batch=batch, timeout=0.3, max_response_bytes=200_000)
 
 
@@ -120,9 +120,9 @@ def there(provider: RestProvider, sample: Sample) -> RecordsThere:
 class TestRest(ProviderSuite):
     @pytest.fixture(params=[404, 500])
     def provider_in_trouble(self, request: pytest.FixtureRequest, provider: RestProvider) -> RestProvider:
-        if request.param == 404 and provider.capabilities.batch_max == 1:
+        if request.param == 404 and provider.capabilities.largest == 1:
             pytest.skip("404 for the path of one record says that it is gone")
-        batch = BATCH if provider.capabilities.batch_max > 1 else None
+        batch = BATCH if provider.capabilities.largest > 1 else None
         return rest(httpx.MockTransport(lambda _: httpx.Response(request.param)), batch=batch)
 
 

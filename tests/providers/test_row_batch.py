@@ -12,7 +12,6 @@ import pytest
 
 from examples.acme import Acme, running_acme
 from ratesync import SyncEngine
-from ratesync.errors import ConfigurationError
 from ratesync.memory import MemoryBackend
 from ratesync.model.batch import Batch, CreateIdentity
 from ratesync.model.operation import Kind, Operation
@@ -176,12 +175,16 @@ async def test_a_version_is_sent_along_or_refused() -> None:
     assert seen == [{"rows": [{"id": "1", "if_match": "7"}]}]
 
 
-def test_a_batch_is_one_call_or_none_is_promised() -> None:
-    with pytest.raises(ConfigurationError, match="bulk call"):
-        RestProvider("acme", "https://a.example", resources=Resource(bulk={Kind.UPDATE: ROWS}))
+def test_each_kind_goes_in_batches_of_its_own_size() -> None:
+    def most(resources: Resource | dict[str, Resource], batch: RequestBatch | None = None) -> tuple[int, int]:
+        able = RestProvider("acme", "https://a.example", resources=resources, batch=batch).capabilities
+        return able.most(Kind.UPDATE), able.most(Kind.CREATE)
+
     mixed = Resource(bulk={Kind.UPDATE: ROWS})
-    provider = RestProvider("acme", "https://a.example", resources=mixed, batch=RequestBatch(size=50))
-    assert provider.capabilities.batch_max == 10
+    assert most(mixed) == (10, 1)
+    assert most(mixed, RequestBatch(size=50)) == (10, 50)
+    assert most({"contacts": mixed, "deals": Resource()}) == (1, 1)
+    assert most({"contacts": mixed, "notes": Resource(update=None)}) == (10, 1)
 
 
 def test_creates_in_rows_are_not_taken_for_safe() -> None:

@@ -20,16 +20,27 @@ def label(step: tuple[str, int]) -> str:
 
 
 def test_steps_go_out_by_label_in_chunks() -> None:
-    assert group(["a1", "b1", "a2", "a3", "b2"], lambda step: step[0], 2) == [["a1", "a2"], ["a3"], ["b1", "b2"]]
+    assert group(["a1", "b1", "a2", "a3", "b2"], lambda step: step[0], lambda _: 2) == [
+        ["a1", "a2"],
+        ["a3"],
+        ["b1", "b2"],
+    ]
 
 
 def test_nothing_makes_no_batch() -> None:
-    assert group([], label, 3) == []
+    assert group([], label, lambda _: 3) == []
+
+
+def test_labels_may_differ_in_how_many_go_together() -> None:
+    steps = ["a1", "b1", "a2", "b2", "a3"]
+    sizes = {"a": 1, "b": 9}
+    batches = group(steps, lambda step: step[0], lambda step: sizes[step[0]])
+    assert batches == [["a1"], ["a2"], ["a3"], ["b1", "b2"]]
 
 
 @given(steps, st.integers(1, 5))
 def test_every_step_goes_out_once_and_in_the_order_of_its_label(pairs: list[tuple[str, int]], size: int) -> None:
-    batches = group(pairs, label, size)
+    batches = group(pairs, label, lambda _: size)
     for name in "abc":
         sent = [step for batch in batches for step in batch if step[0] == name]
         assert sent == [step for step in pairs if step[0] == name]
@@ -37,7 +48,7 @@ def test_every_step_goes_out_once_and_in_the_order_of_its_label(pairs: list[tupl
 
 @given(steps, st.integers(1, 5))
 def test_a_batch_has_one_label_and_is_full_unless_it_is_the_last_of_it(pairs: list[tuple[str, int]], size: int) -> None:
-    batches = group(pairs, label, size)
+    batches = group(pairs, label, lambda _: size)
     assert all(len({label(step) for step in batch}) == 1 for batch in batches)
     assert all(len(batch) <= size for batch in batches)
     assert all(
@@ -48,19 +59,19 @@ def test_a_batch_has_one_label_and_is_full_unless_it_is_the_last_of_it(pairs: li
 @given(steps, st.integers(1, 5))
 def test_labels_come_in_the_order_of_their_first_step(pairs: list[tuple[str, int]], size: int) -> None:
     first_come = list(dict.fromkeys(label(step) for step in pairs))
-    assert list(dict.fromkeys(label(batch[0]) for batch in group(pairs, label, size))) == first_come
+    assert list(dict.fromkeys(label(batch[0]) for batch in group(pairs, label, lambda _: size))) == first_come
 
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_batch_size_below_one_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        group([("a", 1)], label, size)
+        group([("a", 1)], label, lambda _: size)
 
 
 SIZE = 10
 CALLS = st.lists(
     st.builds(
-        Waiting, st.integers(1, SIZE), st.integers(0, 20).map(lambda tenths: T0 + tenths / 10), st.integers(0, 30)
+        Waiting, st.integers(0, SIZE - 1), st.integers(0, 20).map(lambda tenths: T0 + tenths / 10), st.integers(0, 30)
     ),
     max_size=8,
 )
@@ -68,7 +79,6 @@ CALLS = st.lists(
 
 def leave(calls: list[Waiting], **options: Any) -> Departure:
     given: dict[str, Any] = {
-        "size": SIZE,
         "room": math.inf,
         "linger": 1.0,
         "more_follows": False,
@@ -79,25 +89,25 @@ def leave(calls: list[Waiting], **options: Any) -> Departure:
 
 
 def test_a_full_call_goes_at_once() -> None:
-    assert leave([Waiting(SIZE, T0, 0)]) == Departure((0,), math.inf)
+    assert leave([Waiting(0, T0, 0)]) == Departure((0,), math.inf)
 
 
 def test_a_call_that_is_not_full_goes_when_it_has_lingered() -> None:
-    assert leave([Waiting(1, T0, 0)]) == Departure((), T0 + 1)
-    assert leave([Waiting(1, T0, 0)], now=T0 + 1) == Departure((0,), math.inf)
+    assert leave([Waiting(SIZE - 1, T0, 0)]) == Departure((), T0 + 1)
+    assert leave([Waiting(SIZE - 1, T0, 0)], now=T0 + 1) == Departure((0,), math.inf)
 
 
 def test_without_a_linger_it_goes_unless_more_follows() -> None:
-    assert leave([Waiting(1, T0, 0)], linger=0.0).go == (0,)
-    assert leave([Waiting(1, T0, 0)], linger=0.0, more_follows=True) == Departure((), math.inf)
+    assert leave([Waiting(SIZE - 1, T0, 0)], linger=0.0).go == (0,)
+    assert leave([Waiting(SIZE - 1, T0, 0)], linger=0.0, more_follows=True) == Departure((), math.inf)
 
 
 def test_the_fullest_goes_where_there_is_room_for_one() -> None:
-    assert leave([Waiting(3, T0, 0), Waiting(7, T0, 0)], room=1, linger=0.0) == Departure((1,), math.inf)
+    assert leave([Waiting(SIZE - 3, T0, 0), Waiting(SIZE - 7, T0, 0)], room=1, linger=0.0) == Departure((1,), math.inf)
 
 
 def test_what_was_passed_over_by_many_goes_before_what_is_full() -> None:
-    calls = [Waiting(SIZE, T0, 0), Waiting(1, T0 + 0.5, 8), Waiting(2, T0, 8)]
+    calls = [Waiting(0, T0, 0), Waiting(SIZE - 1, T0 + 0.5, 8), Waiting(SIZE - 2, T0, 8)]
     assert leave(calls, in_line=2, more_follows=True).go == (2, 1, 0)
     assert leave(calls, in_line=3, more_follows=True).go == (0,)
 
@@ -112,7 +122,7 @@ def test_who_goes_had_a_reason_and_who_stays_too(
     due = {
         place
         for place, call in enumerate(calls)
-        if call.size == SIZE
+        if call.lacks == 0
         or call.passed_by >= 4 * len(calls)
         or (not more_follows and call.since + linger <= now + 0.001)
     }

@@ -77,6 +77,35 @@ def test_short_words_are_not_looked_for() -> None:
     assert mask_text("nothing to hide", []) == "nothing to hide"
 
 
+def basic(user: str, password: str) -> str:
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("sent", "told", "shown"),
+    [
+        ("pw1", "the key PW1 is bad, and so is 'pw1'", "the key *** is bad, and so is '***'"),
+        ("pw1", "apw1, pw12 and pw_1 are other words", "apw1, pw12 and pw_1 are other words"),
+        ("pw1!", "pw1!x", "***x"),
+        ("pw1", "p%771 cHcx 707731", "*** *** ***"),
+        ("Bearer pw1", "a Bearer was wrong: pw1", "a Bearer was wrong: ***"),
+        ("Token token=pw1", "no token pw1", "no token ***"),
+        (basic("ada", "pw1"), "ada:pw1, ada", "ada:***, ada"),
+        (basic("ada", "pw12"), f"you sent {b64encode(b'ada:pw12').decode()}", "you sent ***"),
+        (basic("key", ""), "no key", "no ***"),
+        ("allowSave=true", "must be true", "must be true"),
+    ],
+)
+def test_a_short_secret_is_found_where_it_is_a_word(sent: str, told: str, shown: str) -> None:
+    assert mask_text(told, [Secret(sent)]) == shown
+
+
+def test_a_short_value_is_a_secret_only_where_its_name_says_so() -> None:
+    headers = {"X-Api-Version": "2", "X-Api-Key": "pw1", "Cookie": "a=b", "X-Long": "1" * 8}
+    assert secrets_among(headers, [("v", "2")]) == (Secret("pw1"), Secret("a=b"), Secret("1" * 8))
+    assert secrets_in_form({"format": "json", "password": "pw1"}) == (Secret("pw1"),)
+
+
 ESCAPES: dict[str, Callable[[str], str]] = {
     "quote": quote,
     "quote all": lambda text: quote(text, safe=""),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx
-from attrs import define, field
+from attrs import define, evolve, field
 from typing_extensions import override
 
 from ratesync import Batch, Kind, Operation
@@ -26,21 +26,20 @@ from ratesync.providers.row_batch import RowBatch
 from ratesync.providers.salesforce import SalesforceProvider
 from tests.providers.salesforce.world import CONTACTS
 from tests.secrecy.canary import told_by
-from tests.servers import hubspot_server, pipedrive_server, salesforce_server
-from tests.servers.hubspot_server import HubSpot
-from tests.servers.pipedrive_company import Company
-from tests.servers.salesforce_server import Salesforce
 
 URL = "https://acme.example"
 ROWS = 207
 """Stands for an answer to a batch that is a success, with a failure in each of its rows."""
+LOST = 0
+"""Stands for an answer that does not come, and an exception that repeats the request."""
+HTML = 1
+"""Stands for a success that is a page, which repeats the request."""
 
 
 @define
 class Echo(httpx.AsyncBaseTransport):
-    """Answers descriptions of records truly, and all else with a failure that repeats what it is told to."""
+    """Answers everything with a failure that repeats what it is told to."""
 
-    truth: httpx.MockTransport
     status: int = 400
     word: str = ""
     sent: list[str] = field(factory=list[str])
@@ -49,14 +48,15 @@ class Echo(httpx.AsyncBaseTransport):
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         content = await request.aread()
-        path = request.url.path
-        if any(word in path for word in ("describe", "properties", "Fields")):
-            return await self.truth.handle_async_request(request)
         self.sent.append(f"{request.url} {dict(request.headers)} {content!r}")
+        if self.status == LOST:
+            raise httpx.ReadTimeout(self.sent[-1], request=request)
+        if self.status == HTML:
+            return httpx.Response(200, text=f"<html>{self.sent[-1]}</html>")
         if self.status == ROWS:
             told = self._rows(request, json.loads(content) if content else {})
             if told is not None:
-                return httpx.Response(207 if "crm" in path else 200, json=told)
+                return httpx.Response(207 if "crm" in request.url.path else 200, json=told)
         return httpx.Response(400 if self.status == ROWS else self.status, json=self._failure(request))
 
     def _failure(self, request: httpx.Request) -> Any:
@@ -115,60 +115,48 @@ class Echo(httpx.AsyncBaseTransport):
         return None
 
 
-def nobody(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(404)
-
-
-def salesforce(secret: str, key: str) -> tuple[Any, Echo]:
-    server = Salesforce(token=secret)
-    echo = Echo(salesforce_server.transport(server))
+def salesforce(secret: str, key: str, transport: Echo) -> Any:
     objects = {"contacts": CONTACTS}
-    return SalesforceProvider(account(secret), objects=objects, headers={"X-Key": key}, transport=echo), echo
+    return SalesforceProvider(account(secret), name="acme", objects=objects, lag=0, **common(key, transport))
 
 
-def hubspot(secret: str, key: str) -> tuple[Any, Echo]:
-    echo = Echo(hubspot_server.transport(HubSpot(token=secret)))
-    return HubSpotProvider(account(secret), headers={"X-Key": key}, transport=echo), echo
+def hubspot(secret: str, key: str, transport: Echo) -> Any:
+    return HubSpotProvider(account(secret), name="acme", lag=0, **common(key, transport))
 
 
-def pipedrive(secret: str, key: str) -> tuple[Any, Echo]:
-    company = Company(api_token=secret)
-    echo = Echo(pipedrive_server.transport(company))
-    return PipedriveProvider(token_account(secret, "acme"), headers={"X-Key": key}, transport=echo), echo
+def pipedrive(secret: str, key: str, transport: Echo) -> Any:
+    marks = {"persons": "mark", "organizations": "mark", "deals": "mark"}
+    one = token_account(secret, "acme")
+    return PipedriveProvider(one, name="acme", identity_fields=marks, lag=0, **common(key, transport))
 
 
-def kinto(secret: str, key: str) -> tuple[Any, Echo]:
-    echo = Echo(httpx.MockTransport(nobody))
-    return KintoProvider(f"{URL}/v1", account(secret), bucket="b", headers={"X-Key": key}, transport=echo), echo
+def kinto(secret: str, key: str, transport: Echo) -> Any:
+    return KintoProvider(f"{URL}/v1", account(secret), bucket="b", name="acme", **common(key, transport))
 
 
-def rest(secret: str, key: str) -> tuple[Any, Echo]:
-    return _rest(secret, key, Resource(listing=Listing(query=equal_to), changes=Feed()))
+def rest(secret: str, key: str, transport: Echo) -> Any:
+    return _rest(secret, key, transport, Resource(listing=Listing(query=equal_to), changes=Feed()))
 
 
-def rows(secret: str, key: str) -> tuple[Any, Echo]:
+def rows(secret: str, key: str, transport: Echo) -> Any:
     bulk = {Kind.UPDATE: RowBatch(path="/bulk", status_name="status")}
-    return _rest(secret, key, Resource(create=None, read=None, delete=None, bulk=bulk))
+    return _rest(secret, key, transport, Resource(create=None, read=None, delete=None, bulk=bulk))
 
 
-def _rest(secret: str, key: str, shape: Resource) -> tuple[Any, Echo]:
-    echo = Echo(httpx.MockTransport(nobody))
-    made = RestProvider(
-        "acme",
-        URL,
-        resources=shape,
-        credentials={"default": {"Authorization": f"Token {secret}"}},
-        headers={"X-Key": key},
-        transport=echo,
-    )
-    return made, echo
+def _rest(secret: str, key: str, transport: Echo, shape: Resource) -> Any:
+    credentials = {"default": {"Authorization": f"Token {secret}"}}
+    return RestProvider("acme", URL, resources=shape, credentials=credentials, **common(key, transport))
 
 
 def account(secret: str) -> Account:
     return Account(Bearer(secret), base_url=URL)
 
 
-ADAPTERS: dict[str, Callable[[str, str], tuple[Any, Echo]]] = {
+def common(key: str, transport: Echo) -> dict[str, Any]:
+    return {"headers": {"X-Key": key}, "transport": transport}
+
+
+ADAPTERS: dict[str, Callable[[str, str, Echo], Any]] = {
     "salesforce": salesforce,
     "hubspot": hubspot,
     "pipedrive": pipedrive,
@@ -211,6 +199,13 @@ def operation(name: str, kind: Kind, record_id: str) -> Operation:
     )
 
 
+def operations(name: str, kinds: Iterable[Kind]) -> list[Operation]:
+    """Two updates and a create, as far as the adapter takes them."""
+    updates = [operation(name, Kind.UPDATE, record_id) for record_id in (IDS if name == "salesforce" else NUMBERS)]
+    create = evolve(operation(name, Kind.CREATE, "3"), id="op-new", idempotency_key="op-new")
+    return [*updates, create] if Kind.CREATE in set(kinds) else updates
+
+
 async def said(name: str, provider: Any) -> AsyncIterator[str]:
     """What an adapter says of everything that it can be asked for."""
     resource = RESOURCES.get(name, "contacts")
@@ -221,8 +216,10 @@ async def said(name: str, provider: Any) -> AsyncIterator[str]:
         lambda: provider.list_records("default", resource, None, limit=5),
         lambda: provider.find("default", resource, path, ["1"]),
     ]
-    if hasattr(provider, "look_up"):
-        asked.append(lambda: provider.look_up(operation(name, Kind.CREATE, "1")))
+    if hasattr(provider, "lookup"):
+        asked.append(lambda: provider.lookup(operation(name, Kind.CREATE, "1")))
+    if hasattr(provider, "describe"):
+        asked.append(lambda: provider.describe("default", resource))
     for ask in asked:
         try:
             yield repr(await ask())
@@ -234,6 +231,6 @@ async def said(name: str, provider: Any) -> AsyncIterator[str]:
 @asynccontextmanager
 async def adapter(name: str, secret: str, key: str) -> AsyncGenerator[tuple[Any, Echo]]:
     """An adapter that authenticates with two credentials, and its provider."""
-    provider, echo = ADAPTERS[name](secret, key)
-    async with provider:
+    echo = Echo()
+    async with ADAPTERS[name](secret, key, echo) as provider:
         yield provider, echo

@@ -12,9 +12,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from ratesync.errors import QueueError
+from ratesync.model.work import Durability
 from ratesync.sqlite import SqliteQueue, SqliteStateStore
+from ratesync.sqlite.connection import connect
 from ratesync.sqlite.errors import FileCorrupt, FileError, FileForbidden, FileForeign, NewerLayout
 from ratesync.testing.queue_actions import claim, count, item, submit, take
+from tests.secrecy.canary import told_by
 from tests.sqlite.processes import FORBIDDEN, LIMITED, start
 
 pytestmark = pytest.mark.anyio
@@ -171,3 +174,30 @@ async def test_after_an_error_the_same_queue_can_be_opened_again(tmp_path: Path)
     await queue.open()
     await submit(queue, item("a"))
     await queue.close()
+
+
+async def test_what_stands_in_a_damaged_file_is_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "sync.db"
+    await filled(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(
+            "UPDATE item SET id = CAST(x'63616e617279ff' || number AS TEXT), key = CAST(x'63616e617279ff' AS TEXT)"
+        )
+        db.commit()
+    queue = SqliteQueue(path)
+    await queue.open()
+    try:
+        with pytest.raises(FileCorrupt) as caught:
+            await claim(queue)
+    finally:
+        await queue.close()
+    assert not [text for text in told_by(caught.value) if "canary" in text]
+
+
+@pytest.mark.parametrize("content", [b"no database, and a canary in it" * 200])
+async def test_an_error_at_opening_comes_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "sync.db"
+    path.write_bytes(content)
+    with pytest.raises(FileCorrupt) as caught:
+        connect(str(path), Durability.FSYNC)
+    assert caught.value.__context__ is caught.value.__cause__ is None

@@ -17,6 +17,7 @@ from ratesync.engine.places import Places
 from ratesync.engine.quotas import QuotaTable
 from ratesync.errors import CostAboveLimit, LimiterError, QueueError
 from ratesync.model.event import BackendFailed, LaneParked
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
 from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refusal
@@ -36,7 +37,7 @@ class Entry(NamedTuple):
 
     lane: Lane
     resource: str
-    kind: Kind
+    kind: Kind | Inquiry
     size: int
     """Operations in the call."""
     priority: int

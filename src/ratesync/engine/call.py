@@ -21,8 +21,9 @@ from ratesync.errors import CostAboveLimit, LimiterError, QueueError
 from ratesync.model.batch import Reply
 from ratesync.model.event import BackendFailed, CallFinished, LaneParked, LanePaused, LeaseRefused
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane, Selector
-from ratesync.model.operation import Operation, OperationState
+from ratesync.model.operation import Kind, Operation, OperationState
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.quota import Observation
 from ratesync.model.work import Lease, Settlement
@@ -78,6 +79,8 @@ class Call:
         self._limit: anyio.CancelScope | None = None
         self.is_lost = False
         """All its leases were lost before it came to an end."""
+        self.is_turned_away = False
+        """It was refused as no call of its lane may be made now."""
 
     def add(self, tasks: Sequence[Task]) -> None:
         """Take more tasks along, of the same lane, resource and kind. Only before it is run."""
@@ -169,10 +172,10 @@ class Call:
             return self._desk.settler.finish(task, OperationState.COMPLETED, Applied())
         return self._desk.settler.finish(task, OperationState.DEAD, task.outcome)
 
-    async def _enter(self, first: Operation) -> Pass | None:
+    async def _enter(self, first: Operation, kind: Kind | Inquiry) -> Pass | None:
         """Ask for admission; when refused, the leases are given back."""
         priority = max(task.operation.priority for task in self._tasks if task.operation is not None)
-        entry = Entry(self.lane, first.resource, first.kind, len(self._tasks), priority)
+        entry = Entry(self.lane, first.resource, kind, len(self._tasks), priority)
         try:
             answer = await self._desk.admission.enter(entry)
         except CostAboveLimit as error:
@@ -180,6 +183,7 @@ class Call:
             self._known = [self._desk.settler.finish(task, OperationState.DEAD, refusal) for task in self._tasks]
             return None
         if isinstance(answer, Refused):
+            self.is_turned_away = answer.mailboxes_until is None
             self._known = [Settlement(task.lease, resume_at=answer.mailboxes_until) for task in self._tasks]
             return None
         self._pass = answer
@@ -191,7 +195,7 @@ class Call:
 
     async def _lookup(self, task: Task) -> None:
         operation = task.operation
-        if operation is None or await self._enter(operation) is None:
+        if operation is None or await self._enter(operation, Inquiry.LOOKUP) is None:
             return
         self._sending = frozenset({operation.id or ""})
         self._limit = self._desk.executor.limit()
@@ -212,7 +216,7 @@ class Call:
             resume_at = desk.clock.now() + _SCHEMA_REST
             self._known = [Settlement(task.lease, resume_at=resume_at) for task in self._tasks]
             return
-        entered = await self._enter(operations[0])
+        entered = await self._enter(operations[0], operations[0].kind)
         if entered is None:
             return
         del operations[entered.size :]  # the rest of the leases goes back

@@ -55,10 +55,11 @@ class Dispatcher:
         self._worker = worker
         self._settings = settings
         self._random = source
-        self._sizes = {name: able.batch_max for name, able in planner.capabilities.items()}
+        self._sizes = {name: able.largest for name, able in planner.capabilities.items()}
         self._calls_per_claim = max(1, _MAILBOXES_PER_CLAIM // max(self._sizes.values(), default=1))
         self._gathering = Gathering(planner.capabilities, settings.linger)
         self._least_lane_max = self._lane_max = self._gathering.bounds()
+        self._is_mixed = self._gathering.is_mixed
         self._nap: anyio.CancelScope | None = None
         self._calls: dict[Call, float] = {}
         self._outbox = Outbox(desk.settler, self._end)
@@ -108,9 +109,9 @@ class Dispatcher:
     def _may_claim_more(self) -> bool:
         """Set how much of a lane is leased at most; tell whether it is more than before."""
         before = self._lane_max
-        if not self._gathering and before is self._least_lane_max:
+        if not self._gathering and before is self._least_lane_max and not self._is_mixed:
             return False
-        self._lane_max = self._gathering.bounds() if self._gathering else self._least_lane_max
+        self._lane_max = self._gathering.bounds() if self._gathering or self._is_mixed else self._least_lane_max
         return any(bound > before[name] for name, bound in self._lane_max.items())
 
     async def _rest(self, claim: Claim) -> None:
@@ -139,7 +140,8 @@ class Dispatcher:
     def _let_go(self, crew: Crew, *, all_claimed: bool) -> None:
         """Begin the calls that wait for more no longer."""
         now = self._desk.clock.now()
-        for call in self._gathering.let_go(now, all_claimed=all_claimed, there=self._count_of):
+        places = self._places()
+        for call in self._gathering.let_go(now, all_claimed=all_claimed, there=self._count_of, places=places):
             crew.give(call)
 
     def _count_of(self, lane: Lane) -> int:
@@ -165,6 +167,7 @@ class Dispatcher:
             else:
                 gathering.begun += 1
                 crew.give(self._open(lane, now, tasks))
+        gathering.note_sizes(lane, groups)
         if self.busy_since is None:
             self.busy_since = now
         self._started.set()
@@ -188,6 +191,9 @@ class Dispatcher:
         while call.is_suspect and any(other.is_given_back for other in self._calls):
             await self._wait_for_change()
         await call.run()
+        if call.is_turned_away:  # the lane is closed: others of it that only wait for their turn would be, one by one
+            for waiting in self._gathering.drop_full(call.lane):
+                self._outbox.put(waiting)
         self._outbox.put(call)
 
     def _end(self, call: Call) -> None:

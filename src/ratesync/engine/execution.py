@@ -10,6 +10,7 @@ from attrs import Factory, evolve, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.notifier import Notifier
+from ratesync.engine.recorder import records_requests
 from ratesync.engine.schema_book import SchemaBook
 from ratesync.engine.wiring import TransformerKey
 from ratesync.errors import ProviderError, RateSyncError
@@ -17,15 +18,24 @@ from ratesync.model.batch import Batch, Reply
 from ratesync.model.event import SlowTransformer, UnexpectedResult
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
+from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.settings import Settings
 from ratesync.protocols import LooksUp, ProviderClient, Transformer
+from ratesync.protocols.preview import recording
+from ratesync.protocols.sending import watching
 from ratesync.rules.provider_errors import outcome_for_error
 from ratesync.rules.result import check_feedback, check_result
 
 T = TypeVar("T")
 
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
+
+
+@frozen
+class _Failure:
+    """An exception of an adapter's that is none of those it may raise."""
+
+    told: str
 
 
 @frozen
@@ -63,14 +73,19 @@ class Executor:
         first = operations[0]
         provider = self.providers[lane.provider]
         batch = Batch(lane, first.resource, first.kind, tuple(operations))
-        answer = await self._bounded(provider.execute(batch), limit)
+        with watching() as sending:
+            answer = await self._bounded(provider.execute(batch), limit)
+        if isinstance(answer, _Failure):
+            if not sending.has_begun and records_requests(provider):
+                return Reply(await self._blamed(provider, batch, answer))
+            answer = Unknown(answer.told)
         try:
             return Reply(self._read_all(lane, operations, answer), check_feedback(answer))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # noqa: BLE001  what an adapter answers may raise anything when looked at
             outcome = Unknown(f"the adapter's answer cannot be read ({type(error).__name__})")
-            return Reply(dict.fromkeys((operation.id or "" for operation in operations), outcome))
+            return Reply(batch.all_as(outcome))
 
     def _read_all(self, lane: Lane, operations: Sequence[Operation], answer: object) -> dict[str, Outcome]:
         ids = [operation.id or "" for operation in operations]
@@ -87,9 +102,11 @@ class Executor:
         if not isinstance(provider, LooksUp):
             return Unknown("the adapter cannot look operations up")
         answer = await self._bounded(provider.lookup(operation), limit)
+        if isinstance(answer, _Failure):
+            return Unknown(answer.told)
         return None if answer is None else check_result(answer)
 
-    async def _bounded(self, call: Awaitable[T], limit: anyio.CancelScope) -> T | Outcome:
+    async def _bounded(self, call: Awaitable[T], limit: anyio.CancelScope) -> T | Outcome | _Failure:
         try:
             with limit:
                 return await call
@@ -98,9 +115,28 @@ class Executor:
         except (KeyboardInterrupt, GeneratorExit, anyio.get_cancelled_exc_class()):
             raise
         except BaseException as error:  # noqa: BLE001  an adapter may raise anything, SystemExit too
-            # The type only: the message may hold private data.
-            return Unknown(f"the adapter raised {type(error).__name__}")
+            return _Failure(f"the adapter raised {_describe(error)}")
         return Unknown(f"no answer within {self.settings.call_timeout:g} s")
+
+    async def _blamed(self, provider: ProviderClient, batch: Batch, failure: _Failure) -> dict[str, Outcome]:
+        """The outcomes where an adapter failed before it sent anything. Dry runs tell which operations it fails on.
+
+        Those are refused, as it would fail on them again, and the others are for later. If it fails on none by itself,
+        all are refused.
+        """
+        refused = Rejected(f"{failure.told} before anything was sent", code="adapter")
+        later = RetryLater("not sent: the adapter failed on another operation of the same call", Cause.NOT_SENT)
+        operations = batch.operations
+        culprits = {
+            operation.id
+            for operation in (operations if len(operations) > 1 else ())
+            if await self._fails_on(provider, evolve(batch, operations=(operation,)))
+        }
+        return {each.id or "": later if culprits and each.id not in culprits else refused for each in operations}
+
+    async def _fails_on(self, provider: ProviderClient, batch: Batch) -> bool:
+        with recording():
+            return isinstance(await self._bounded(provider.execute(batch), self.limit()), _Failure)
 
     def _report_unexpected(self, lane: Lane, answer: Mapping[str, object], ids: Sequence[str]) -> None:
         extra = tuple(sorted(str(identity) for identity in answer if identity not in set(ids)))

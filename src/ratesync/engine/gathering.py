@@ -1,4 +1,4 @@
-"""Calls that wait for more operations to share them."""
+"""Calls that wait for more operations to share them, or for their turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf
 from attrs import define, field
 
 from ratesync.engine.call import Call
-from ratesync.engine.work import Task, label
+from ratesync.engine.work import Task, label, most_in_call
 from ratesync.model.batch import Capabilities
 from ratesync.model.lane import Lane
 from ratesync.rules.batching import Waiting, depart, lane_bound
@@ -22,10 +22,17 @@ class _Open:
     """A call that can take more, or waits to be begun."""
 
     label: Hashable
+    most: int
+    """Operations that it has room for."""
     call: Call
     since: float
     begun_before: int
     """Calls that had been begun when it was opened."""
+
+    @property
+    def lacks(self) -> int:
+        """Operations that it could still take."""
+        return self.most - self.call.size
 
 
 @define
@@ -52,6 +59,8 @@ class Gathering:
     """Calls that were begun so far, of all lanes."""
     _count: int = field(default=0, init=False)
     _lines: dict[Lane, _Line] = field(factory=dict[Lane, _Line], init=False)
+    _met: dict[str, int] = field(factory=dict[str, int], init=False)
+    """Of providers whose kinds differ: most operations in a call of the kinds that were claimed last."""
 
     def __len__(self) -> int:
         return self._count
@@ -61,20 +70,36 @@ class Gathering:
         if self._lines and (line := self._lines.get(lane)) is not None:
             line.more_follows = self._is_full(lane, mailboxes)
 
-    def is_wanted(self, lane: Lane, groups: Sequence[list[Task]], tasks: list[Task], mailboxes: int) -> bool:
-        """Tell whether a call should wait for more: with these tasks, one of ``groups`` of mailboxes that came at once.
+    def note_sizes(self, lane: Lane, groups: Sequence[list[Task]]) -> None:
+        """The calls that were made of those mailboxes. The next claim is as large as calls of these kinds can be."""
+        if self.capabilities[lane.provider].is_mixed:
+            self._met[lane.provider] = max(self._most(lane, tasks) for tasks in groups)
 
-        Not if one of its operations is more urgent than others that came with it: it would let them go first.
+    def is_wanted(self, lane: Lane, groups: Sequence[list[Task]], tasks: list[Task], mailboxes: int) -> bool:
+        """Tell whether a call should wait: with these tasks, one of ``groups`` of mailboxes that came at once.
+
+        A full one, where more came than the provider may take at once, as its kinds differ in how many go in a call.
+        Another one, for more; but not if one of its operations is more urgent than others that came with it: it would
+        let them go first.
         """
-        if self._is_full(lane, len(tasks)) or not tasks[0].is_shareable:
+        if not tasks[0].is_shareable:
             return False
+        if len(tasks) >= self._most(lane, tasks):
+            return self.capabilities[lane.provider].is_mixed
         if self._is_full(lane, mailboxes):
             return len(groups) == 1 or _priority(tasks, max) <= min(_priority(others, min) for others in groups)
         return self.linger > 0 or lane in self._lines
 
-    def _is_full(self, lane: Lane, count: int) -> bool:
+    def _most(self, lane: Lane, tasks: Sequence[Task]) -> int:
+        return most_in_call(self.capabilities[lane.provider], tasks[0].operation)
+
+    def _is_full(self, lane: Lane, mailboxes: int) -> bool:
         # If as many mailboxes came as could come, there are probably more.
-        return count >= self.capabilities[lane.provider].batch_max
+        return mailboxes >= self._size(lane.provider)
+
+    def _size(self, provider: str) -> int:
+        able = self.capabilities[provider]
+        return self._met.get(provider, 1) if able.is_mixed else able.largest
 
     def add(
         self,
@@ -85,19 +110,37 @@ class Gathering:
         make: Callable[[list[Task]], Call],
     ) -> None:
         """Put tasks into the call that waits for such, and into a new one what does not fit."""
-        size = self.capabilities[lane.provider].batch_max
+        most = self._most(lane, tasks)
         line = self._lines.get(lane)
         if line is None:
             line = self._lines[lane] = _Line(self._is_full(lane, mailboxes))
         calls, kind = line.calls, label(tasks[0])
-        for each in calls:
-            if each.label == kind and each.call.size < size and not each.call.is_lost:
-                room = size - each.call.size
+        for each in calls if len(tasks) < most else ():
+            if each.label == kind and each.lacks > 0 and not each.call.is_lost:
+                room = each.lacks
                 each.call.add(tasks[:room])
                 tasks = tasks[room:]
         if tasks:
-            calls.append(_Open(kind, make(tasks), now - self._waited(tasks, now), self.begun))
+            calls.append(_Open(kind, most, make(tasks), now - self._waited(tasks, now), self.begun))
             self._count += 1
+
+    def drop_full(self, lane: Lane) -> list[Call]:
+        """Calls of the lane that wait for nothing but their turn; they no longer wait."""
+        line = self._lines.get(lane)
+        if line is None:
+            return []
+        full = [each.call for each in line.calls if each.lacks <= 0]
+        line.calls = [each for each in line.calls if each.lacks > 0]
+        if not line.calls:
+            del self._lines[lane]
+        self._count -= len(full)
+        self._met[lane.provider] = 1
+        return full
+
+    @property
+    def is_mixed(self) -> bool:
+        """There is a provider whose kinds differ in how many operations go in a call."""
+        return any(able.is_mixed for able in self.capabilities.values())
 
     @property
     def pace(self) -> float:
@@ -108,31 +151,38 @@ class Gathering:
         # The wait for a claim is part of the linger. The queue's clock may be another one, so no more is believed.
         return min(self.pace, max(0.0, now - min(task.items[0].enqueued_at for task in tasks)))
 
-    def let_go(self, now: float, *, all_claimed: bool, there: Callable[[Lane], int]) -> list[Call]:
+    def let_go(self, now: float, *, all_claimed: bool, there: Callable[[Lane], int], places: int) -> list[Call]:
         """The calls that go now.
 
         :param all_claimed: the queue has no more at once, of any lane.
         :param there: tells how many calls of a lane there are, those that wait here among them.
+        :param places: calls of all lanes that may be begun. It bounds lanes with more calls than may be under way.
         """
         going: list[Call] = []
+        in_line = sum(each.lacks > 0 for line in self._lines.values() for each in line.calls)
         self.next_at = inf
         for lane, line in list(self._lines.items()):
             line.more_follows = line.more_follows and not all_claimed
-            going += self._of_lane(lane, line, now, there(lane))
+            room = self._room(lane, there(lane) - len(line.calls), places - len(going))
+            going += self._of_lane(lane, line, now, room, in_line)
         self.begun += len(going)
         self._count -= len(going)
         return going
 
-    def _of_lane(self, lane: Lane, line: _Line, now: float, there: int) -> list[Call]:
-        calls = line.calls
+    def _room(self, lane: Lane, begun: int, places: int) -> float:
+        """How many more calls of a lane may be begun."""
         able = self.capabilities[lane.provider]
+        room = inf if able.concurrency is None else able.concurrency - begun
+        return min(room, places) if able.is_mixed else room
+
+    def _of_lane(self, lane: Lane, line: _Line, now: float, room: float, in_line: int) -> list[Call]:
+        calls = line.calls
         decided = depart(
-            [Waiting(each.call.size, each.since, self.begun - each.begun_before) for each in calls],
-            size=able.batch_max,
-            room=inf if able.concurrency is None else able.concurrency - (there - len(calls)),
+            [Waiting(each.lacks, each.since, self.begun - each.begun_before) for each in calls],
+            room=room,
             linger=self.linger,
             more_follows=line.more_follows,
-            in_line=self._count,
+            in_line=in_line,
             now=now,
         )
         self.next_at = min(self.next_at, decided.next_at)
@@ -145,11 +195,10 @@ class Gathering:
         """Most mailboxes of a lane to lease at a time, for each provider that bounds its concurrency."""
         waiting: dict[str, int] = {}
         for lane, line in self._lines.items():
-            size = self.capabilities[lane.provider].batch_max
-            count = sum(each.call.size for each in line.calls if each.call.size < size)
+            count = sum(each.call.size for each in line.calls if each.lacks > 0)
             waiting[lane.provider] = max(waiting.get(lane.provider, 0), count)
         return {
-            name: lane_bound(able.concurrency, able.batch_max, waiting.get(name, 0))
+            name: lane_bound(able.concurrency, self._size(name), waiting.get(name, 0))
             for name, able in self.capabilities.items()
             if able.concurrency is not None
         }

@@ -14,6 +14,8 @@ from ratesync.clock import Clock
 from ratesync.codec import decode_operation, encode_operation
 from ratesync.engine.execution import Executor
 from ratesync.engine.intake import mailbox_key
+from ratesync.engine.recorder import records_requests
+from ratesync.engine.work import most_in_call
 from ratesync.errors import ConfigurationError, InvalidOperation, InvalidPayload, ProviderError, RateSyncError
 from ratesync.model.batch import Batch, Capabilities
 from ratesync.model.lane import Lane
@@ -21,7 +23,7 @@ from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Rejected, RetryLater
 from ratesync.model.policy import PayloadLimits
 from ratesync.model.preview import Preview, PreviewedRequest, Problem
-from ratesync.protocols import ChecksFields, PreviewsRequests, ProviderClient, RecordsRequests, Transformer
+from ratesync.protocols import ChecksFields, PreviewsRequests, ProviderClient, Transformer
 from ratesync.protocols.preview import recording
 from ratesync.randomness import operation_id
 from ratesync.rules.admissible import check_operation
@@ -29,8 +31,6 @@ from ratesync.rules.batching import group
 from ratesync.rules.coalescing import Pending, fold_head
 
 _WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
-_FOREIGN = frozenset({"aiohttp", "httpcore", "httpx", "httpx2", "niquests", "pycurl", "requests", "urllib3"})
-"""Packages whose clients send: an adapter that holds one may call past its caller."""
 
 
 @frozen
@@ -114,8 +114,11 @@ class Previewer:
             steps = [step for step in heads if step is not None]
             yield from ([step] for step in steps if step.folded is None)
             sendable = sorted((step for step in steps if step.folded is not None), key=_lane)
-            for lane, alike in groupby(sendable, key=_lane):
-                yield from group(list(alike), _label, self.capabilities[lane.provider].batch_max)
+            for _, alike in groupby(sendable, key=_lane):
+                yield from group(list(alike), _label, self._most)
+
+    def _most(self, step: Step) -> int:
+        return most_in_call(self.capabilities[_lane(step).provider], step.folded)
 
     async def _call(self, steps: list[Step]) -> Preview:
         given = tuple(operation for step in steps for operation in step.given)
@@ -162,32 +165,6 @@ async def _run(provider: ProviderClient, batch: Batch) -> list[Problem]:
         and hasattr(outcome, "reason")
     }
     return [Problem("operation", code, str(reason)) for code, reason in reasons]
-
-
-def records_requests(provider: object) -> bool:
-    """Tell whether an adapter holds a caller that notes calls in a dry run, and nothing that sends past it."""
-    held = list(_held(provider))
-    return any(isinstance(each, RecordsRequests) for each in held) and not any(
-        type(each).__module__.partition(".")[0] in _FOREIGN for each in held
-    )
-
-
-def _held(owner: object) -> Iterator[object]:
-    names = {name for kind in type(owner).__mro__ for name in _slots(kind)} | set(getattr(owner, "__dict__", ()))
-    for name in names:
-        value = getattr(owner, name, None)
-        if isinstance(value, Mapping):
-            yield from cast("Mapping[object, object]", value).values()
-        elif isinstance(value, list | tuple):
-            yield from cast("Sequence[object]", value)
-        else:
-            yield value
-
-
-def _slots(kind: type) -> tuple[str, ...]:
-    slots: str | Iterable[str] = kind.__dict__.get("__slots__", ())
-    named = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name for name in named)
 
 
 def problems_of(error: InvalidOperation, path: str = "operation") -> list[Problem]:

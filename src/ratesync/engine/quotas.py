@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from attrs import define, field
 
 from ratesync.model.batch import Capabilities
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
 from ratesync.model.quota import (
@@ -57,14 +58,21 @@ class QuotaTable:
     )
     """Demands, and whether each call costs 1 under all of them."""
 
-    def demands(self, lane: Lane, resource: str, kind: Kind = Kind.UPDATE, size: int = 1) -> tuple[Demand, ...]:
-        """One demand for each different quota that a call with ``size`` operations on ``resource`` needs permits of."""
+    def demands(
+        self, lane: Lane, resource: str, kind: Kind | Inquiry = Kind.UPDATE, size: int = 1
+    ) -> tuple[Demand, ...]:
+        """One demand for each different quota that a call with ``size`` operations on ``resource`` needs permits of.
+
+        An inquiry cannot be split: where it costs more than a quota ever lets through, it takes all of that.
+        """
         demands, is_plain = self._known.get((lane, resource)) or self._remember(lane, resource)
         if is_plain:
             return demands
         charge = self.charges.get(lane.provider)
         costs = {CALLS: 1, OPERATIONS: size, **(charge.charge(resource, kind, size) if charge else {})}
         priced = [Demand(scope, quota, _cost(quota, costs)) for scope, quota, _ in demands]
+        if isinstance(kind, Inquiry):
+            priced = [_capped(demand) for demand in priced]
         return tuple(demand for demand in priced if demand.cost > 0)
 
     def listed(self, lane: Lane, resource: str | None) -> tuple[Demand, ...]:
@@ -78,16 +86,16 @@ class QuotaTable:
             if demand.quota.resource is None and demand.quota.scope is not QuotaScope.ENDPOINT
         )
 
-    def fitting(self, lane: Lane, resource: str, kind: Kind, size: int) -> int:
+    def fitting(self, lane: Lane, resource: str, kind: Kind | Inquiry, size: int) -> int:
         """The most operations, up to ``size`` and at least 1, that every quota can ever let through in one call."""
         if size == 1 or self._fits(lane, resource, kind, size):
             return size
         too_many = range(2, size + 1)
         return 1 + bisect_right(too_many, 0, key=lambda most: not self._fits(lane, resource, kind, most))
 
-    def _fits(self, lane: Lane, resource: str, kind: Kind, size: int) -> bool:
+    def _fits(self, lane: Lane, resource: str, kind: Kind | Inquiry, size: int) -> bool:
         return all(
-            demand.cost <= demand.quota.permits - demand.quota.kept
+            demand.cost <= _most(demand.quota)
             for demand in self.demands(lane, resource, kind, size)
             if isinstance(demand.quota, Countable)
         )
@@ -120,6 +128,16 @@ class QuotaTable:
             applying = [quota for quota in shared if quota.scope is QuotaScope.PROVIDER] + list(own)
         is_limited = any(isinstance(quota, (*_LIMITS, Adaptive)) and quota.resource is None for quota in applying)
         return applying if is_limited else [*applying, Adaptive()]
+
+
+def _most(quota: Countable) -> int:
+    """The most that a call of no priority may ever cost under a quota."""
+    return quota.permits - quota.kept
+
+
+def _capped(demand: Demand) -> Demand:
+    quota = demand.quota
+    return demand._replace(cost=min(demand.cost, _most(quota))) if isinstance(quota, Countable) else demand
 
 
 def _unit(quota: Quota) -> str:

@@ -15,8 +15,8 @@ from ratesync.engine.schema_record import SchemaRecord, schema_key
 from ratesync.engine.wiring import TransformerKey, check_schemas
 from ratesync.errors import CostAboveLimit, ProviderError, RateSyncError, StateConflict
 from ratesync.model.event import BackendFailed, SchemaUnread
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane
-from ratesync.model.operation import Kind
 from ratesync.model.quota import Observation
 from ratesync.model.schema import RemoteSchema, SchemaWatch
 from ratesync.model.stored import Stored, Write
@@ -200,7 +200,7 @@ class SchemaWatcher:
         until = self.clock.now() + _PATIENCE
         while True:
             try:
-                answer = await self.admission.enter(Entry(lane, resource, Kind.READ, 1, 0))
+                answer = await self.admission.enter(Entry(lane, resource, Inquiry.DESCRIPTION, 1, 0))
             except CostAboveLimit:
                 return None
             if isinstance(answer, Pass):

@@ -76,7 +76,7 @@ class Planner:
             return [tasks]
         sends = [task for task in tasks if task.action is Action.SEND]
         sendable = [task for task in sends if not task.is_suspect]
-        grouped = group(sendable, label, capabilities.batch_max)
+        grouped = group(sendable, label, lambda task: most_in_call(capabilities, task.operation))
         # A suspect travels alone: should it strike again, it takes nobody with it.
         alone = [[task] for task in sends if task.is_suspect]
         lookups = [[task] for task in tasks if task.action is Action.LOOKUP]
@@ -143,3 +143,8 @@ def label(task: Task) -> tuple[str, str]:
     """What operations of one call have in common, besides their lane."""
     operation = task.operation
     return ("", "") if operation is None else (operation.resource, operation.kind)
+
+
+def most_in_call(capabilities: Capabilities, operation: Operation | None) -> int:
+    """Most operations that one call may carry with this one."""
+    return 1 if operation is None else capabilities.most(operation.kind)

@@ -27,7 +27,7 @@ class Account(Sealed):
 
     auth: httpx.Auth | None = field(default=None, repr=False)
     """Authenticates every request: one of :mod:`ratesync.http`'s objects, or any other of httpx's kind."""
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     """Where this account's paths begin, where each has its own address. Default: the adapter's."""
 
 
@@ -57,7 +57,7 @@ class AccountCallers:
     """As :attr:`HttpCaller.records_requests`."""
 
     accounts: Accounts = field(repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)
     headers: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=kept_headers, repr=False, kw_only=True)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False, kw_only=True)
     timeout: float = field(default=DEFAULT_TIMEOUT, kw_only=True)

@@ -16,6 +16,7 @@ from ratesync.http.origin import Origin
 from ratesync.http.response import Response
 from ratesync.http.sent import query_pairs
 from ratesync.model.secret import Secret
+from ratesync.rules.masking import is_short
 
 StepT = TypeVar("StepT")
 ToldT = TypeVar("ToldT")
@@ -50,7 +51,7 @@ async def authenticated(
     origin: Origin,
     call: Call,
 ) -> Response:
-    """The last answer of an authentication flow; what it added to the request's query is noted as secret.
+    """The last answer of an authentication flow; what it added to the request is noted as secret, however short.
 
     :raises UnsafeRedirect: the flow wants to go to another origin.
     :raises NotSent: the flow itself failed, before the request was sent or after it was refused.
@@ -59,7 +60,7 @@ async def authenticated(
     if isinstance(auth, HeaderAuth) and _is_all(type(auth)):
 
         async def send_with(fields: Mapping[str, str]) -> Response:
-            return await call(method, url, {**headers, **fields}, content)
+            return _noting(await call(method, url, {**headers, **fields}, content), fields)
 
         return await _last_answer(auth.header_flow(), send_with, lambda answer: answer.status)
     request = httpx.Request(method, url, headers=headers, content=content)
@@ -69,6 +70,8 @@ async def authenticated(
             raise UnsafeRedirect(f"an authentication points away from {origin}: nothing was sent there")
         fields = {name: value for name, value in prepared.headers.items() if name not in _NOT_SENT_ON}
         answer = await call(prepared.method, str(prepared.url), fields, prepared.content or None)
+        added = {name: value for name, value in fields.items() if headers.get(name) != value}
+        answer = _noting(answer, added)
         return evolve(answer, secrets=(*answer.secrets, *_params_added(url, prepared.url)))
 
     return await _last_answer(auth.async_auth_flow(request), send, lambda answer: _as_httpx(answer, request))
@@ -112,6 +115,15 @@ async def _next(step: Awaitable[StepT], answer: Response | None) -> StepT | None
     if answer is None or answer.status in _REFUSED:
         raise NotSent(f"authentication failed with {problem}")
     raise AnswerLost(f"the answer came, and then authentication failed with {problem}")
+
+
+def _noting(answer: Response, added: Mapping[str, str]) -> Response:
+    """The answer, with what an authentication has added to the headers among its secrets, whatever the names.
+
+    Long values are there already.
+    """
+    short = tuple(Secret(value) for value in added.values() if value and is_short(value))
+    return evolve(answer, secrets=(*answer.secrets, *short)) if short else answer
 
 
 def _as_httpx(answer: Response, request: httpx.Request) -> httpx.Response:

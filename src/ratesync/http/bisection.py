@@ -32,13 +32,13 @@ async def bisect_refused(batch: Batch, send: Send, *, max_calls: int = MAX_CALLS
     while waiting:
         part = waiting.pop()
         if calls >= max_calls:
-            outcomes |= {operation.id or "": _LATER for operation in part.operations}
+            outcomes |= part.all_as(_LATER)
             continue
         calls += 1
         try:
             told = await send(part)
         except ProviderError as error:
-            outcomes |= {operation.id or "": outcome_for_error(error) for operation in part.operations}
+            outcomes |= part.all_as(outcome_for_error(error))
             calls = max_calls
             continue
         if is_refused_whole(part, told):

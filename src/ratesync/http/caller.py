@@ -27,13 +27,15 @@ from ratesync.http.exchange import (
 from ratesync.http.failure import call_failure
 from ratesync.http.guard import AddressGuard, GuardedTransport
 from ratesync.http.headers import Headers, checked_headers, kept_headers, revealed
+from ratesync.http.log_filter import redact_http_logs
 from ratesync.http.origin import Origin
 from ratesync.http.payload import encode_json
 from ratesync.http.preview import previewed
 from ratesync.http.response import Response
-from ratesync.http.sent import secrets_sent
+from ratesync.http.sent import secrets_in_path, secrets_sent
 from ratesync.model.secret import Secret
 from ratesync.protocols.preview import recorded
+from ratesync.protocols.sending import note_sending
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that a whole call may take."""
@@ -68,7 +70,8 @@ class HttpCaller:
 
     ``auth`` is one of :mod:`ratesync.http`'s objects or any other of httpx's kind. It is asked anew for each redirect
     followed, sees the origin's requests only, and what it adds is masked in reasons (:func:`read_outcome`),
-    as are the values of all headers that are not known to be harmless, those of the host's client too.
+    as are the values of all headers that are not known to be harmless, those of the host's client too, and keys in the
+    path of ``base_url``.
 
     httpx logs the full URL of every request made over a client at level INFO (logger ``httpx``). Calls over a transport
     are not logged. Either way credentials belong into headers, not into ``params``.
@@ -111,6 +114,7 @@ class HttpCaller:
         if base_url is None:
             base_url = "" if client is None else str(client.base_url)
         self.origin = Origin.of(base_url)
+        self._in_path = secrets_in_path(self.origin.base)
         self._timeout = timeout
         self._limit = max_response_bytes
         self._auth = auth
@@ -118,6 +122,8 @@ class HttpCaller:
         self._headers = kept_headers({"accept": "application/json", "accept-encoding": "identity"}) | given
         self._exchange: Exchange
         if client is not None:
+            if self._in_path:
+                redact_http_logs()
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", Secret("ratesync"))
@@ -159,7 +165,7 @@ class HttpCaller:
         url = self.origin.url(target, params)
         noted = recorded()
         if noted is not None:
-            noted.append(previewed(method, url, prepared, content, auth or self._auth))
+            noted.append(previewed(method, url, prepared, content, auth or self._auth, known=self._in_path))
             raise NotSent(_DRY)
         with anyio.move_on_after(self._timeout):
             return await self._follow(method, url, prepared, content, auth or self._auth)
@@ -192,10 +198,11 @@ class HttpCaller:
         if recorded() is not None:
             raise NotSent(_DRY)
         try:
+            note_sending()
             raw = await self._exchange.open(method, url, headers, content)
             fields = Headers(raw.headers.raw)
             body = await read_body(raw, fields, self._limit)
-            return Response(raw.status_code, fields, body, secrets_sent(url, headers, self._exchange.sent(raw)))
+            return Response(raw.status_code, fields, body, self._secrets(url, headers, raw))
         except RateSyncError:
             raise
         except Exception as error:  # noqa: BLE001  transports and the host's hooks may raise anything
@@ -203,8 +210,11 @@ class HttpCaller:
         # Raised here so that the exception underneath, which may hold a URL with its query, is not part of it.
         if answer is None:
             raise failure
-        secrets = secrets_sent(url, headers, self._exchange.sent(answer))
+        secrets = self._secrets(url, headers, answer)
         return Response(answer.status_code, Headers(answer.headers.raw), secrets=secrets)
+
+    def _secrets(self, url: str, headers: Mapping[str, str], answer: RawResponse) -> tuple[Secret, ...]:
+        return (*secrets_sent(url, headers, self._exchange.sent(answer)), *self._in_path)
 
     async def aclose(self) -> None:
         """Close the transport; a client of the host's stays open."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 import httpx
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.errors import ConfigurationError, UnsafeRedirect
 
@@ -31,8 +31,8 @@ class Origin:
     scheme: str
     host: str
     port: int
-    base: str
-    """The base URL without a slash at its end."""
+    base: str = field(repr=False)
+    """The base URL without a slash at its end. There may be a key in its path."""
 
     @classmethod
     def of(cls, base_url: str) -> Origin:

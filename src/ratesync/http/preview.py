@@ -16,18 +16,26 @@ from ratesync.rules.masking import mask_headers, mask_query, mask_text, secrets_
 
 
 def previewed(
-    method: str, url: str, headers: Mapping[str, str], content: bytes | None, auth: httpx.Auth | None
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    auth: httpx.Auth | None,
+    *,
+    known: tuple[Secret, ...] = (),
 ) -> PreviewedRequest:
     """The request with secrets masked.
 
     An authentication object of ours says by its ``preview`` what it would add, with the values left out. One of the
     host's is named only.
+
+    :param known: secrets that are in it besides, such as those in the base URL's path.
     """
     request = httpx.Request(method, url, headers=headers)
     preview_auth(auth, request)
     given = {name: value for name, value in request.headers.items() if name in headers or name not in _OF_THE_WIRE}
     pairs = request.url.params.multi_items()
-    secrets = secrets_among(given, pairs)
+    secrets = (*secrets_among(given, pairs), *known)
     query = "&".join(f"{_quote(name)}={_quote(value)}" for name, value in mask_query(pairs))
     bare = str(request.url.copy_with(query=None, fragment=None))
     return PreviewedRequest(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ratesync.http.exchange import RawRequest
 from ratesync.http.headers import Headers
 from ratesync.model.secret import Secret
-from ratesync.rules.masking import secrets_among
+from ratesync.rules.masking import is_short, secrets_among
+
+_PLAIN = re.compile(r"[a-z]+([-_.][a-z]+)*")
+"""Words such as a path is made of. Keys have digits or capital letters in them."""
 
 
 def secrets_sent(url: object, headers: Mapping[str, str], by_client: RawRequest | None = None) -> tuple[Secret, ...]:
@@ -25,8 +29,19 @@ def secrets_sent(url: object, headers: Mapping[str, str], by_client: RawRequest 
     own = {pair for pair in sent if pair not in asked}
     return (
         *secrets_among(Headers(by_client.headers.raw), sent),
-        *(Secret(value) for _, value in own if value),
+        *(Secret(value) for _, value in own if not is_short(value)),
     )
+
+
+def secrets_in_path(base_url: str) -> tuple[Secret, ...]:
+    """What may be a key in the path of a base URL: ``123456:AAF3...`` of ``https://api.example/bot/123456:AAF3...``."""
+    parts = urlsplit(base_url).path.split("/")
+    return tuple(Secret(unquote(part)) for part in parts if may_be_key(part))
+
+
+def may_be_key(part: str) -> bool:
+    """Tell whether a part of a path may be a key: it has eight characters or more, and is no word of small letters."""
+    return not is_short(part) and not _PLAIN.fullmatch(part)
 
 
 def query_pairs(url: object) -> list[tuple[str, str]]:

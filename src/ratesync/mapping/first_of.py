@@ -164,12 +164,14 @@ def _toucher(line: FirstOf, path: Path) -> Any:
                 "is one of a list: sending it would drop the rest. Send Mapping.patch instead, or say replaces=True",
             )
         value = view[name]
+        if value is not None:
+            value = canon(value)
         if value is None:
             if required:
                 raise Refused("required", "must not be None")
             store(record, [])
         else:
-            store(record, [entry_of([], -1, encode(canon(value)))])
+            store(record, [entry_of([], -1, encode(value))])
 
     return touch
 

@@ -19,6 +19,7 @@ Fetch = Callable[[Any], Any]
 Store = Callable[[Any, Any], None]
 Remove = Callable[[Any], None]
 
+_PLAIN = re.compile(r"[^.\[\]]+")
 _TOKEN = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d{1,3})\]|\[(?P<quote>['\"])(?P<quoted>.+?)(?P=quote)\]")
 
 
@@ -41,11 +42,17 @@ def parse_path(text: str) -> Path:
 
 
 def show(path: Path) -> str:
-    """The path as text."""
-    parts = [
-        f"[{part}]" if isinstance(part, int) else f".{part}" if "." not in part else f"['{part}']" for part in path
-    ]
-    return "".join(parts).removeprefix(".")
+    """The path as text, which :func:`parse_path` reads."""
+    return "".join(map(_shown, path)).removeprefix(".")
+
+
+def _shown(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    if _PLAIN.fullmatch(part):
+        return f".{part}"
+    quote = '"' if "'" in part else "'"
+    return f"[{quote}{part}{quote}]"
 
 
 def fetcher(path: Path) -> Fetch:

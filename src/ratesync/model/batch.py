@@ -31,6 +31,10 @@ class Batch:
         """The account to call as."""
         return self.lane.connection
 
+    def all_as(self, outcome: Outcome) -> dict[str, Outcome]:
+        """One outcome for all operations, by their ids: of a call that failed as a whole."""
+        return dict.fromkeys((operation.id or "" for operation in self.operations), outcome)
+
 
 @frozen
 class Reply(Mapping[str, Outcome]):
@@ -98,14 +102,18 @@ def _kinds(kinds: Iterable[Kind]) -> frozenset[Kind]:
     return frozenset(Kind(kind) for kind in kinds)
 
 
+def _sizes(most: int | Mapping[Kind, int]) -> int | Mapping[Kind, int]:
+    return {Kind(kind): size for kind, size in most.items()} if isinstance(most, Mapping) else most
+
+
 @frozen(kw_only=True)
 class Capabilities:
     """What an adapter can do, honestly. The engine never asks for more."""
 
     kinds: frozenset[Kind] = field(default=frozenset(Kind), converter=_kinds)
     """Kinds of operation it carries out; others are refused at submit. Default: all."""
-    batch_max: int = field(default=1, validator=ge(1))
-    """Most operations in one call. Default 1."""
+    batch_max: int | Mapping[Kind, int] = field(default=1, converter=_sizes, hash=False)
+    """Most operations in one call: of any kind, or of each kind that takes more than one. Default 1."""
     conditional_write: ConditionalWrite = ConditionalWrite.NONE
     create_identity: CreateIdentity = CreateIdentity.NONE
     concurrency: int | None = 10
@@ -118,3 +126,19 @@ class Capabilities:
     def __attrs_post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError("concurrency must be None or at least 1")
+        if min(map(self.most, Kind)) < 1:
+            raise ValueError("batch_max must be at least 1")
+
+    def most(self, kind: Kind) -> int:
+        """Most operations of a kind in one call."""
+        return self.batch_max if isinstance(self.batch_max, int) else self.batch_max.get(kind, 1)
+
+    @property
+    def largest(self) -> int:
+        """Most operations in one call, whatever their kind."""
+        return self.batch_max if isinstance(self.batch_max, int) else max(self.batch_max.values(), default=1)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Calls of different kinds take different numbers of operations."""
+        return not isinstance(self.batch_max, int)

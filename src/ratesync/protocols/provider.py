@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from ratesync.model.batch import Batch, Capabilities, Reply
 from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome
 from ratesync.model.schema import RemoteSchema
@@ -40,8 +41,12 @@ class ProviderClient(Protocol):
 
         Match the provider's results to operations by id, never by position. An operation without an outcome counts as
         :class:`~ratesync.model.outcome.Unknown`. The engine bounds the call by its own total deadline and cancels it
-        then. A :class:`~ratesync.errors.ProviderError` raised here holds for the whole batch; any other exception
-        counts as ``Unknown`` for the whole batch, since the request may have been sent.
+        then. A :class:`~ratesync.errors.ProviderError` raised here holds for the whole batch.
+
+        Any other exception is taken for a mistake in the adapter: ``Unknown`` for the whole batch, since the request
+        may have been sent; but where the adapter makes all its calls over a :class:`ratesync.http.HttpCaller` that it
+        holds, and none was begun, ``Rejected`` for the operations that it fails on. Raise
+        :class:`~ratesync.errors.NotSent` for what may pass.
         """
         ...
 
@@ -62,8 +67,10 @@ class LooksUp(Protocol):
 class Charges(Protocol):
     """Knows what a call costs. Needed where a quota counts a unit of the provider's own (points, tokens)."""
 
-    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+    def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
         """What a call with ``size`` operations of one ``kind`` on a ``resource`` costs at most: permits by unit.
+
+        So it is asked for other calls, too: for a page of changes, a search; ``size`` is 1 then.
 
         "calls" and "operations" need not be named, but may be: where a provider counts a call as several. A unit of
         which a call costs nothing is left out or 0. Pure and quick. What a call cost in the end is told by

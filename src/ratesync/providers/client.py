@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -13,6 +13,7 @@ from ratesync.http.caller import HttpCaller
 from ratesync.http.feedback import ThrottleReader, read_feedback, server_time
 from ratesync.http.response import Response
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
+from ratesync.model.quota import CALLS
 from ratesync.providers.row import object_in
 from ratesync.rules.feedback import join_feedback
 
@@ -25,11 +26,17 @@ class Ask:
     path: str
     params: Mapping[str, str] = field(factory=dict[str, str])
     json: Any = field(default=None, repr=False)
+    unit: str | None = None
+    """Unit of a quota of its own that it takes one of, besides being a call; None: there is none."""
+
+
+def _charges(units: Iterable[str]) -> dict[str, int]:
+    return dict.fromkeys((CALLS, *units), 0)
 
 
 @define
 class Client:
-    """Makes the calls of one piece of work, and remembers what their answers told of quotas."""
+    """Makes the calls of one piece of work, and remembers what they cost and what their answers told of quotas."""
 
     caller: HttpCaller
     clock: Clock
@@ -38,24 +45,27 @@ class Client:
     """The error that an answer to a reading call stands for, by the answer and the instant; None for a success."""
     path: Callable[[str], str]
     """A request's path, as it is called."""
-    feedback: Feedback = field(default=NO_FEEDBACK, init=False)
-    calls: int = field(default=0, init=False)
+    charged: dict[str, int] = field(default=(), converter=_charges)
+    """What the calls cost so far, by unit. It is made with the units besides calls."""
     answered_at: float = field(default=0.0, init=False)
     """The provider's time of the last answer."""
+    _told: Feedback = field(default=NO_FEEDBACK, init=False)
 
     async def send(self, ask: Ask) -> Response:
         """Make a call, whatever its answer.
 
         :raises ProviderError: there was none.
         """
-        self.calls += 1
+        for unit in (CALLS, ask.unit):
+            if unit is not None:
+                self.charged[unit] += 1
         try:
             response = await self.caller.send(ask.method, self.path(ask.path), params=ask.params, json=ask.json)
         except ConfigurationError as error:
             raise NotSent(str(error)) from None
         now = self.clock.now()
         self.answered_at = server_time(response, now)
-        self.feedback = join_feedback(self.feedback, read_feedback(response, now, self.throttle))
+        self._told = join_feedback(self._told, read_feedback(response, now, self.throttle))
         return response
 
     async def read(self, ask: Ask) -> dict[str, Any]:
@@ -68,3 +78,8 @@ class Client:
         if error is not None:
             raise error
         return object_in(response)
+
+    @property
+    def feedback(self) -> Feedback:
+        """What the answers told of quotas, and what the calls cost."""
+        return join_feedback(self._told, Feedback(charged=dict(self.charged)))

@@ -115,7 +115,7 @@ class RestProvider(HttpProvider):
             bulk = self._bulk_for(batch)
         except InvalidOperation as error:
             refused = Rejected(str(error), code=type(error).__name__)
-            return Reply(dict.fromkeys((operation.id or "" for operation in batch.operations), refused))
+            return Reply(batch.all_as(refused))
         if bulk is not None:
             return await self.send_bulk(batch, bulk)
         outcomes: dict[str, Outcome] = {}

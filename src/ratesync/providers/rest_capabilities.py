@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ratesync.errors import ConfigurationError
 from ratesync.http.origin import Origin
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.operation import Kind
@@ -22,10 +21,7 @@ def capabilities_of(
     idempotency_header: str | None,
     concurrency: int | None,
 ) -> Capabilities:
-    """What an adapter with these resources promises: no more than holds for each of them.
-
-    :raises ConfigurationError: some operations would go out in bulk and others one by one.
-    """
+    """What an adapter with these resources promises: no more than holds for each of them."""
     return Capabilities(
         kinds=frozenset(kind for resource in resources for kind in resource.kinds),
         batch_max=_batch_max(resources, batch),
@@ -47,13 +43,18 @@ def check_paths(resources: Sequence[Resource]) -> None:
             somewhere.url(path.fill(sample))
 
 
-def _batch_max(resources: Sequence[Resource], batch: RequestBatch | None) -> int:
-    sizes = [rows.size for resource in resources for rows in resource.bulk.values()]
-    if batch is not None:
-        return min([batch.size, *sizes])
-    if sizes and any(frozenset(resource.bulk) != resource.kinds for resource in resources):
-        raise ConfigurationError("where a kind has a bulk call all must have one, or be None: a batch is one call")
-    return min(sizes, default=1)
+def _batch_max(resources: Sequence[Resource], batch: RequestBatch | None) -> int | Mapping[Kind, int]:
+    single = 1 if batch is None else batch.size
+    kinds = frozenset(kind for resource in resources for kind in resource.kinds)
+    sizes = {
+        kind: min(_size(resource, kind, single) for resource in resources if kind in resource.kinds) for kind in kinds
+    }
+    return sizes if len(set(sizes.values())) > 1 else min(sizes.values(), default=single)
+
+
+def _size(resource: Resource, kind: Kind, single: int) -> int:
+    rows = resource.bulk.get(kind)
+    return single if rows is None else rows.size
 
 
 def _create_identity(resources: Sequence[Resource], idempotency_header: str | None) -> CreateIdentity:

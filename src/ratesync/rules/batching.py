@@ -17,26 +17,30 @@ _MOST_SPARE = 4
 """Most calls' worth of a lane that is claimed beyond what can be called at the same time, so that calls fill."""
 
 
-def group(steps: Sequence[T], label: Callable[[T], Hashable], size: int) -> list[list[T]]:
-    """Split ``steps`` into batches of at most ``size`` steps of the same ``label`` each.
+def group(steps: Sequence[T], label: Callable[[T], Hashable], most: Callable[[T], int]) -> list[list[T]]:
+    """Split ``steps`` into batches of steps of the same ``label``, each of at most ``most`` of its first step.
 
     Labels come in the order of their first step, and the steps of a label keep their order.
 
-    :raises ValueError: ``size`` is below 1.
+    :raises ValueError: ``most`` of a step is below 1.
     """
-    if size < 1:
-        raise ValueError(f"size must be at least 1, not {size}")
     by_label: dict[Hashable, list[T]] = {}
     for step in steps:
         by_label.setdefault(label(step), []).append(step)
-    return [alike[start : start + size] for alike in by_label.values() for start in range(0, len(alike), size)]
+    batches: list[list[T]] = []
+    for alike in by_label.values():
+        size = most(alike[0])
+        if size < 1:
+            raise ValueError(f"a batch must have room for at least 1, not {size}")
+        batches += [alike[start : start + size] for start in range(0, len(alike), size)]
+    return batches
 
 
 class Waiting(NamedTuple):
-    """A call that waits for more operations to share it."""
+    """A call that waits for more operations to share it, or for room."""
 
-    size: int
-    """Operations in it."""
+    lacks: int
+    """Operations that it could still take."""
     since: float
     """Instant at which the first of them was claimed."""
     passed_by: int
@@ -55,7 +59,6 @@ class Departure(NamedTuple):
 def depart(
     calls: Sequence[Waiting],
     *,
-    size: int,
     room: float,
     linger: float,
     more_follows: bool,
@@ -67,10 +70,9 @@ def depart(
     A call goes when it is full; when it was passed over by many others; and else when it has waited for ``linger``
     seconds, unless more of its lane is about to be claimed.
 
-    :param size: most operations in a call.
     :param room: calls of the lane that may be begun now. What could not be called anyway waits, and fills meanwhile.
     :param more_follows: the queue has more of this lane at once.
-    :param in_line: calls that wait, of all lanes.
+    :param in_line: calls that wait for more, of all lanes.
     """
     overdue: list[int] = []
     ready: list[int] = []
@@ -78,12 +80,12 @@ def depart(
     for place, call in enumerate(calls):
         if call.passed_by >= _PASSES * in_line:
             overdue.append(place)
-        elif call.size >= size or (call.since + linger <= now + _SOON and not more_follows):
+        elif call.lacks <= 0 or (call.since + linger <= now + _SOON and not more_follows):
             ready.append(place)
         elif not more_follows:
             next_at = min(next_at, call.since + linger)
     overdue.sort(key=lambda place: calls[place].since)
-    ready.sort(key=lambda place: -calls[place].size)
+    ready.sort(key=lambda place: calls[place].lacks)
     urgent = overdue + ready
     if len(urgent) >= room:
         return Departure(tuple(urgent[: max(0, int(room))]), inf)

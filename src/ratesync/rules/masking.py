@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import evolve
@@ -28,8 +29,11 @@ _SECRET_NAME = re.compile(
     r"key|token|secret|sign|passw|pwd|auth|session|credential|jwt|hmac|\A(?:sig|code|otp|pin)\Z", re.IGNORECASE
 )
 _SHORTEST = 8
-"""Characters of a secret that is looked for in other places. Shorter ones stand in ordinary words too."""
+"""Characters of a secret that is looked for within other words. A shorter one counts where it is a word by itself."""
+_SHORTEST_ENCODED = 4
+"""The same of one that is looked for in what may be base64. What is shorter stands in such bytes by chance."""
 _BETWEEN = re.compile(r"[\s,;]+")
+_LETTER = re.compile(rb"\w")
 
 
 def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -44,23 +48,31 @@ def mask_query(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def secrets_among(headers: Mapping[str, str], pairs: Iterable[tuple[str, str]]) -> tuple[Secret, ...]:
-    """What :func:`mask_headers` and :func:`mask_query` mask."""
-    values = [value for name, value in headers.items() if name.lower() not in HARMLESS]
+    """What :func:`mask_headers` and :func:`mask_query` mask, but for short values of headers that speak of no key."""
+    values = [value for name, value in headers.items() if name.lower() not in HARMLESS and _may_be_key(name, value)]
     values += [value for name, value in pairs if _SECRET_NAME.search(name)]
     return tuple(Secret(value) for value in values if value)
 
 
 def secrets_in_form(fields: Mapping[str, str]) -> tuple[Secret, ...]:
     """What a token request must not show: the client's secret, a refresh token, an assertion."""
-    return tuple(Secret(value) for name, value in fields.items() if value and name not in _HARMLESS_FIELDS)
+    named = (value for name, value in fields.items() if name not in _HARMLESS_FIELDS and _may_be_key(name, value))
+    return tuple(Secret(value) for value in named if value)
+
+
+def is_short(value: str) -> bool:
+    """Tell whether a value counts as secret only where it is known to be one: others as short are in ordinary text."""
+    return len(value) < _SHORTEST
 
 
 def mask_text(text: str, secrets: Iterable[str | Secret]) -> str:
     """The text without the secrets.
 
     A secret is found as a whole and by its words, such as the token behind ``Bearer`` and the password in the base64
-    behind ``Basic``, if they have eight characters or more; in any case; percent-encoded, escaped for JSON or HTML, up
-    to three times over; and in base64 or hexadecimal, alone or with other text around it.
+    behind ``Basic``; in any case; percent-encoded, escaped for JSON or HTML, up to three times over; and in base64 or
+    hexadecimal, alone or with other text around it. One of fewer than eight characters is found where it is a word by
+    itself, and words of a secret that are as short only where they are all there is of it: behind a scheme like
+    ``Bearer``, or as the password of ``Basic``.
     """
     words = {_folded(word.encode("utf-8", "surrogatepass")) for secret in secrets for word in _words(secret)}
     if not words:
@@ -89,18 +101,34 @@ def shows(text: str, secrets: Iterable[str | Secret]) -> bool:
     return mask_text(text, secrets) != text
 
 
+def _may_be_key(name: str, value: str) -> bool:
+    return not is_short(value) or _SECRET_NAME.search(name) is not None or name.lower() == "cookie"
+
+
 def _shown(text: str, words: set[bytes]) -> Iterator[tuple[int, int]]:
     """Where the text shows one of the words, in whatever spelling."""
+    long_enough = {word for word in words if len(word) >= _SHORTEST_ENCODED}
     for spelling in spellings(text):
-        folded = _folded(spelling.data)
-        for word in words:
-            at = folded.find(word)
-            while at >= 0:
-                yield spelling.span(at, at + len(word))
-                at = folded.find(word, at + 1)
+        for start, end in _places(_folded(spelling.data), words):
+            yield spelling.span(start, end)
         for start, end, plain in encoded_runs(spelling.data):
-            if any(word in _folded(plain) for word in words):
+            if any(True for _ in _places(_folded(plain), long_enough)):
                 yield spelling.span(start, end)
+
+
+def _places(data: bytes, words: Iterable[bytes]) -> Iterator[tuple[int, int]]:
+    """Where one of the words is: a short one, where it is no part of another word."""
+    for word in words:
+        at = data.find(word)
+        while at >= 0:
+            end = at + len(word)
+            if len(word) >= _SHORTEST or not (_are_one(data[:at], word) or _are_one(word, data[end:])):
+                yield at, end
+            at = data.find(word, at + 1)
+
+
+def _are_one(left: bytes, right: bytes) -> bool:
+    return _LETTER.match(left[-1:]) is not None and _LETTER.match(right) is not None
 
 
 def _folded(data: bytes) -> bytes:
@@ -111,12 +139,24 @@ def _folded(data: bytes) -> bytes:
 def _words(secret: str | Secret) -> set[str]:
     """The secret and what stands in it that is one by itself."""
     text = secret.reveal() if isinstance(secret, Secret) else secret
-    words = {text}
-    for word in _BETWEEN.split(text):
+    parts = _BETWEEN.split(text)
+    wholes, words = {text}, set[str]()
+    for word in parts:
         value = word.partition("=")[2].strip("\"'=")
         words |= {word, value}
+        if len(parts) == 2 and word is parts[1]:  # noqa: PLR2004  behind a scheme
+            wholes |= {word, value}
         pair = unfolded(word)
         if pair is not None:
             # User and password are percent-encoded before they are put together (RFC 6749, section 2.3.1), or not.
-            words |= {pair, *(each.text for part in pair.split(":", 1) for each in spellings(part))}
-    return {word for word in words if len(word) >= _SHORTEST}
+            user, colon, password = pair.partition(":")
+            words |= {pair, *(each.text for each in spellings(user))}
+            wholes |= {each.text for each in spellings(password or user)} if colon else set()
+    short = {whole for whole in wholes if whole and is_short(whole)}
+    return {word for word in words | wholes if not is_short(word)} | short | _encoded(short)
+
+
+def _encoded(words: Iterable[str]) -> set[str]:
+    """Short words in base64 and hexadecimal: too few digits for those to be noticed as such."""
+    data = [word.encode("utf-8", "surrogatepass") for word in words]
+    return {each for plain in data for each in (b64encode(plain).decode().rstrip("="), plain.hex())}

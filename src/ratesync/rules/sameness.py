@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from ratesync.model.difference import ABSENT
+
 
 def is_same(one: Any, other: Any) -> bool:
     """Tell whether two JSON values are the same. To Python True is 1 and 1 is 1.0; here they are not."""
@@ -19,5 +21,5 @@ def is_same(one: Any, other: Any) -> bool:
 
 
 def is_filled(value: Any) -> bool:
-    """Tell whether a field holds something: neither null nor an empty text."""
-    return value is not None and value != ""
+    """Tell whether a field holds something: it is there, and neither null nor an empty text."""
+    return value is not ABSENT and value is not None and value != ""

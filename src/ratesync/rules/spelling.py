@@ -90,7 +90,7 @@ def encoded_runs(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 def unfolded(text: str) -> str | None:
     """What the text stands for if it is base64 of a text; None if not."""
     digits = text.encode("utf-8", "surrogatepass")
-    if not _BASE64.fullmatch(digits):
+    if not _DIGITS.fullmatch(digits):
         return None
     plain = _base64(digits.rstrip(b"=").translate(_STANDARD)).decode("utf-8", "replace")
     return plain if plain.isprintable() and "\ufffd" not in plain else None
@@ -134,6 +134,7 @@ _ESCAPES: tuple[tuple[bytes, re.Pattern[bytes], Callable[[bytes], bytes]], ...] 
     (b"&", re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,30});?"), _html),
 )
 _BASE64 = re.compile(rb"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-](?:\r?\n)?){10,}[A-Za-z0-9+/_-]={0,2}")
+_DIGITS = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 _HEX = re.compile(rb"(?<![0-9A-Fa-f])[0-9A-Fa-f]{16,}")
 _LINE_END = re.compile(rb"\r?\n")
 _STANDARD = bytes.maketrans(b"-_", b"+/")

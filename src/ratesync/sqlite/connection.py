@@ -39,6 +39,7 @@ def connect(path: str, durability: Durability) -> sqlite3.Connection:
     :raises FileError: it cannot be opened, is damaged, another program's or of a newer layout.
     """
     db: sqlite3.Connection | None = None
+    problem: FileError
     try:
         db = sqlite3.connect(
             path, timeout=PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=MOST_STATEMENTS
@@ -52,13 +53,14 @@ def connect(path: str, durability: Durability) -> sqlite3.Connection:
                 if kind_of(error) != sqlite3.SQLITE_BUSY or not tries_left:
                     raise
                 Event().wait(BEFORE_NEXT_TRY)
+    except FileError as error:
+        problem = error
     except OF_THE_FILE as error:
-        _close(db)
-        raise told(error, path) from error
-    except FileError:
-        _close(db)
-        raise
-    return db
+        problem = told(error, path)
+    else:
+        return db
+    _close(db)
+    raise problem  # here, so that SQLite's error, which may quote what is in the file, is not part of it
 
 
 def _prepare(db: sqlite3.Connection, path: str, durability: Durability) -> None:

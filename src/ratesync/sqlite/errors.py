@@ -51,11 +51,13 @@ _PRIMARY = 0xFF
 
 
 def kind_of(error: Exception) -> int:
-    """SQLite's primary error code; SQLITE_ERROR where the library names none."""
-    if isinstance(error, UnicodeDecodeError | Contradiction):  # text in the file, or in SQLite's message about it
+    """SQLite's primary error code; SQLITE_ERROR where there is none."""
+    if isinstance(error, UnicodeDecodeError | Contradiction):  # text in SQLite's message about the file
         return sqlite3.SQLITE_CORRUPT
     code: int | None = getattr(error, "sqlite_errorcode", None)
-    return sqlite3.SQLITE_ERROR if code is None else code & _PRIMARY
+    if code is None:  # Python's own error: the only operational one is about text in the file
+        return sqlite3.SQLITE_CORRUPT if type(error) is sqlite3.OperationalError else sqlite3.SQLITE_ERROR
+    return code & _PRIMARY
 
 
 OF_THE_FILE = (sqlite3.Error, UnicodeDecodeError)
@@ -63,8 +65,10 @@ OF_THE_FILE = (sqlite3.Error, UnicodeDecodeError)
 
 
 def told(error: Exception, path: str) -> FileError:
-    """The error in our own terms."""
+    """The error in our own terms. Python's words for it are left out, as they quote what is in the file."""
     kind = kind_of(error)
+    is_plain = hasattr(error, "sqlite_errorcode") or isinstance(error, Contradiction)
+    words = str(error) if is_plain else type(error).__name__
     if kind in _BUSY:
         return FileBusy(
             f"{path}: another process kept the file locked for too long, so nothing was done. Try again; if it stays "
@@ -72,14 +76,14 @@ def told(error: Exception, path: str) -> FileError:
         )
     if kind in _CORRUPT:
         return FileCorrupt(
-            f"{path}: the file is damaged or is no SQLite database ({error}). Stop all processes that use it and put "
+            f"{path}: the file is damaged or is no SQLite database ({words}). Stop all processes that use it and put "
             "a copy in its place, or save what can be read by `sqlite3 FILE .recover`."
         )
     if kind == sqlite3.SQLITE_FULL:
         return FileFull(f"{path}: the disk is full, so nothing was done. Make room; what was accepted before is safe.")
     if kind in _FORBIDDEN:
         return FileForbidden(
-            f"{path}: {error}, so nothing was done. The folder must exist, and this process must be allowed to write "
+            f"{path}: {words}, so nothing was done. The folder must exist, and this process must be allowed to write "
             "the file and to make files beside it."
         )
-    return FileError(f"{path}: SQLite reports {error!s}. Nothing was done; look at the disk and at permissions.")
+    return FileError(f"{path}: SQLite reports {words}. Nothing was done; look at the disk and at permissions.")

@@ -108,7 +108,7 @@ def capabilities() -> st.SearchStrategy[Capabilities]:
     return st.builds(
         Capabilities,
         kinds=st.frozensets(st.sampled_from(Kind), min_size=1),
-        batch_max=st.integers(1, 200),
+        batch_max=st.integers(1, 200) | st.dictionaries(st.sampled_from(Kind), st.integers(1, 200)),
         conditional_write=st.sampled_from(ConditionalWrite),
         create_identity=st.sampled_from(CreateIdentity),
         concurrency=st.none() | st.integers(1, 50),

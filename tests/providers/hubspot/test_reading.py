@@ -61,7 +61,8 @@ async def test_records_are_found_by_values_whatever_their_case() -> None:
         assert [each.record_id for each in by_id.records] == [ada]
         by_option = await provider.find("default", "deals", "properties.dealstage", ["closedwon"])
         assert sorted(each.record_id for each in by_option.records) == won
-        assert await provider.find("default", "deals", "properties.dealname", []) == by_id.__class__(())
+        nothing = await provider.find("default", "deals", "properties.dealname", [])
+        assert (nothing.records, nothing.feedback.charged) == ((), {"calls": 0, "searches": 0})
 
 
 async def test_an_empty_answer_to_a_lookup_is_no_answer() -> None:
@@ -154,7 +155,7 @@ async def test_answers_tell_how_the_quotas_stand_and_what_reads_cost() -> None:
         assert provider.charge("contacts", Kind.READ, 2) == {"calls": 2}
         assert provider.charge("contacts", Kind.READ, 1) == provider.charge("deals", Kind.READ, 9) == {}
         assert provider.charge("contacts", Kind.UPDATE, 9) == {}
-    assert reply.feedback.charged == {"calls": 1}
+    assert reply.feedback.charged == {"calls": 1, "searches": 0}
     assert set(reply.feedback.readings) == {
         Reading(limit=1_000, remaining=999, per=86_400.0),
         Reading(limit=100, remaining=99, per=10.0),

@@ -26,7 +26,7 @@ async def test_a_hundred_reads_are_one_request(company: Company) -> None:
     reads = [operation(Kind.READ, str(number)) for number in range(100, 0, -1)]
     outcomes, reply = await execute(provider(company), reads)
     assert len(company.asked) == 1
-    assert reply.feedback.charged == {"calls": 1, "tokens": 10}
+    assert reply.feedback.charged == {"calls": 1, "tokens": 10, "searches": 0}
     for read, outcome in zip(reads, outcomes, strict=True):
         if read.record_id == "13":
             assert isinstance(outcome, Rejected)
@@ -49,7 +49,7 @@ async def test_archived_deals_are_read_from_the_archive(company: Company) -> Non
         "3,5,6,7,8,9,10,11",
         "5,6,7,8,9,10,11",
     ]
-    assert reply.feedback.charged == {"calls": 3, "tokens": 40}
+    assert reply.feedback.charged == {"calls": 3, "tokens": 40, "searches": 0}
 
 
 async def test_a_deal_that_leaves_the_archive_while_it_is_read_is_not_gone() -> None:
@@ -82,7 +82,7 @@ async def test_few_reads_go_alone_as_that_takes_fewer_tokens(company: Company) -
         company.add("persons", {"name": "Ada"})
     outcomes, reply = await execute(provider(company), [operation(Kind.READ, str(number)) for number in (3, 9, 1)])
     assert [type(outcome) for outcome in outcomes] == [Applied, Rejected, Applied]
-    assert reply.feedback.charged == {"calls": 3, "tokens": 3}
+    assert reply.feedback.charged == {"calls": 3, "tokens": 3, "searches": 0}
 
 
 class Muddled(Company):
@@ -142,7 +142,7 @@ async def test_reads_of_what_is_no_id_are_not_sent(company: Company) -> None:
     outcomes, reply = await execute(provider(company), [operation(Kind.READ, "a b") for _ in range(11)])
     assert [type(outcome) for outcome in outcomes] == [Rejected] * 11
     assert company.asked == []
-    assert reply.feedback.charged == {"calls": 0, "tokens": 0}
+    assert reply.feedback.charged == {"calls": 0, "tokens": 0, "searches": 0}
 
 
 async def test_many_reads_that_are_refused_together_are_refused_each(company: Company) -> None:
@@ -156,7 +156,7 @@ async def test_one_bad_write_does_not_stop_the_others(company: Company) -> None:
     outcomes, reply = await execute(provider(company), creates)
     assert [type(outcome) for outcome in outcomes] == [Applied, Rejected, Applied]
     assert [row["name"] for row in company.held("persons").values()] == ["Ada", "Grace"]
-    assert reply.feedback.charged == {"calls": 3, "tokens": 15}
+    assert reply.feedback.charged == {"calls": 3, "tokens": 15, "searches": 0}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_trouble_leaves_the_rest_unsent(company: Company, status: int, fir
     assert cause_of(outcomes[1]) == first
     assert [cause_of(outcome) for outcome in outcomes[2:]] == [rest, rest]
     assert len(company.held("persons")) == 1
-    assert reply.feedback.charged == {"calls": 2, "tokens": 10}
+    assert reply.feedback.charged == {"calls": 2, "tokens": 10, "searches": 0}
 
 
 async def test_writes_that_take_too_long_leave_the_rest_for_another_call(company: Company) -> None:

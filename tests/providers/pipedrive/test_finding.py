@@ -50,7 +50,7 @@ async def test_several_values_are_searched_for_one_after_the_other(company: Comp
     found = await provider(company).find("default", "persons", "name", ["ada", "Grace", "ADA", "", "nobody"])
     assert [record.fields["name"] for record in found.records] == ["Ada", "Grace"]
     assert [asked.path for asked in company.asked] == ["/api/v2/persons/search"] * 3 + ["/api/v2/persons"]
-    assert found.feedback.charged == {"calls": 4, "tokens": 70}
+    assert found.feedback.charged == {"calls": 4, "tokens": 70, "searches": 3}
     company.asked.clear()
     assert (await provider(company).find("default", "persons", "name", [])).records == ()
     assert company.asked == []

@@ -13,6 +13,7 @@ from ratesync.errors import UnsupportedOperation
 from ratesync.mapping import Mapping
 from ratesync.mapping.ready import pipedrive as ready
 from ratesync.model.operation import Kind
+from ratesync.model.quota import Rate
 from ratesync.providers.pipedrive import (
     ACTIVITIES,
     LEADS,
@@ -121,7 +122,7 @@ async def test_operations(resource: str, kind: Kind) -> None:
         for asked in company.asked:
             check(asked)
         spent = sum(endpoint(asked)["cost"] for asked in company.asked)
-        assert reply.feedback.charged == {"calls": len(company.asked), "tokens": spent}
+        assert reply.feedback.charged == {"calls": len(company.asked), "tokens": spent, "searches": 0}
         most = pipedrive.charge(resource, kind, size)
         assert len(company.asked) <= most["calls"]
         assert spent <= most["tokens"]
@@ -175,11 +176,12 @@ def test_prices_are_those_of_the_documents() -> None:
 @pytest.mark.parametrize("plan", Plan)
 def test_quotas_are_those_of_the_plans(plan: Plan) -> None:
     plans = FACTS["plans"]
-    day, burst = default_quotas(plan, seats=3, top_up=10)
+    day, burst, searches = default_quotas(plan, seats=3, top_up=10)
     tokens = plans["tokens_per_seat"] * plans["factor"][plan] * 3 + 10
     assert (day.permits, day.unit) == (tokens, "tokens")  # type: ignore[union-attr]
     assert (burst.permits, burst.per) == (plans["burst"][plan], 2.0)  # type: ignore[union-attr]
-    _, burst = default_quotas(plan, is_app=True)
+    assert searches == Rate(10, per=2.0, unit="searches")
+    _, burst, _ = default_quotas(plan, is_app=True)
     assert burst.permits == plans["app_burst"][plan]  # type: ignore[union-attr]
 
 

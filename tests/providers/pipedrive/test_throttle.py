@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from ratesync import Kind, Operation, RetryLater, SyncEngine
+from ratesync import Inquiry, Kind, Operation, RetryLater, SyncEngine
 from ratesync.errors import Throttled
 from ratesync.http import Headers, Response
 from ratesync.memory import MemoryBackend
@@ -79,7 +79,7 @@ async def test_the_reply_tells_how_burst_and_day_stand(company: Company) -> None
     _, reply = await execute(provider(company), [operation(Kind.CREATE, name="Ada") for _ in range(3)])
     assert Reading(limit=20, remaining=17, reset_after=2.0, per=2.0) in reply.feedback.readings
     assert Reading(limit=30_000, remaining=29_985, per=86_400.0) in reply.feedback.readings
-    assert reply.feedback.charged == {"calls": 3, "tokens": 15}
+    assert reply.feedback.charged == {"calls": 3, "tokens": 15, "searches": 0}
 
 
 def test_capabilities_say_what_the_configuration_gives(company: Company) -> None:
@@ -104,6 +104,16 @@ def test_a_batch_of_writes_is_made_small_enough_for_the_burst(company: Company) 
     assert charge("persons", Kind.READ, 100) == {"calls": 1, "tokens": 10}
     assert charge("deals", Kind.READ, 100) == {"calls": 3, "tokens": 40}
     assert charge("deals", Kind.DELETE, 1) == {"calls": 1, "tokens": 3}
+
+
+def test_what_is_no_operation_has_its_price(company: Company) -> None:
+    charge = provider(company).charge
+    assert (
+        charge("persons", Inquiry.CHANGES, 1) == charge("persons", Inquiry.DESCRIPTION, 1) == {"calls": 1, "tokens": 10}
+    )
+    assert charge("deals", Inquiry.LISTING, 1) == {"calls": 1, "tokens": 20}
+    assert charge("persons", Inquiry.FIND, 1) == {"calls": 11, "tokens": 210, "searches": 10}
+    assert charge("deals", Inquiry.LOOKUP, 1) == {"calls": 5, "tokens": 70, "searches": 1}
 
 
 def test_an_engine_keeps_within_the_burst_that_it_is_told() -> None:

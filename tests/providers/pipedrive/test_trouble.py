@@ -33,7 +33,7 @@ async def test_nothing_is_taken_for_done_and_nothing_else_is_raised(fault_server
         account,
         base_url=fault_server.url,
         identity_fields={"persons": MARK},
-        timeout=0.05 if trouble == "no answer" else 5.0,
+        timeout=0.3 if trouble == "no answer" else 5.0,
         max_response_bytes=50_000,
     ) as pipedrive:
         for kind in (Kind.CREATE, Kind.READ, Kind.UPDATE, Kind.DELETE):

@@ -18,6 +18,7 @@ from ratesync.errors import CallTimeout, CursorExpired, ProviderError, Unsupport
 from ratesync.model.batch import Capabilities
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, RetryLater
@@ -74,7 +75,7 @@ class Gate:
         return self.provider.capabilities
 
     @asynccontextmanager
-    async def _entered(self, lane: Lane, resource: str, kind: Kind, size: int) -> AsyncGenerator[_Call]:
+    async def _entered(self, lane: Lane, resource: str, kind: Kind | Inquiry, size: int = 1) -> AsyncGenerator[_Call]:
         """Wait for the right to make one call; what became of it is passed on at the end."""
         probe = await self._pass_circuit(lane)
         try:
@@ -122,7 +123,7 @@ class Gate:
 
     async def lookup(self, lane: Lane, operation: Operation) -> Outcome | None:
         """See :meth:`ratesync.protocols.LooksUp.lookup`."""
-        async with self._entered(lane, operation.resource, Kind.READ, 1) as call:
+        async with self._entered(lane, operation.resource, Inquiry.LOOKUP) as call:
             outcome = await self.executor.lookup(lane, operation, self.executor.limit())
             call.learn([] if outcome is None else [outcome])
             return outcome
@@ -132,7 +133,7 @@ class Gate:
         provider = self.provider
         if not isinstance(provider, PullsChanges):
             raise UnsupportedOperation(f"provider {provider.name!r} cannot pull changes", path="sync")
-        async with self._entered(lane, resource, Kind.READ, 1) as call:
+        async with self._entered(lane, resource, Inquiry.CHANGES) as call:
             page = await self._read(call, provider.pull_changes(lane.connection, resource, cursor, limit=limit))
             call.feedback = page.feedback
             return page
@@ -142,7 +143,7 @@ class Gate:
         provider = self.provider
         if not isinstance(provider, ListsRecords):
             raise UnsupportedOperation(f"provider {provider.name!r} cannot list records", path="sync")
-        async with self._entered(lane, resource, Kind.READ, 1) as call:
+        async with self._entered(lane, resource, Inquiry.LISTING) as call:
             found = await self._read(call, provider.list_records(lane.connection, resource, page, limit=limit))
             call.feedback = found.feedback
             return found
@@ -152,7 +153,7 @@ class Gate:
         provider = self.provider
         if not isinstance(provider, FindsRecords):
             raise UnsupportedOperation(f"provider {provider.name!r} cannot find records", path="match_keys")
-        async with self._entered(lane, resource, Kind.READ, 1) as call:
+        async with self._entered(lane, resource, Inquiry.FIND) as call:
             found = await self._read(call, provider.find(lane.connection, resource, path, values))
             call.feedback = found.feedback
             return found

@@ -42,7 +42,7 @@ class Caller(Protocol):
     async def execute(
         self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
     ) -> Mapping[str, Outcome]:
-        """One call, for operations of one kind on one resource: at most ``batch_max``.
+        """One call, for operations of one kind on one resource: at most as many as its kind allows.
 
         :param keep: says at the last moment which of them may go out. The others have no outcome.
         """
@@ -244,7 +244,8 @@ class ProviderSide:
         parts: list[Sequence[Operation]] = []
         for kind in dict.fromkeys(operation.kind for operation in operations):
             chosen = [operation for operation in operations if operation.kind is kind]
-            parts += [chosen[start : start + able.batch_max] for start in range(0, len(chosen), able.batch_max)]
+            most = able.most(kind)
+            parts += [chosen[start : start + most] for start in range(0, len(chosen), most)]
 
         async def call(part: Sequence[Operation]) -> None:
             answers.update(await self.caller.execute(self.lane, part, keep))

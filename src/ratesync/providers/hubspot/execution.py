@@ -88,7 +88,7 @@ class Execution:
         if not isinstance(whole, Applied) or response.status == HTTPStatus.NO_CONTENT:
             if isinstance(whole, Applied) and batch.kind is not Kind.DELETE:
                 raise InvalidResponse("HubSpot's answer to a batch is empty")
-            return {operation.id or "": whole for operation in batch.operations}
+            return batch.all_as(whole)
         answer = BatchAnswer(batch.kind, batch.operations, self.described.unique_property, by_value)
         outcomes = answer.read(object_in(response))
         return {identity: mask_outcome(outcome, response.secrets) for identity, outcome in outcomes.items()}

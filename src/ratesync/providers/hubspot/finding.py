@@ -19,6 +19,9 @@ from ratesync.providers.hubspot.properties import all_agree, plain, written
 from ratesync.providers.hubspot.record import next_after, properties_of, read_records
 from ratesync.providers.hubspot.requests import BATCH_MAX, SEARCH_MAX, read_by_ids, read_by_value, search
 
+MOST_CALLS = 1 + -(-SEARCH_MAX // BATCH_MAX)
+"""Calls that finding records takes at most: a search, and reads of what it has found."""
+
 _PREFIX = "properties."
 _ID = "hs_object_id"
 
@@ -35,7 +38,7 @@ async def find_records(
     if (path != "id" and not path.startswith(_PREFIX)) or not is_name(name):
         raise UnsupportedOperation("HubSpot searches by properties, such as properties.email", path="path")
     if not values:
-        return RecordPage(())
+        return RecordPage((), feedback=client.feedback)
     whole = _search(resource, described, name, values, (*described.asked, name) if described.asked else ())
     request = whole if fits(whole) else _search(resource, described, name, values, (name,))
     if not fits(request):

@@ -14,6 +14,7 @@ from ratesync.http.accounts import Accounts
 from ratesync.http.throttle_readers import hubspot_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.quota import CALLS
@@ -23,10 +24,11 @@ from ratesync.providers.client import Client
 from ratesync.providers.hubspot.answer import refusal
 from ratesync.providers.hubspot.changes import ask, read_page
 from ratesync.providers.hubspot.execution import Execution
-from ratesync.providers.hubspot.finding import find_records, look_up
+from ratesync.providers.hubspot.finding import MOST_CALLS, find_records, look_up
 from ratesync.providers.hubspot.listing import read_listing
 from ratesync.providers.hubspot.object_type import OBJECT_TYPES, ObjectType, is_name
 from ratesync.providers.hubspot.position import BEGINNING, Position
+from ratesync.providers.hubspot.quotas import SEARCHES
 from ratesync.providers.hubspot.requests import BATCH_MAX, V3, description, is_version, listing, path_in
 from ratesync.providers.hubspot.schema import read_schema
 from ratesync.rules.provider_errors import outcome_for_error
@@ -110,14 +112,13 @@ class HubSpotProvider(AccountProvider):
         Raises nothing for a call that fails.
         """
         if not is_name(batch.resource):
-            return _all(batch, Rejected(f"{batch.resource!r} is no record type at HubSpot", code="no_resource"))
+            return Reply(batch.all_as(Rejected(f"{batch.resource!r} is no record type at HubSpot", code="no_resource")))
         try:
             client = self._client(batch.connection)
             outcomes = await Execution(client, batch.resource, self._object(batch.resource)).run(batch)
         except ProviderError as error:
-            return _all(batch, outcome_for_error(error))
-        charged = {CALLS: client.calls} if self.charge(batch.resource, batch.kind, len(batch.operations)) else {}
-        return Reply(outcomes, evolve(client.feedback, charged=charged))
+            return Reply(batch.all_as(outcome_for_error(error)))
+        return Reply(outcomes, client.feedback)
 
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the unique property. It reads, and does not search.
@@ -129,10 +130,21 @@ class HubSpotProvider(AccountProvider):
         described = self._object(operation.resource)
         return await look_up(self._client(operation.connection), operation.resource, described, operation)
 
-    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
-        """What a call costs at most: many reads take two calls, if some name their record by its id and some do not."""
-        two = kind is Kind.READ and size > 1 and self._object(resource).unique_property is not None
-        return {CALLS: 2} if two else {}
+    def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
+        """What a call costs at most.
+
+        Many reads take two calls, if some name their record by its id and some do not. A page of changes is a search,
+        and so is a ``find``, which up to two calls follow.
+        """
+        match kind:
+            case Kind.READ if size > 1 and self._object(resource).unique_property is not None:
+                return {CALLS: 2}
+            case Inquiry.CHANGES:
+                return {SEARCHES: 1}
+            case Inquiry.FIND:
+                return {CALLS: MOST_CALLS, SEARCHES: 1}
+            case _:
+                return {}
 
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
         """The next page of changes, and then of deletions. A pass begins anew a little before the last one began.
@@ -187,7 +199,7 @@ class HubSpotProvider(AccountProvider):
         return f"HubSpotProvider({self.name!r}, {sorted(self._objects)})"
 
     def _client(self, connection: str) -> Client:
-        return Client(self.caller(connection), self._clock, hubspot_throttle, refusal, self._path)
+        return Client(self.caller(connection), self._clock, hubspot_throttle, refusal, self._path, [SEARCHES])
 
     def _path(self, path: str) -> str:
         return path_in(path, self._version)
@@ -199,7 +211,3 @@ class HubSpotProvider(AccountProvider):
         if not is_name(resource):
             raise UnsupportedOperation(f"{resource!r} is no record type at HubSpot", path="resource")
         return self._object(resource)
-
-
-def _all(batch: Batch, outcome: Outcome) -> Reply:
-    return Reply({operation.id or "": outcome for operation in batch.operations})

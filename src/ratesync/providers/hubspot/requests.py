@@ -13,6 +13,7 @@ from ratesync.model.operation import Kind, Operation
 from ratesync.providers.client import Ask
 from ratesync.providers.hubspot.object_type import ObjectType
 from ratesync.providers.hubspot.properties import written
+from ratesync.providers.hubspot.quotas import SEARCHES
 
 BATCH_MAX = 100
 """Most inputs of a batch."""
@@ -117,7 +118,7 @@ def search(
         "limit": max(1, min(limit, SEARCH_MAX)),
         "after": "0",
     }
-    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/search", json=body)
+    return Ask("POST", f"{_OBJECTS}/{described.name or resource}/search", json=body, unit=SEARCHES)
 
 
 def listing(resource: str, described: ObjectType, after: str | None, *, limit: int, archived: bool = False) -> Ask:

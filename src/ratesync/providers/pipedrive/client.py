@@ -13,7 +13,7 @@ from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.quota import CALLS
 from ratesync.providers.pipedrive.answer import Answer, interpret
-from ratesync.providers.pipedrive.quotas import TOKENS
+from ratesync.providers.pipedrive.quotas import SEARCHES, TOKENS
 from ratesync.providers.pipedrive.throttle import throttle_reader
 from ratesync.rules.feedback import join_feedback
 
@@ -26,6 +26,7 @@ class Client:
     clock: Clock
     requests: int = field(default=0, init=False)
     tokens: int = field(default=0, init=False)
+    searches: int = field(default=0, init=False)
     _told: Feedback = field(default=NO_FEEDBACK, init=False, repr=False)
 
     async def ask(
@@ -46,6 +47,7 @@ class Client:
         """
         self.requests += 1
         self.tokens += cost
+        self.searches += is_search
         response = await self.caller.send(method, path, params=params, json=json)
         answer = interpret(response, kind, self.clock.now(), throttle_reader(cost, is_search=is_search))
         self._told = join_feedback(self._told, answer.feedback)
@@ -54,5 +56,5 @@ class Client:
     @property
     def feedback(self) -> Feedback:
         """What the answers told of quotas, and what the requests cost."""
-        charged = {CALLS: self.requests, TOKENS: self.tokens}
+        charged = {CALLS: self.requests, TOKENS: self.tokens, SEARCHES: self.searches}
         return join_feedback(self._told, Feedback(charged=charged))

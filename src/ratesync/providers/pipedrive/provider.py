@@ -12,6 +12,7 @@ from ratesync.http.accounts import Accounts
 from ratesync.http.caller import DEFAULT_TIMEOUT
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.schema import RemoteSchema
@@ -41,7 +42,7 @@ class PipedriveProvider(AccountProvider):
 
     Records are those of version 2 of the API, as :mod:`ratesync.mapping.ready.pipedrive` maps them. Their version is a
     digest of what they hold: Pipedrive has none, and no condition on a write either. More than ten reads go together in
-    one request, which takes as many tokens as ten; everything else goes one after the other.
+    one request, which takes as many tokens as ten; fewer go one after the other. Each write is a call of its own.
 
     What its capabilities say:
 
@@ -85,7 +86,7 @@ class PipedriveProvider(AccountProvider):
         super().__init__(name, base_url, accounts, **options)
         self.capabilities = Capabilities(
             kinds={Kind.CREATE, Kind.READ, Kind.UPDATE, Kind.DELETE},
-            batch_max=MOST_IDS,
+            batch_max={Kind.READ: MOST_IDS},
             create_identity=CreateIdentity.LOOKUP if marks_all else CreateIdentity.NONE,
             concurrency=concurrency,
             lookup_after=lag,
@@ -105,7 +106,7 @@ class PipedriveProvider(AccountProvider):
             resource = self._resource(batch.resource)
         except UnsupportedOperation as error:
             refused = Rejected(str(error), code=type(error).__name__)
-            return Reply({operation.id or "": refused for operation in batch.operations})
+            return Reply(batch.all_as(refused))
         client, key = self._client(batch.connection), self._keys.get(batch.resource)
         if charge.is_joined(resource, batch.kind, len(batch.operations)):
             outcomes = await read_many(client, resource, batch.operations, key)
@@ -153,8 +154,8 @@ class PipedriveProvider(AccountProvider):
         """
         return await read_fields(self._client(connection), self._resource(resource))
 
-    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
-        """Requests and tokens that a call takes at most."""
+    def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
+        """Requests, tokens and searches that a call takes at most."""
         known = self._resources.get(resource)
         return {} if known is None else charge.most(known, kind, size)
 

@@ -2,7 +2,8 @@
 
 https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting (as of September 2026): each company has 30,000 tokens
 a day, times a factor of its plan, times its seats, and what it has bought besides; all apps and users share them. And
-each token (of a user or an app) has a burst, over a sliding window of 2 seconds.
+each token (of a user or an app) has a burst, over a sliding window of 2 seconds, and another one of searches
+(https://developers.pipedrive.com/changelog/post/announcing-search-api-rate-limit).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from ratesync.providers.pipedrive.throttle import BURST_WINDOW
 
 TOKENS = "tokens"
 """Unit of the day's budget: requests cost 1 to 80 of them."""
+SEARCHES = "searches"
+"""Unit of the burst of searches: a ``find`` costs one for each value."""
+SEARCH_BURST = 10
 BASE = 30_000
 """Tokens a day of one seat on the smallest plan."""
 
@@ -52,4 +56,5 @@ def default_quotas(
     plan = Plan(plan)
     tokens = BASE * _FACTORS[plan] * seats + top_up
     burst = _BURSTS[plan] * (_APP if is_app else 1)
-    return (Budget(tokens, unit=TOKENS, zone=zone), Rate(burst, per=BURST_WINDOW))
+    searches = Rate(SEARCH_BURST, per=BURST_WINDOW, unit=SEARCHES)
+    return (Budget(tokens, unit=TOKENS, zone=zone), Rate(burst, per=BURST_WINDOW), searches)

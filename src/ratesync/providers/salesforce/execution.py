@@ -94,7 +94,7 @@ class Execution:
         """Make one call. Raises for what holds for it as a whole and may pass, so that no other is made after it."""
         operations = batch.operations
         if batch.kind is Kind.READ and not is_id(operations[0].record_id) and len(operations) > 1:
-            return await self._read_by_values(operations)
+            return await self._read_by_values(batch)
         if len(operations) == 1 and batch.kind is not Kind.DELETE:
             return {operations[0].id or "": await self._send_one(operations[0])}
         # Deletes always go as a collection: its rows tell a record that is gone from a type that there is not.
@@ -102,7 +102,7 @@ class Execution:
         # As of a create: what is not found here is the record type, and not a record.
         whole = self._whole(response, Kind.CREATE)
         if not isinstance(whole, Applied):
-            return dict.fromkeys((operation.id or "" for operation in operations), whole)
+            return batch.all_as(whole)
         if batch.kind is not Kind.READ:
             saved = read_saved(batch.kind, operations, response.json())
             return {identity: mask_outcome(outcome, response.secrets) for identity, outcome in saved.items()}
@@ -119,15 +119,15 @@ class Execution:
         rows = json_array(body)
         return read_fetched(operations, rows, self.described, is_whole=len(rows) == asked)
 
-    async def _read_by_values(self, operations: Sequence[Operation]) -> dict[str, Outcome]:
-        request = read_by_values(self.name, self.described, self.client.path, operations)
+    async def _read_by_values(self, batch: Batch) -> dict[str, Outcome]:
+        request = read_by_values(self.name, self.described, self.client.path, batch.operations)
         response = await self.client.send(request)
         whole = self._whole(response, Kind.CREATE)
         if not isinstance(whole, Applied):
-            return dict.fromkeys((operation.id or "" for operation in operations), whole)
+            return batch.all_as(whole)
         rows = [json_object(row) or {} for row in json_array(object_in(response).get("compositeResponse"))]
         outcomes: dict[str, Outcome] = {}
-        for place, operation in enumerate(operations):
+        for place, operation in enumerate(batch.operations):
             found = [row for row in rows if row.get("referenceId") == f"r{place}"]
             outcomes[operation.id or ""] = self._inner(operation, found, response)
         return outcomes

@@ -52,7 +52,7 @@ async def find_records(client: Client, name: str, described: SObject, path: str,
     # An empty text means null to Salesforce, which is no value.
     asked = [value for value in dict.fromkeys(values) if (is_id(value) if path == ID else value.strip())]
     if not asked:
-        return RecordPage(())
+        return RecordPage((), feedback=client.feedback)
     most = page_max(described)
     soql = select(described, name, one_of(path, asked), limit=most)
     if any(not _is_text(value) for value in asked) or len(quote(soql, safe="")) > LONGEST_QUERY:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Unpack
 
-from attrs import evolve
 from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, ProviderError, UnsupportedOperation
@@ -15,6 +14,7 @@ from ratesync.http.accounts import Accounts
 from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
 from ratesync.model.change import ChangePage, RecordPage
+from ratesync.model.inquiry import Inquiry
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.quota import CALLS
@@ -102,14 +102,13 @@ class SalesforceProvider(AccountProvider):
         described = self._object(batch.resource)
         name = described.name or batch.resource
         if not is_name(name):
-            return _all(batch, Rejected(f"{batch.resource!r} is no object at Salesforce", code="no_resource"))
+            return Reply(batch.all_as(Rejected(f"{batch.resource!r} is no object at Salesforce", code="no_resource")))
         try:
             client = self._client(batch.connection)
             outcomes = await Execution(client, name, described).run(batch)
         except ProviderError as error:
-            return _all(batch, outcome_for_error(error))
-        charged = {CALLS: client.calls} if self.charge(batch.resource, batch.kind, len(batch.operations)) else {}
-        return Reply(outcomes, evolve(client.feedback, charged=charged))
+            return Reply(batch.all_as(outcome_for_error(error)))
+        return Reply(outcomes, client.feedback)
 
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the external id.
@@ -121,7 +120,7 @@ class SalesforceProvider(AccountProvider):
         name, described = self._known(operation.resource)
         return await look_up(self._client(operation.connection), name, described, operation)
 
-    def charge(self, resource: str, kind: Kind, size: int) -> Mapping[str, int]:
+    def charge(self, resource: str, kind: Kind | Inquiry, size: int) -> Mapping[str, int]:
         """What a call costs at most: of reads by value of the external id 25 go together, and those by id apart."""
         several = kind is Kind.READ and size > 1 and self._object(resource).external_id is not None
         return {CALLS: 1 + -(-(size - 1) // COMPOSITE_MAX)} if several else {}
@@ -209,7 +208,3 @@ def _capabilities(objects: Iterable[SObject], lag: float, batch_max: int, concur
         lookup_after=lag,
         deletes=DeleteFeed.TOMBSTONES if has_tombstones else DeleteFeed.LISTING,
     )
-
-
-def _all(batch: Batch, outcome: Outcome) -> Reply:
-    return Reply({operation.id or "": outcome for operation in batch.operations})

@@ -187,7 +187,7 @@ async def test_what_a_pass_did_is_in_the_history_and_an_idle_one_is_counted_only
         (first,) = await engine.syncs.history(bound)
         assert (first.number, first.kind, first.phase) == (1, RunKind.CHANGES, RunPhase.DONE)
         assert first.actions == {"create": 4}
-        assert first.cursors == {Side.LOCAL: (None, "4"), Side.EXTERNAL: (None, "0")}
+        assert first.cursors == {Side.LOCAL: (None, f"{world.local.origin}.4"), Side.EXTERNAL: (None, "0")}
         assert (first.pages, first.records, first.idle_before) == (2, 4, 0)
         assert first.finished_at is not None
         external = {str(record.fields["name"]): record_id for record_id, record in world.crm.inner.records.items()}

@@ -199,7 +199,7 @@ async def test_what_a_pass_did_is_in_the_history_and_an_idle_one_is_counted_only
         (second, _) = await engine.syncs.history(bound)
         assert (second.conflicts, second.held, second.idle_before) == (1, 2, 5)
         assert "max_deletes=1" in second.hold_reason
-        assert second.cursors[Side.LOCAL] == ("4", "7")
+        assert second.cursors[Side.LOCAL] == (f"{world.local.origin}.4", f"{world.local.origin}.7")
         for _ in range(3):
             await engine.sync(bound)
         assert len(await engine.syncs.history(bound)) == 2  # the same deletes are held still: no news

@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair, SyncSettings
-from ratesync.engine.sync.side import Change
+from ratesync.engine.sync.side import GONE, Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
 from ratesync.model.difference import ABSENT, Side, View
 from ratesync.model.held import Held
@@ -15,8 +15,6 @@ from ratesync.model.intent import Creating, Decided, Deleting
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched
-
-_GONE = frozenset({"404", "410"})
 
 
 @frozen
@@ -56,9 +54,15 @@ class Endings:
         return all(_is_settled(case.next.end(side), case, side) for side in case.orders)
 
     def _failed(self, case: Case, link: RecordLink, answer: Outcome) -> bool:
+        intent = link.intent
+        making = intent.step if intent is not None and isinstance(intent.step, Creating) else None
         match answer:
-            case Conflict() | Rejected(code=("404" | "410")):
+            case Conflict(reason) if making is not None and making.record_id is None:
+                case.leave(reason)  # such as a record of the same key, which is not ours
+            case Conflict():
                 return False  # look again: the intent tells what was tried
+            case Rejected(code=code) if code in GONE and making is None:
+                return False
             case Rejected(reason):
                 case.next = quarantined(link, reason)
                 case.reason = reason
@@ -67,10 +71,9 @@ class Endings:
                 case.leave(reason)
             case _:
                 case.leave("the answer to a write was lost")
-        intent = link.intent
-        if intent is not None and isinstance(intent.step, Creating):  # whatever came of it, the call is over
-            step = evolve(intent.step, over_at=self.clock.now())
-            case.next = evolve(link, intent=evolve(intent, step=step))
+        if intent is not None and making is not None:  # whatever came of it, the call is over
+            making = evolve(making, over_at=self.clock.now())
+            case.next = evolve(link, intent=evolve(intent, step=making))
         return False
 
     def _answer(self, case: Case, side: Side) -> View | None:

@@ -34,11 +34,13 @@ class Endings:
         for answer in case.answers.values():
             if not isinstance(answer, Applied):
                 return self._failed(case, link, answer)
-        if len(case.answers) < len(case.orders):  # left between two writes
+        step = link.intent.step
+        if len(case.answers) < len(case.orders):  # not sent: whether it still may be was not known
+            if isinstance(step, Creating):
+                case.next = not_made(link, step.side)
             return False
         if case.found is not None:
             case.actions.append(case.found.action)
-        step = link.intent.step
         now = self.clock.now()
         match step:
             case Creating():
@@ -145,9 +147,13 @@ def created(
     return with_deferred(_finished(link), ())
 
 
+def not_made(link: RecordLink, side: Side) -> RecordLink:
+    """The link, when it is known that the record of a side was not made."""
+    return evolve(link.with_end(side, LinkEnd()), intent=None, status=LinkStatus.ACTIVE, trouble="")
+
+
 def _finished(link: RecordLink) -> RecordLink:
-    status = LinkStatus.ACTIVE
-    return evolve(link, intent=None, status=status, trouble="", is_held=False, hold_reason="")
+    return evolve(link, intent=None, status=LinkStatus.ACTIVE, trouble="", is_held=False, hold_reason="")
 
 
 def quarantined(link: RecordLink, reason: str) -> RecordLink:

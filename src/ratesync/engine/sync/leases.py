@@ -35,7 +35,10 @@ class Leases:
         """
         now = self.clock.now()
         if now >= self._renew_at:
-            await self._renew(now)
+            try:
+                await self._renew(now)
+            except Exception:  # noqa: BLE001  the state store is away: store what was done before, or hear of it then
+                return ()
             under_way = [intent for _, _, intent in self._under_way()]
             self._ours = {intent.op_id for intent in under_way}
             self._renew_at = min((intent.until for intent in under_way), default=now) - self._least

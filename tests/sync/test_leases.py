@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from ratesync.model.batch import Batch, CreateIdentity
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Outcome
 from ratesync.model.run import SyncRun
+from ratesync.model.stored import Write
 from tests.sync.desk import PLAIN, Desk
 from tests.sync.test_desk import binding
 from tests.sync.test_run import Watched, World, anyio_backend
@@ -114,6 +116,32 @@ async def test_leases_of_a_chunk_are_renewed_together_as_long_as_its_calls_go_on
     parts = [Counter(write.key.split("/")[4] for write in commit) for commit in world.state.commits]
     renewals = [part for part in parts if part["link"] == 10 and part.keys() <= {"link", "run"}]
     assert 4 <= len(renewals) <= 6
+
+
+async def test_a_state_store_that_is_away_when_leases_are_renewed_loses_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = looked_up()
+    world.crm.inner.trial = evolve(world.crm.inner.trial, identity=CreateIdentity.NONE)
+    for number in range(4):
+        world.local.put(f"l{number}", {"name": f"n{number}"})
+    commit, renewals = MemoryStateStore.commit, 0
+
+    async def failing(self: MemoryStateStore, writes: Sequence[Write]) -> Sequence[int]:
+        nonlocal renewals
+        is_renewal = len(writes) > 1 and {write.key.split("/")[4] for write in writes} <= {"link", "run"}
+        renewals += is_renewal
+        if is_renewal and renewals == 1:
+            raise OSError("away")
+        return await commit(self, writes)
+
+    monkeypatch.setattr(MemoryStateStore, "commit", failing)
+    async with world.engine(quotas={"crm": [Rate(1, per=100)]}) as engine:
+        run = await engine.syncs.sync(binding(world.local))
+        assert (run.left, run.actions["create"]) == (0, 4)
+        assert renewals > 1
+        assert [doubt async for doubt in engine.syncs.doubts(binding(world.local))] == []
+    assert len(world.crm.inner.records) == 4
 
 
 async def asked_for(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

@@ -21,7 +21,7 @@ from ratesync.model.change import RecordPage
 from ratesync.model.difference import View
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Fields, Kind, Operation
-from ratesync.model.outcome import Outcome, Unknown
+from ratesync.model.outcome import Conflict, Outcome, Rejected, Unknown
 from ratesync.model.record import Record
 from ratesync.model.run import SyncRun
 from ratesync.rules.delete_guard import DeletePolicy
@@ -215,3 +215,38 @@ async def test_a_pair_that_matches_is_counted_once(chunk: int) -> None:
         assert {key: count for key, count in run.situations.items() if key.startswith("unlinked")} == {
             "unlinked match: link": 3
         }
+
+
+class Taken(FakeCrm):
+    """Has a record of the same key already, or lacks what the new one is to belong to."""
+
+    answer: Outcome = Conflict("there is one of this key")
+
+    async def execute(
+        self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> Mapping[str, Outcome]:
+        if operations[0].kind is not Kind.CREATE:
+            return await super().execute(lane, operations, keep)
+        self.calls += 1
+        return {operation.id or "": self.answer for operation in operations}
+
+
+@pytest.mark.parametrize("identity", [CreateIdentity.IDEMPOTENCY_KEY, CreateIdentity.LOOKUP])
+async def test_a_create_that_is_in_the_way_of_another_record_is_told_as_that(identity: CreateIdentity) -> None:
+    desk = Desk(evolve(PLAIN, identity=identity, lookup_after=0.0), crm=Taken)
+    desk.local.put("l1", {"name": "Ada"})
+    for _ in range(3):
+        run = await desk.sync()
+        assert run.reasons == {"there is one of this key": 1}
+        desk.clock.at += 10
+    assert desk.crm.calls <= 9
+
+
+async def test_a_create_that_lacks_something_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Taken, "answer", Rejected("no such account", "404"))
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.LOOKUP), crm=Taken)
+    desk.local.put("l1", {"name": "Ada"})
+    for _ in range(3):
+        await desk.sync()
+    assert [link.trouble for link in await desk.links()] == ["no such account"]
+    assert desk.crm.calls == 1

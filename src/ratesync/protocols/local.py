@@ -51,6 +51,8 @@ class LocalStore(Protocol):
         :param if_version: change the record only if it has this version; None: whatever it has, or it has none.
         :param op_id: a record is made once for each: asked again, answer with the one that was made, as it was made,
             whatever became of it since. Otherwise a crash between your commit and our note of it makes two.
+            Give it no id that another record had a while ago: as long as the delete of that one is not carried over,
+            the new one would be taken for it.
         :return: :class:`~ratesync.Applied` with the id, the new version, and in ``record`` what the store made of it;
             :class:`~ratesync.Conflict` if the record is gone or has another version; :class:`~ratesync.Rejected` if the
             fields are wrong.

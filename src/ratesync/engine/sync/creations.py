@@ -9,13 +9,13 @@ from attrs import evolve, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
-from ratesync.engine.sync.endings import created, quarantined
+from ratesync.engine.sync.endings import created, not_made, quarantined
 from ratesync.engine.sync.leases import Leases
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import Draft, draft_of
 from ratesync.engine.sync.side import Make
 from ratesync.model.intent import Creating, Fate
-from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
+from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.rules.reconcile import Action
 
@@ -63,7 +63,7 @@ class Creations:
                 case.actions.append(Action.CREATE)
                 return created(link, step, record_id, sent, version=None, answer=None)
             case Fate.NOT_MADE:
-                return evolve(link.with_end(step.side, LinkEnd()), intent=None)
+                return not_made(link, step.side)
             case Fate.CANNOT_TELL:
                 case.state = CaseState.DONE
                 case.reason = "the answer to a create was lost, and the provider cannot tell whether it was carried out"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case
-from ratesync.engine.sync.endings import created
+from ratesync.engine.sync.endings import created, not_made
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import draft_of, mark_write
 from ratesync.errors import StateConflict
@@ -16,7 +16,7 @@ from ratesync.model.create_in_doubt import CreateInDoubt
 from ratesync.model.difference import Side
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating
-from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
+from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.mark import Mark
 
 
@@ -46,7 +46,7 @@ class DoubtBook:
         link, revision = (await self.books.links([doubt.link_id])).get(doubt.link_id, (None, 0))
         if link is None or _doubt(link) != doubt:
             return False
-        new = _not_made(link, doubt.side) if record_id is None else await self._made(link, doubt.side, record_id)
+        new = not_made(link, doubt.side) if record_id is None else await self._made(link, doubt.side, record_id)
         if new is None:
             return False
         draft = draft_of(Case([], link, revision, next=new), self.books.keys, clear=False)
@@ -81,7 +81,3 @@ def _doubt(link: RecordLink) -> CreateInDoubt | None:
         return None
     source_id = link.end(step.side.other).record_id
     return CreateInDoubt(link.link_id, intent.op_id, step.side, source_id, step.view, intent.started_at)
-
-
-def _not_made(link: RecordLink, side: Side) -> RecordLink:
-    return evolve(link.with_end(side, LinkEnd()), intent=None, status=LinkStatus.ACTIVE, trouble="")

@@ -7,7 +7,7 @@ from attrs import evolve, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair
-from ratesync.engine.sync.side import Change
+from ratesync.engine.sync.side import GONE, Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
@@ -16,8 +16,6 @@ from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched, told
-
-_GONE = frozenset({"404", "410"})
 
 
 @frozen
@@ -37,11 +35,13 @@ class Endings:
         for answer in case.answers.values():
             if not isinstance(answer, Applied):
                 return self._failed(case, link, answer)
-        if len(case.answers) < len(case.orders):  # left between two writes
+        step = link.intent.step
+        if len(case.answers) < len(case.orders):  # not sent: whether it still may be was not known
+            if isinstance(step, Creating):
+                case.next = not_made(link, step.side)
             return False
         if case.found is not None:
             case.actions.append(case.found.action)
-        step = link.intent.step
         now = self.clock.now()
         match step:
             case Creating():
@@ -60,9 +60,15 @@ class Endings:
         return all(_is_settled(case.next.end(side), case, side) for side in case.orders)
 
     def _failed(self, case: Case, link: RecordLink, answer: Outcome) -> bool:
+        intent = link.intent
+        making = intent.step if intent is not None and isinstance(intent.step, Creating) else None
         match answer:
-            case Conflict() | Rejected(code=("404" | "410")):
+            case Conflict(reason) if making is not None and making.record_id is None:
+                case.leave(reason)  # such as a record of the same key, which is not ours
+            case Conflict():
                 return False  # look again: the intent tells what was tried
+            case Rejected(code=code) if code in GONE and making is None:
+                return False
             case Rejected(reason):
                 case.next = quarantined(link, reason)
                 case.reason = reason
@@ -71,10 +77,9 @@ class Endings:
                 case.leave(reason)
             case _:
                 case.leave("the answer to a write was lost")
-        intent = link.intent
-        if intent is not None and isinstance(intent.step, Creating):  # whatever came of it, the call is over
-            step = evolve(intent.step, over_at=self.clock.now())
-            case.next = evolve(link, intent=evolve(intent, step=step))
+        if intent is not None and making is not None:  # whatever came of it, the call is over
+            making = evolve(making, over_at=self.clock.now())
+            case.next = evolve(link, intent=evolve(intent, step=making))
         return False
 
     def _answer(self, case: Case, side: Side) -> View | None:
@@ -146,9 +151,13 @@ def created(
     return with_deferred(_finished(link), ())
 
 
+def not_made(link: RecordLink, side: Side) -> RecordLink:
+    """The link, when it is known that the record of a side was not made."""
+    return evolve(link.with_end(side, LinkEnd()), intent=None, status=LinkStatus.ACTIVE, trouble="")
+
+
 def _finished(link: RecordLink) -> RecordLink:
-    status = LinkStatus.ACTIVE
-    return evolve(link, intent=None, status=status, trouble="", is_held=False, hold_reason="")
+    return evolve(link, intent=None, status=LinkStatus.ACTIVE, trouble="", is_held=False, hold_reason="")
 
 
 def quarantined(link: RecordLink, reason: str) -> RecordLink:

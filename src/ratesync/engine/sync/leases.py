@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import anyio
 from attrs import define, evolve, field
@@ -28,7 +29,7 @@ class Leases:
     _ours: set[str] = field(factory=set[str], init=False)
     """Steps that are ours, by ``op_id``."""
     _renew_at: float = field(default=0.0, init=False)
-    _turn: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _turn: anyio.Lock = field(factory=partial(anyio.Lock, fast_acquire=True), init=False)
     """Calls that go out together ask together."""
 
     async def keep(self, op_ids: Collection[str] = ()) -> Collection[str]:
@@ -36,13 +37,12 @@ class Leases:
 
         Leases of the chunk that are half over are renewed together. As long as none is, this costs nothing.
         """
-        if self.clock.now() >= self._renew_at:
+        try:
             async with self._turn:
                 if (now := self.clock.now()) >= self._renew_at:
                     await self._renew(now)
-                    under_way = [intent for _, _, intent in self._under_way()]
-                    self._ours = {intent.op_id for intent in under_way}
-                    self._renew_at = min((intent.until for intent in under_way), default=now) - self._least
+        except Exception:  # noqa: BLE001  the state store is away: store what was done before, or hear of it then
+            return ()
         return self._ours.intersection(op_ids)
 
     @property
@@ -57,6 +57,9 @@ class Leases:
                 case.next = evolve(link, intent=self._renewed(case, intent, now))
                 short.append(case)
         await self.books.commit(draft_of(case, self.books.keys, clear=False) for case in short)
+        under_way = [intent for _, _, intent in self._under_way()]
+        self._ours = {intent.op_id for intent in under_way}
+        self._renew_at = min((intent.until for intent in under_way), default=now) - self._least
 
     def _under_way(self) -> list[tuple[Case, RecordLink, Intent]]:
         """Cases with a step, but for those whose step is over, and that only has to be stored."""

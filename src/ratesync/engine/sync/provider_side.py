@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Trouble, keep_all
+from ratesync.engine.sync.side import GONE, Change, Keep, Make, Order, Trouble, keep_all
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -23,7 +23,6 @@ from ratesync.protocols.lens import Lens
 from ratesync.rules.link_end import patched
 from ratesync.rules.merge_patch import diff
 
-_GONE = frozenset({"404", "410"})
 _NOT_SENT = "transform"
 """Code of the refusal of an order that the mapping failed on."""
 
@@ -168,7 +167,7 @@ class ProviderSide:
                 return self._hold(record)
             case Applied():
                 return Trouble("the adapter read a record and gave none", passes=False)
-            case Rejected(code=code) if code in _GONE:
+            case Rejected(code=code) if code in GONE:
                 return None
             case RetryLater(reason, _, retry_after):
                 return Trouble(reason, retry_after=retry_after)

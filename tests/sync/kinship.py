@@ -34,7 +34,8 @@ class Kinship:
         families = [
             (link, here[local_id].fields.get(REFERENCE), there[external_id].fields.get(REFERENCE))
             for link in children
-            if (local_id := link.local.record_id) in here and (external_id := link.external.record_id) in there
+            if (local_id := link.local.record_id or "") in here
+            and (external_id := link.external.record_id or "") in there
         ]
         counterparts: dict[str | None, str | None] = {link.local.record_id: link.external.record_id for link in links}
         return cls(families, {**counterparts, None: None}, await parents.deleted())

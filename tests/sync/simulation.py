@@ -18,11 +18,11 @@ from tests.sync.turns import take_turns
 from tests.sync.world import LEASE, Killed, Report, World
 
 
-async def live(world: World, number: int) -> None:
+async def live(world: World, number: int, kind: type[Process]) -> None:
     """An engine makes its passes; when it dies, another one takes its place."""
     passes, seen = 0, world.report.seen
     while passes < world.trial.passes:
-        engine = Process(world, f"engine-{number}-{world.deaths}")
+        engine = kind(world, f"engine-{number}-{world.deaths}")
         try:
             while passes < world.trial.passes:
                 passes += 1
@@ -33,10 +33,10 @@ async def live(world: World, number: int) -> None:
             world.now += world.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
 
 
-async def poll(world: World) -> None:
+async def poll(world: World, kind: type[Process]) -> None:
     """Somebody pulls, again and again, and does nothing more."""
     while True:
-        reconcilers = Process(world, f"poller-{world.deaths}").reconcilers()
+        reconcilers = kind(world, f"poller-{world.deaths}").reconcilers()
         try:
             for reconciler in reconcilers:
                 for side in Side:
@@ -49,19 +49,23 @@ async def poll(world: World) -> None:
 
 async def simulate(seed: int, trial: Trial | None = None) -> Report:
     """Run the trial of a seed, and account for every value at the end."""
-    world = World(trial or Trial.of(seed), random.Random(seed))
+    return play(World(trial or Trial.of(seed), random.Random(seed)), Process)
+
+
+def play(world: World, kind: type[Process]) -> Report:
+    """Let users, and engines of that kind, do what they do, and account for every value at the end."""
     for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
         world.create(side)
-    engines = [live(world, number) for number in range(world.trial.engines)]
-    take_turns(world.random, engines, [poll(world)] if world.trial.poller else [])
+    engines = [live(world, number, kind) for number in range(world.trial.engines)]
+    take_turns(world.random, engines, [poll(world, kind)] if world.trial.poller else [])
     world.calm_down()
-    take_turns(world.random, [_finish(world)])
+    take_turns(world.random, [_finish(world, kind)])
     world.report.seen["deaths"] += world.deaths
     world.report.seen["values"] += world.values
     return world.report
 
 
-async def _finish(world: World) -> None:
-    engine = Process(world, "last engine")
+async def _finish(world: World, kind: type[Process]) -> None:
+    engine = kind(world, "last engine")
     await settle(world, engine)
     await check(world, engine)

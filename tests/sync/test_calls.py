@@ -10,6 +10,7 @@ from attrs import evolve
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.side import Keep, keep_all
+from ratesync.model.batch import Capabilities
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Operation
 from ratesync.model.outcome import Outcome
@@ -82,7 +83,11 @@ def test_who_is_cancelled_leaves_no_call_behind(backend: str) -> None:
 
 
 class Slow(FakeCrm):
-    """Each call takes a second."""
+    """Each call takes a second, and ten are let in."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return evolve(super().capabilities, concurrency=10)
 
     async def execute(
         self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
@@ -101,5 +106,5 @@ def test_a_pass_takes_as_long_as_its_longest_line_of_calls() -> None:
         assert len(desk.crm.records) == 20
         return anyio.current_time() - began_at
 
-    # 20 creates, each a call of its own, ten at a time as capabilities say by default
+    # 20 creates, each a call of its own, ten at a time
     assert run_virtual(run) == pytest.approx(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any, cast
 
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from ratesync.engine.sync.provider_side import ProviderSide
@@ -14,12 +14,12 @@ from ratesync.model.difference import Side, View
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
-from tests.sync.accounts import check, settle
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.process import Process, watch
+from tests.sync.sides import Sides
+from tests.sync.simulation import play
 from tests.sync.trial import Trial
-from tests.sync.turns import take_turns
-from tests.sync.world import LEASE, Killed, Report, World
+from tests.sync.world import Report, World
 
 _OTHER = 10**6
 """From a trial's seed to that of the other provider's abilities."""
@@ -38,69 +38,60 @@ class Lower:
         return dict(view)
 
 
+@frozen
+class TwoCrms(Sides):
+    """With another provider where the host's store was."""
+
+    @override
+    async def deleted(self) -> set[tuple[Side, str | None]]:
+        crms = {Side.LOCAL: cast("FakeCrm", self.local), Side.EXTERNAL: self.crm}
+        return {(side, record_id) for side, crm in crms.items() for record_id in crm.removed - crm.records.keys()}
+
+
 @define
 class TwoSidedWorld(World):
-    """With another provider where the host's store was."""
+    """Providers on both sides."""
 
     other: Trial = field(kw_only=True)
 
     @override
     def __attrs_post_init__(self) -> None:
         World.__attrs_post_init__(self)
-        there: Any = FakeCrm(self.other, lambda: self.now, random.Random(self.other.seed), count=_OTHER)
-        self.local = there
+        draw = random.Random(self.other.seed)
+        here: Any = FakeCrm(self.other, lambda: self.now, draw, count=_OTHER, meanwhile=self.meanwhile)
+        self.contacts = TwoCrms(self.contacts.resource, here, self.contacts.crm, self.contacts.keys)
 
     @property
     def here(self) -> FakeCrm:
-        return cast("FakeCrm", self.local)
+        return cast("FakeCrm", self.contacts.local)
+
+    @override
+    def calm_down(self) -> None:
+        World.calm_down(self)
+        self.here.trial = evolve(self.other, fault_chance=0.0, expiry_chance=0.0)
 
 
 class TwoSidedProcess(Process):
     """One engine, in parts."""
 
     @override
-    def reconciler(self) -> Reconciler:
-        reconciler, world = super().reconciler(), self.world
-        lens: Any = Lower() if world.trial.seed % 2 else None
-        here = ProviderSide(watch(world, world.local), Lane("erp"), "people", side=Side.LOCAL)
-        here = here if lens is None else evolve(here, lens=lens)
+    def _reconciler(self, kind: Sides) -> Reconciler:
+        reconciler, world = super()._reconciler(kind), self.world
+        here = ProviderSide(watch(world, kind.local), Lane("erp"), "people", side=Side.LOCAL)
+        if world.trial.seed % 2:
+            here = evolve(here, lens=Lower())
         return evolve(reconciler, pair=evolve(reconciler.pair, local=here))
 
     @override
-    async def run_pass(self) -> SyncRun:
-        run = await super().run_pass()
+    async def run_pass(self) -> list[SyncRun]:
+        runs = await super().run_pass()
         self.world.local_writes = cast("TwoSidedWorld", self.world).here.writes
-        return run
-
-
-async def _live(world: TwoSidedWorld, number: int) -> None:
-    """An engine makes its passes; when it dies, another one takes its place."""
-    for passes in range(world.trial.passes):
-        engine = TwoSidedProcess(world, f"engine-{number}-{world.deaths}-{passes}")
-        try:
-            world.report.seen.update((await engine.run_pass()).actions)
-        except Killed:
-            world.now += world.random.choice((0.0, 1.0, LEASE / 2, 2 * LEASE))
-
-
-async def _finish(world: TwoSidedWorld) -> None:
-    engine = TwoSidedProcess(world, "last engine")
-    await settle(world, engine)
-    await check(world, engine)
+        return runs
 
 
 async def simulate(seed: int) -> Report:
     """Run the trial of a seed, and account for every value at the end."""
-    trial, other = Trial.of(seed), Trial.of(seed + _OTHER)
+    trial, other = (evolve(Trial.of(each), families=False) for each in (seed, seed + _OTHER))
     if not (trial.answers_with_record or trial.tells_versions):
         other = evolve(other, tells_versions=True)  # two that rewrite values and do not tell come to no rest
-    world = TwoSidedWorld(trial, random.Random(seed), other=other)
-    for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
-        world.create(side)
-    take_turns(world.random, [_live(world, number) for number in range(world.trial.engines)])
-    world.is_quiet = True
-    for crm in (world.crm, world.here):
-        crm.trial = evolve(crm.trial, fault_chance=0.0, expiry_chance=0.0)
-    take_turns(world.random, [_finish(world)])
-    world.report.seen["deaths"] += world.deaths
-    return world.report
+    return play(TwoSidedWorld(trial, random.Random(seed), other=other), TwoSidedProcess)

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any
 
 import anyio.lowlevel
 from attrs import define, evolve, field
@@ -175,9 +175,11 @@ class MemoryRecords:
 def _copied(value: Any) -> Any:
     """A copy of a JSON value that shares nothing that can be changed with it."""
     if isinstance(value, Mapping):
-        return {name: _copied(each) for name, each in cast("Mapping[str, Any]", value).items()}
+        fields: Mapping[str, Any] = value
+        return {name: _copied(each) for name, each in fields.items()}
     if isinstance(value, list):
-        return [_copied(each) for each in cast("list[Any]", value)]
+        items: list[Any] = value
+        return [_copied(each) for each in items]
     return value
 
 

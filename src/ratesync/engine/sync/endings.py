@@ -37,8 +37,7 @@ class Endings:
                 return self._failed(case, link, answer)
         step = link.intent.step
         if len(case.answers) < len(case.orders):  # not sent: whether it still may be was not known
-            if isinstance(step, Creating):
-                case.next = not_made(link, step.side)
+            case.next = not_made(link, step.side) if isinstance(step, Creating) else None
             return False
         if case.found is not None:
             case.actions.append(case.found.action)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import field, frozen
@@ -150,7 +150,7 @@ class ProviderSide:
     async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
         """Those of the records that exist, and those of which that is not known."""
         operations = [self._operation(Kind.READ, record_id, record_id) for record_id in dict.fromkeys(record_ids)]
-        outcomes = await self._execute(operations)
+        outcomes = {record_id: outcome async for record_id, outcome in self._execute(operations)}
         records = [outcome.record for outcome in outcomes.values() if isinstance(outcome, Applied)]
         await self._learn(record.fields for record in records if record is not None)
         found: dict[str, Held | Trouble] = {}
@@ -186,23 +186,22 @@ class ProviderSide:
         await self._learn(record.fields for record in page.records)
         return [held for record in page.records if isinstance(held := self._hold(record), Held)]
 
-    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
+    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> AsyncGenerator[tuple[str, Outcome]]:
         """Carry orders out, each kind in batches."""
-        answers: dict[str, Outcome] = {}
         operations: list[Operation] = []
         for order in orders:
             try:
                 operation = self._ordered(order)
             except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
-                answers[order.op_id] = Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT)
+                yield order.op_id, Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT)
                 continue
             if operation is None and isinstance(order, Change):  # it means the same there already
                 held = order.held
-                answers[order.op_id] = Applied(held.record.record_id, held.version, held.record)
+                yield order.op_id, Applied(held.record.record_id, held.version, held.record)
             elif operation is not None:
                 operations.append(operation)
-        answers |= await self._execute(operations, keep)
-        return answers
+        async for answer in self._execute(operations, keep):
+            yield answer
 
     def _ordered(self, order: Order) -> Operation | None:
         if isinstance(order, Make):
@@ -235,16 +234,17 @@ class ProviderSide:
             priority=self.priority,
         )
 
-    async def _execute(self, operations: Sequence[Operation], keep: Keep = keep_all) -> dict[str, Outcome]:
+    async def _execute(
+        self, operations: Sequence[Operation], keep: Keep = keep_all
+    ) -> AsyncGenerator[tuple[str, Outcome]]:
         """Calls for operations of any kinds, each with its ``id``."""
-        answers: dict[str, Outcome] = {}
         most = self.caller.capabilities.batch_max
         for kind in dict.fromkeys(operation.kind for operation in operations):
             chosen = [operation for operation in operations if operation.kind is kind]
             for start in range(0, len(chosen), most):
                 part = chosen[start : start + most]
-                answers |= await self.caller.execute(self.lane, part, keep)
-        return answers
+                for answer in (await self.caller.execute(self.lane, part, keep)).items():
+                    yield answer
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
         """Find the record by what identifies a create at this provider, or make it."""
@@ -271,7 +271,8 @@ class ProviderSide:
 
     async def _make_again(self, order: Make, keep: Keep) -> Outcome | Fate:
         """Make the record, where an earlier attempt may have: as long as nothing is sent, that is not known."""
-        outcome = (await self.write([order], keep)).get(order.op_id)
+        outcomes = {op_id: outcome async for op_id, outcome in self.write([order], keep)}
+        outcome = outcomes.get(order.op_id)
         if outcome is None or (isinstance(outcome, Rejected) and outcome.code == _NOT_SENT):
             return Fate.IN_DOUBT
         return outcome

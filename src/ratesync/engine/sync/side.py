@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import field, frozen
@@ -117,8 +117,8 @@ class SyncSide(Protocol):
         """Records that have one of the values in a field, and maybe others."""
         ...
 
-    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
-        """Carry orders out, in as few calls as can be; an outcome by ``op_id`` for each that was kept."""
+    def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> AsyncGenerator[tuple[str, Outcome]]:
+        """Carry orders out, in as few calls as can be; the outcome of each that was kept, once it is known."""
         ...
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:

@@ -243,7 +243,9 @@ def _(patch: Patch) -> None:
 @bug("a lost create is sent again, and the provider makes it an update", **LOSING, **UPSERTING)
 def _(patch: Patch) -> None:
     async def again(self: Any, order: Any, age: float, *, is_wanted: bool) -> Any:
-        return (await self.write([order]))[order.op_id]
+        answers: dict[str, Outcome] = {}
+        await self.write([order], answers.__setitem__)
+        return answers[order.op_id]
 
     patch.setattr(ProviderSide, "make_sure", again)
 

@@ -11,8 +11,9 @@ import pytest
 from attrs import evolve
 from typing_extensions import override
 
-from ratesync import Rate
+from ratesync import Rate, Settings
 from ratesync.memory import MemoryStateStore
+from ratesync.memory.records import MemoryRecords
 from ratesync.model.batch import Batch, CreateIdentity
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Outcome
@@ -142,6 +143,52 @@ async def test_a_state_store_that_is_away_when_leases_are_renewed_loses_no_answe
         assert renewals > 1
         assert [doubt async for doubt in engine.syncs.doubts(binding(world.local))] == []
     assert len(world.crm.inner.records) == 4
+
+
+async def test_what_was_answered_when_a_pass_is_broken_off_is_stored() -> None:
+    world = looked_up()
+    world.crm.inner.trial = evolve(world.crm.inner.trial, identity=CreateIdentity.NONE)
+    for number in range(5):
+        world.local.put(f"l{number}", {"name": f"n{number}"})
+    world.crm.slow = 10.0
+    async with anyio.create_task_group() as tasks, world.engine(settings=Settings(grace=20.0)) as engine:
+        tasks.start_soon(engine.syncs.sync, binding(world.local))
+        await anyio.sleep(15)
+    assert len(world.crm.inner.records) == 3  # and the fourth was under way
+    world.crm.slow = 0.0
+    async with world.engine() as engine:
+        await anyio.sleep(1000)
+        run = await engine.syncs.sync(binding(world.local))
+        assert run.actions["create"] == 1
+        (doubt,) = [doubt async for doubt in engine.syncs.doubts(binding(world.local))]
+        assert await engine.syncs.settle(binding(world.local), doubt, record_id=None)
+        await engine.syncs.sync(binding(world.local))
+    assert world.names()[1] == [f"n{number}" for number in range(5)]
+
+
+async def test_what_was_answered_before_a_store_of_the_hosts_raises_is_stored() -> None:
+    world = World()
+    for number in range(3):
+        world.crm.inner.put(f"x{number}", {"name": f"n{number}"})
+
+    class Raising(MemoryRecords):
+        made = 0
+
+        @override
+        async def apply(self, *args: Any, **options: Any) -> Outcome:
+            self.made += 1
+            if self.made == 3:
+                raise OSError("away")
+            return await super().apply(*args, **options)
+
+    local = Raising()
+    async with world.engine() as engine:
+        with pytest.raises(OSError, match="away"):
+            await engine.syncs.sync(binding(local))
+        links = await world.state.scan("sync/crm/default/contacts/link/")
+        assert sum(b'"i":' in stored.value for stored in links) == 1  # the one that raised
+        run = await engine.syncs.sync(binding(local))
+        assert (run.actions["create"], len(local.records)) == (1, 3)
 
 
 async def asked_for(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

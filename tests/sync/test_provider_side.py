@@ -76,7 +76,9 @@ async def test_a_lost_create_is_found_by_what_the_provider_offers(identity: Crea
     side = desk.reconciler.pair.external
     order = Make("op", {"name": "Ada"}, side.new_id("op"))
     if is_made:
-        await side.write([order])
+        answers: dict[str, Outcome] = {}
+        await side.write([order], answers.__setitem__)
+        assert list(answers) == ["op"]
     found: Any = await side.make_sure(order, 1.0, is_wanted=True)
     if identity is CreateIdentity.NONE:
         assert found is Fate.CANNOT_TELL

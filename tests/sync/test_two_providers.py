@@ -211,8 +211,9 @@ async def test_the_sides_of_one_account_never_share_an_idempotency_key() -> None
 
     both = TwoCrms(PLAIN, PLAIN, kind=Noting)
     for side in Side:
-        answer = (await both.side(side).write([Make("op", {"note": "n"}, "x")]))["op"]
-        assert isinstance(answer, Applied)
+        answers: dict[str, Outcome] = {}
+        await both.side(side).write([Make("op", {"note": "n"}, "x")], answers.__setitem__)
+        assert isinstance(answers["op"], Applied)
     assert len(set(noted)) == 2
 
 

@@ -57,6 +57,8 @@ class Case:
     """What was done about the situation, where the policy says that."""
     answers: dict[Side, Outcome] = field(factory=dict[Side, Outcome])
     """What the writes of this round came to."""
+    is_sent: bool = False
+    """One of them was sent, or is about to be."""
     next: RecordLink | None = None
     """What the link is to become with the next commit."""
     state: CaseState = CaseState.OPEN

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Trouble, keep_all
+from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
 from ratesync.errors import PagingBroken
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -62,9 +62,11 @@ class LocalSide:
         """Records that have one of the values."""
         return [Held(record, record.fields) for record in await self.store.find(name, values)]
 
-    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
+    async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """One after the other: each is a transaction of the host's."""
-        return {order.op_id: await self._write(order) for order in orders if await keep([order.op_id])}
+        for order in orders:
+            if await keep([order.op_id]):
+                tell(order.op_id, await self._write(order))
 
     async def _write(self, order: Order) -> Outcome:
         store = self.store
@@ -77,4 +79,4 @@ class LocalSide:
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
         """The store makes a record once for each ``op_id``, so it can be asked again."""
-        return (await self.write([order], keep)).get(order.op_id, Fate.IN_DOUBT)
+        return await self._write(order) if await keep([order.op_id]) else Fate.IN_DOUBT

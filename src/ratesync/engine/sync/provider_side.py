@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import GONE, Change, Keep, Make, Order, Trouble, keep_all
+from ratesync.engine.sync.side import GONE, Change, Keep, Make, Order, Tell, Trouble, keep_all
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -151,7 +151,8 @@ class ProviderSide:
     async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
         """Those of the records that exist, and those of which that is not known."""
         operations = [self._operation(Kind.READ, record_id, record_id) for record_id in dict.fromkeys(record_ids)]
-        outcomes = await self._execute(operations)
+        outcomes: dict[str, Outcome] = {}
+        await self._execute(operations, outcomes.__setitem__)
         records = [outcome.record for outcome in outcomes.values() if isinstance(outcome, Applied)]
         await self._learn(record.fields for record in records if record is not None)
         found: dict[str, Held | Trouble] = {}
@@ -187,23 +188,21 @@ class ProviderSide:
         await self._learn(record.fields for record in page.records)
         return [held for record in page.records if isinstance(held := self._hold(record), Held)]
 
-    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
+    async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """Carry orders out, each kind in batches."""
-        answers: dict[str, Outcome] = {}
         operations: list[Operation] = []
         for order in orders:
             try:
                 operation = self._ordered(order)
             except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
-                answers[order.op_id] = Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT)
+                tell(order.op_id, Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT))
                 continue
             if operation is None and isinstance(order, Change):  # it means the same there already
                 held = order.held
-                answers[order.op_id] = Applied(held.record.record_id, held.version, held.record)
+                tell(order.op_id, Applied(held.record.record_id, held.version, held.record))
             elif operation is not None:
                 operations.append(operation)
-        answers |= await self._execute(operations, keep)
-        return answers
+        await self._execute(operations, tell, keep)
 
     def _ordered(self, order: Order) -> Operation | None:
         if isinstance(order, Make):
@@ -237,9 +236,9 @@ class ProviderSide:
             priority=self.priority,
         )
 
-    async def _execute(self, operations: Sequence[Operation], keep: Keep = keep_all) -> dict[str, Outcome]:
+    async def _execute(self, operations: Sequence[Operation], tell: Tell, keep: Keep = keep_all) -> None:
         """Calls for operations of any kinds, each with its ``id``."""
-        able, answers = self.caller.capabilities, dict[str, Outcome]()
+        able = self.caller.capabilities
         parts: list[Sequence[Operation]] = []
         for kind in dict.fromkeys(operation.kind for operation in operations):
             chosen = [operation for operation in operations if operation.kind is kind]
@@ -247,10 +246,10 @@ class ProviderSide:
             parts += [chosen[start : start + most] for start in range(0, len(chosen), most)]
 
         async def call(part: Sequence[Operation]) -> None:
-            answers.update(await self.caller.execute(self.lane, part, keep))
+            for op_id, outcome in (await self.caller.execute(self.lane, part, keep)).items():
+                tell(op_id, outcome)
 
         await call_for_each(call, parts, able.concurrency)
-        return answers
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
         """Find the record by what identifies a create at this provider, or make it."""
@@ -277,7 +276,9 @@ class ProviderSide:
 
     async def _make_again(self, order: Make, keep: Keep) -> Outcome | Fate:
         """Make the record, where an earlier attempt may have: as long as nothing is sent, that is not known."""
-        outcome = (await self.write([order], keep)).get(order.op_id)
+        outcomes: dict[str, Outcome] = {}
+        await self.write([order], outcomes.__setitem__, keep)
+        outcome = outcomes.get(order.op_id)
         if outcome is None or (isinstance(outcome, Rejected) and outcome.code == _NOT_SENT):
             return Fate.IN_DOUBT
         return outcome

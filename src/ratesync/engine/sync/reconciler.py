@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.arrivals import Arrivals
@@ -24,7 +24,7 @@ from ratesync.errors import InvalidPayload
 from ratesync.model.difference import Side
 from ratesync.model.intent import Creating, Intent, Step
 from ratesync.model.link import LinkStatus
-from ratesync.model.outcome import Applied
+from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.stored import Write
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.randomness import operation_id
@@ -47,6 +47,8 @@ class Reconciler:
     """Names this engine in intents."""
     is_dry: bool = False
     """Only look: decide, and write nothing."""
+    _writing: list[Case] = field(factory=list[Case], init=False, eq=False)
+    """Cases whose orders are being carried out."""
 
     async def run(self, cases: Sequence[Case], *, may_delete: bool, is_stuck: bool = False) -> None:
         """Work on the cases until each is done or left.
@@ -93,9 +95,17 @@ class Reconciler:
         await waiting.keep(met)
         cases = [case for case in self.books.still_open(cases) if case not in creating]
         await self._write_down(cases)
+        self._writing[:] = [case for case in self.books.still_open(cases) if case.orders]
         for side in _ORDER:
-            await self._write(side, [case for case in self.books.still_open(cases) if side in case.orders])
-        await self._end([case for case in self.books.still_open(cases) if case.orders])
+            await self._write(side, [case for case in self.books.still_open(self._writing) if side in case.orders])
+        await self._end(self.books.still_open(self._writing))
+        self._writing.clear()
+
+    async def wind_up(self) -> None:
+        """Store what is known of the writes, when a pass was broken off: which were answered, and which not sent."""
+        cases = self.books.still_open(self._writing)
+        self._writing.clear()
+        await self._end([case for case in cases if len(case.answers) == len(case.orders) or not case.is_sent])
 
     async def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
         """Note what would be done."""
@@ -125,7 +135,7 @@ class Reconciler:
     def _check(self, case: Case) -> None:
         """Leave what is not to be touched now."""
         link, now = case.link, self.clock.now()
-        case.held, case.answers, case.orders, case.next, case.lacks = {}, {}, {}, None, ()
+        case.held, case.answers, case.orders, case.next, case.lacks, case.is_sent = {}, {}, {}, None, (), False
         if link is None:
             return
         if link.status is LinkStatus.AMBIGUOUS_CREATE:
@@ -183,11 +193,20 @@ class Reconciler:
     async def _write(self, side: Side, cases: list[Case]) -> None:
         """Send the orders for one side, of those whose earlier writes were applied."""
         cases = [case for case in cases if all(isinstance(answer, Applied) for answer in case.answers.values())]
+        by_step = {case.orders[side].op_id: case for case in cases}
         orders = [case.orders[side] for case in cases]
-        answers = await self.pair.side(side).write(orders, self._leases(cases).keep)
-        for case in cases:
-            if (answer := answers.get(case.orders[side].op_id)) is not None:
-                case.answers[side] = answer
+        leases = self._leases(cases)
+
+        async def keep(op_ids: Collection[str]) -> Collection[str]:
+            kept = await leases.keep(op_ids)
+            for op_id in kept:
+                by_step[op_id].is_sent = True
+            return kept
+
+        def tell(op_id: str, answer: Outcome) -> None:
+            by_step[op_id].answers[side] = answer
+
+        await self.pair.side(side).write(orders, tell, keep)
 
     async def _end(self, cases: Sequence[Case]) -> None:
         """Store what the writes came to."""

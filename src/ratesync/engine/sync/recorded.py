@@ -16,7 +16,7 @@ from ratesync.model.event import SyncFinished
 from ratesync.model.run import SyncRun
 
 _CLOSING_TIME = 2.0
-"""Seconds for storing the record of a pass that was broken off."""
+"""Seconds for storing what was answered, and the record, of a pass that was broken off."""
 
 
 @define
@@ -46,25 +46,29 @@ class Recorder:
         """Do the work of a run, by a reconciler whose writes take the run's record along."""
         books = self.reconciler.books
         journal = Journal(books.state, books.keys, run, self.reconciler.clock, self.keep)
+        reconciler = evolve(self.reconciler, books=Books(journal, books.keys))
         try:
-            await work(evolve(self.reconciler, books=Books(journal, books.keys)))
+            await work(reconciler)
         except Exception as error:
             run.errors.append(type(error).__name__)
-            await self._end_broken(run, journal)
+            await self._end_broken(run, journal, reconciler)
             raise
         except anyio.get_cancelled_exc_class():
             run.is_stopped = True
-            await self._end_broken(run, journal)
+            await self._end_broken(run, journal, reconciler)
             raise
         await self._end(run, journal)
         return run
 
-    async def _end_broken(self, run: SyncRun, journal: Journal) -> None:
+    async def _end_broken(self, run: SyncRun, journal: Journal, reconciler: Reconciler) -> None:
         with anyio.move_on_after(_CLOSING_TIME, shield=True):
             try:
-                await self._end(run, journal)
+                try:
+                    await reconciler.wind_up()
+                finally:
+                    await self._end(run, journal)
             except Exception as error:  # noqa: BLE001  what broke the pass off is what the caller must see
-                run.errors.append(f"its record was not stored: {type(error).__name__}")
+                run.errors.append(f"what it came to was not stored: {type(error).__name__}")
 
     async def _end(self, run: SyncRun, journal: Journal) -> None:
         memory, now = self.memory, self.reconciler.clock.now()

@@ -62,6 +62,9 @@ Order = Make | Change | Remove
 Keep = Callable[[Collection[str]], Awaitable[Collection[str]]]
 """Is asked when a call may go out, after all waits: which of the steps with these ids may still be carried out."""
 
+Tell = Callable[[str, Outcome], None]
+"""Is told the outcome of a step as soon as it is known: who is broken off later knows it, too."""
+
 
 async def keep_all(op_ids: Collection[str]) -> Collection[str]:
     """All of them may."""
@@ -117,8 +120,8 @@ class SyncSide(Protocol):
         """Records that have one of the values in a field, and maybe others."""
         ...
 
-    async def write(self, orders: Sequence[Order], keep: Keep = keep_all) -> Mapping[str, Outcome]:
-        """Carry orders out, in as few calls as can be; an outcome by ``op_id`` for each that was kept."""
+    async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
+        """Carry out orders that are kept, in as few calls as can be, and tell what each came to."""
         ...
 
     async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:

@@ -17,7 +17,7 @@ from ratesync.model.held import Held
 from ratesync.model.link import RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.open_conflict import Dropped
-from ratesync.model.outcome import Applied, Conflict
+from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.undone import Undone, UndoResult
 from ratesync.randomness import operation_id
 from ratesync.rules.sameness import is_same
@@ -94,14 +94,15 @@ class Undo:
         await reconciler.books.state.commit([mark_write(mark, reconciler.books.keys)])
         op_id = operation_id(reconciler.clock.now(), reconciler.source)
         order = Change(op_id, held, {loser.name: loser.value})
-        answer = (await reconciler.pair.side(loser.side).write([order]))[op_id]
-        match answer:
+        answers: dict[str, Outcome] = {}
+        await reconciler.pair.side(loser.side).write([order], answers.__setitem__)
+        match answers[op_id]:
             case Applied():
                 return Undone(UndoResult.DONE)
             case Conflict():
                 return None
-            case _:
-                return _refused(answer.reason)
+            case Rejected(reason) | RetryLater(reason) | Unknown(reason):
+                return _refused(reason)
 
 
 def _is_as_left(link: RecordLink, loser: Loser, held: Mapping[Side, Held], seen: Undone | None) -> bool:

@@ -106,6 +106,12 @@ def test_the_fullest_goes_where_there_is_room_for_one() -> None:
     assert leave([Waiting(SIZE - 3, T0, 0), Waiting(SIZE - 7, T0, 0)], room=1, linger=0.0) == Departure((1,), math.inf)
 
 
+def test_the_most_urgent_of_full_calls_goes_first_unless_others_were_passed_over_by_many() -> None:
+    calls = [Waiting(0, T0, 7), Waiting(SIZE - 1, T0, 0), Waiting(0, T0, 0, priority=2)]
+    assert leave(calls, room=1, in_line=1).go == (2,)
+    assert leave([Waiting(0, T0, 12), *calls[1:]], room=1, in_line=1).go == (0,)
+
+
 def test_what_was_passed_over_by_many_goes_before_what_is_full() -> None:
     calls = [Waiting(0, T0, 0), Waiting(SIZE - 1, T0 + 0.5, 8), Waiting(SIZE - 2, T0, 8)]
     assert leave(calls, in_line=2, more_follows=True).go == (2, 1, 0)

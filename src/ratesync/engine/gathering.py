@@ -28,6 +28,8 @@ class _Open:
     since: float
     begun_before: int
     """Calls that had been begun when it was opened."""
+    priority: int
+    """The highest of its operations, if it was full from the beginning."""
 
     @property
     def lacks(self) -> int:
@@ -121,7 +123,8 @@ class Gathering:
                 each.call.add(tasks[:room])
                 tasks = tasks[room:]
         if tasks:
-            calls.append(_Open(kind, most, make(tasks), now - self._waited(tasks, now), self.begun))
+            priority = _priority(tasks, max) if len(tasks) >= most else 0
+            calls.append(_Open(kind, most, make(tasks), now - self._waited(tasks, now), self.begun, priority))
             self._count += 1
 
     def drop_full(self, lane: Lane) -> list[Call]:
@@ -178,7 +181,7 @@ class Gathering:
     def _of_lane(self, lane: Lane, line: _Line, now: float, room: float, in_line: int) -> list[Call]:
         calls = line.calls
         decided = depart(
-            [Waiting(each.lacks, each.since, self.begun - each.begun_before) for each in calls],
+            [Waiting(each.lacks, each.since, self.begun - each.begun_before, each.priority) for each in calls],
             room=room,
             linger=self.linger,
             more_follows=line.more_follows,

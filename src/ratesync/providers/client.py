@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.errors import ConfigurationError, NotSent, ProviderError
@@ -30,10 +30,6 @@ class Ask:
     """Unit of a quota of its own that it takes one of, besides being a call; None: there is none."""
 
 
-def _charges(units: Iterable[str]) -> dict[str, int]:
-    return dict.fromkeys((CALLS, *units), 0)
-
-
 @define
 class Client:
     """Makes the calls of one piece of work, and remembers what they cost and what their answers told of quotas."""
@@ -45,8 +41,12 @@ class Client:
     """The error that an answer to a reading call stands for, by the answer and the instant; None for a success."""
     path: Callable[[str], str]
     """A request's path, as it is called."""
-    charged: dict[str, int] = field(default=(), converter=_charges)
-    """What the calls cost so far, by unit. It is made with the units besides calls."""
+    units: tuple[str, ...] = ()
+    """Units besides calls that some of its calls are charged in."""
+    charged: dict[str, int] = field(
+        init=False, default=Factory(lambda self: dict.fromkeys((CALLS, *self.units), 0), takes_self=True)
+    )
+    """What the calls cost so far, by unit."""
     answered_at: float = field(default=0.0, init=False)
     """The provider's time of the last answer."""
     _told: Feedback = field(default=NO_FEEDBACK, init=False)

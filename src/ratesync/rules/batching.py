@@ -45,6 +45,8 @@ class Waiting(NamedTuple):
     """Instant at which the first of them was claimed."""
     passed_by: int
     """Calls that were begun since then, of all lanes."""
+    priority: int = 0
+    """The highest of its operations, of a full call: it has its turn before others that are full."""
 
 
 class Departure(NamedTuple):
@@ -78,14 +80,14 @@ def depart(
     ready: list[int] = []
     next_at = inf
     for place, call in enumerate(calls):
-        if call.passed_by >= _PASSES * in_line:
+        if call.passed_by >= _PASSES * (in_line if call.lacks > 0 else len(calls)):
             overdue.append(place)
         elif call.lacks <= 0 or (call.since + linger <= now + _SOON and not more_follows):
             ready.append(place)
         elif not more_follows:
             next_at = min(next_at, call.since + linger)
     overdue.sort(key=lambda place: calls[place].since)
-    ready.sort(key=lambda place: calls[place].lacks)
+    ready.sort(key=lambda place: (calls[place].lacks, -calls[place].priority))
     urgent = overdue + ready
     if len(urgent) >= room:
         return Departure(tuple(urgent[: max(0, int(room))]), inf)

@@ -199,7 +199,7 @@ class HubSpotProvider(AccountProvider):
         return f"HubSpotProvider({self.name!r}, {sorted(self._objects)})"
 
     def _client(self, connection: str) -> Client:
-        return Client(self.caller(connection), self._clock, hubspot_throttle, refusal, self._path, [SEARCHES])
+        return Client(self.caller(connection), self._clock, hubspot_throttle, refusal, self._path, (SEARCHES,))
 
     def _path(self, path: str) -> str:
         return path_in(path, self._version)

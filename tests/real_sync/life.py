@@ -32,6 +32,8 @@ class Syncer:
     """A process that forks one for each task: see :mod:`tests.real_sync.syncer`."""
 
     process: subprocess.Popen[str]
+    place: Mapping[str, str]
+    """Where everything is: see :class:`tests.real_sync.syncer.Place`."""
     _lives: Any = field(factory=lambda: count(1))
 
     def begin(self, *, passes: int = 1, later: float | None = None, **options: Any) -> list[int]:
@@ -40,7 +42,7 @@ class Syncer:
         :param options: ``processes``, which is how many, and others of :func:`tests.real_sync.syncer.live`.
         """
         later = next(self._lives) * HOUR if later is None else later
-        task = {"processes": 1, "fatal": 0, "passes": passes, "later": later, **options}
+        task = {"place": self.place, "processes": 1, "fatal": 0, "passes": passes, "later": later, **options}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(task) + "\n")
         self.process.stdin.flush()
@@ -65,16 +67,48 @@ class Syncer:
 
 
 @define
+class Syncers:
+    """Processes that sync. Each serves many lives, one after the other, as it takes long to start."""
+
+    _idle: list[subprocess.Popen[str]] = field(factory=list[subprocess.Popen[str]])
+
+    @contextmanager
+    def lent(self) -> Generator[subprocess.Popen[str]]:
+        """One of them, for a block that leaves it without a task. If the block fails, so it may not be."""
+        process = self._idle.pop() if self._idle else _started()
+        try:
+            yield process
+        except BaseException:
+            _end(process)
+            raise
+        self._idle.append(process)
+
+    def end(self) -> None:
+        """End all that are not lent."""
+        for process in self._idle:
+            _end(process)
+
+
+def _started() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.real_sync.syncer"]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+@define
 class Life:
     """Both sides, their users, and a sync."""
 
     app: App
     collection: Collection
     users: Users
-    url: str
-    """Of Kinto."""
-    arguments: list[str]
-    """Of a syncer, but the URL."""
+    place: Mapping[str, str]
+    """Where everything is, for a syncer."""
+    syncers: Syncers
 
     @contextmanager
     def syncer(self, url: str | None = None) -> Generator[Syncer]:
@@ -82,13 +116,8 @@ class Life:
 
         :param url: of what stands before Kinto.
         """
-        command = [sys.executable, "-m", "tests.real_sync.syncer", url or self.url, *self.arguments]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            yield Syncer(process)
-        finally:
-            process.kill()
-            process.communicate()
+        with self.syncers.lent() as process:
+            yield Syncer(process, self.place if url is None else {**self.place, "url": url})
 
     def finish(self, syncer: Syncer) -> list[str]:
         """Pass after pass until nothing is left to do; what is wrong then."""
@@ -107,7 +136,7 @@ class Life:
 
 
 @contextmanager
-def life(kinto: Kinto, folder: Path, state: str, seed: int) -> Generator[Life]:
+def life(kinto: Kinto, folder: Path, state: str, seed: int, syncers: Syncers) -> Generator[Life]:
     """A new application and a new collection.
 
     :param state: URL of the Redis that holds the sync's state; empty: a SQLite file holds it.
@@ -118,8 +147,9 @@ def life(kinto: Kinto, folder: Path, state: str, seed: int) -> Generator[Life]:
     with kinto.client() as client:
         collection = Collection(client, url)
         users = Users(app, collection, random.Random(seed))
-        arguments = [name, str(app.path), state or str(folder / f"{name}-state.db")]
-        yield Life(app, collection, users, kinto.url, arguments)
+        state = state or str(folder / f"{name}-state.db")
+        place = {"url": kinto.url, "resource": name, "app": str(app.path), "state": state}
+        yield Life(app, collection, users, place, syncers)
 
 
 def kill(pids: Sequence[int]) -> None:

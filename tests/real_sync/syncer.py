@@ -1,7 +1,8 @@
-"""A process that syncs: ``python -m tests.real_sync.syncer URL RESOURCE APP STATE``.
+"""A process that syncs: ``python -m tests.real_sync.syncer``.
 
-Each line of its input is a task in JSON. It forks processes that carry the task out, tells their ids, and then what
-became of it: so that each life is a process of its own, which a kill -9 ends, and none has to import anything.
+Each line of its input is a task in JSON, with the place of everything. It forks processes that carry the task out,
+tells their ids, and then what became of it: so that each life is a process of its own, which a kill -9 ends, and none
+has to import anything.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Place:
 
     url: str
     resource: str
-    app: Path
+    app: str
+    """Path of a SQLite file."""
     state: str
     """Path of a SQLite file, or URL of a Redis."""
 
@@ -138,7 +140,7 @@ async def live(
             clock=clock,
         ) as engine,
     ):
-        local = reaper.watch(records(place.app), OF_A_TABLE)
+        local = reaper.watch(records(Path(place.app)), OF_A_TABLE)
         binding = Binding(
             local=local,
             provider="kinto",
@@ -158,11 +160,11 @@ async def live(
         return told | {"boundaries": reaper.passed}
 
 
-def main(place: Place) -> None:
+def main() -> None:
     """Carry tasks out, one after the other; one for ``processes`` > 1 by so many at once, who tell nothing."""
     for line in sys.stdin:
         task = json.loads(line)
-        number = task.pop("processes")
+        number, place = task.pop("processes"), Place(**task.pop("place"))
         children = [begin(place, task, tells=number == 1) for _ in range(number)]
         say(children)
         ends = [os.waitpid(child, 0)[1] for child in children]
@@ -190,5 +192,4 @@ def say(what: object) -> None:
 
 
 if __name__ == "__main__":
-    _, url, resource, app, state = sys.argv
-    main(Place(url, resource, Path(app), state))
+    main()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.real_sync.life import kill, life
+from tests.real_sync.life import Syncers, kill, life
 from tests.servers.kinto_server import Kinto
 from tests.servers.valkey_server import Valkey
 
@@ -38,11 +38,11 @@ def state(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.timeout(0 if IS_FULL else 120)
-def test_a_sync_that_is_killed_again_and_again(calm_kinto: Kinto, tmp_path: Path, state: str) -> None:
+def test_a_sync_that_is_killed_again_and_again(calm_kinto: Kinto, tmp_path: Path, state: str, syncers: Syncers) -> None:
     """Each life ends a little later than the one before, in whatever the earlier ones left half done."""
     sys.stdout.write(f"RATESYNC_CHAOS_SEED={SEED}\n")
     killed, number = 0, 0
-    with life(calm_kinto, tmp_path, state, SEED) as here, here.syncer() as syncer:
+    with life(calm_kinto, tmp_path, state, SEED, syncers) as here, here.syncer() as syncer:
         here.users.act(6)
         while killed < KILLS:
             number += 1
@@ -55,10 +55,12 @@ def test_a_sync_that_is_killed_again_and_again(calm_kinto: Kinto, tmp_path: Path
 
 @pytest.mark.skipif(not IS_FULL, reason="it belongs to `nox -s chaos`")
 @pytest.mark.timeout(0)
-def test_a_sync_that_is_killed_at_each_boundary(calm_kinto: Kinto, tmp_path: Path, state: str) -> None:
+def test_a_sync_that_is_killed_at_each_boundary(
+    calm_kinto: Kinto, tmp_path: Path, state: str, syncers: Syncers
+) -> None:
     """A new world for each boundary: a pass over all kinds of changes dies there, users go on, and it is finished."""
     for number in range(1, MOST_BOUNDARIES):
-        with life(calm_kinto, tmp_path, state, SEED) as here, here.syncer() as syncer:
+        with life(calm_kinto, tmp_path, state, SEED, syncers) as here, here.syncer() as syncer:
             here.users.act(10)
             syncer.run()
             here.users.act(14)
@@ -72,10 +74,12 @@ def test_a_sync_that_is_killed_at_each_boundary(calm_kinto: Kinto, tmp_path: Pat
 
 
 @pytest.mark.timeout(0 if IS_FULL else 120)
-def test_two_processes_that_sync_at_once_and_are_killed(calm_kinto: Kinto, tmp_path: Path, state: str) -> None:
+def test_two_processes_that_sync_at_once_and_are_killed(
+    calm_kinto: Kinto, tmp_path: Path, state: str, syncers: Syncers
+) -> None:
     """Both make passes all the time, while users edit; one after the other is killed, and a new one takes its place."""
     sys.stdout.write(f"RATESYNC_CHAOS_SEED={SEED}\n")
-    with life(calm_kinto, tmp_path, state, SEED) as here, here.syncer() as one, here.syncer() as other:
+    with life(calm_kinto, tmp_path, state, SEED, syncers) as here, here.syncer() as one, here.syncer() as other:
         here.users.act(6)
         both = {syncer: syncer.begin(passes=ENDLESS, later=0.0) for syncer in (one, other)}
         for _ in range(max(2, KILLS // 8)):

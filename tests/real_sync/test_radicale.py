@@ -26,6 +26,13 @@ pytestmark = pytest.mark.anyio
 
 _books = count()
 
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop, as the server takes most of the time; the world of tests/sync has both."""
+    return "asyncio"
+
+
 CARD = """BEGIN:VCARD
 VERSION:3.0
 UID:{uid}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.real_sync.life import Life, Syncer, life
+from tests.real_sync.life import Life, Syncer, Syncers, life
 from tests.servers.kinto_server import Kinto
 from tests.servers.nginx_server import running_nginx
 from tests.servers.valkey_server import Valkey
@@ -22,11 +22,11 @@ RATE, BURST = 4, 2
 
 
 def test_four_processes_share_a_quota_and_lose_nothing_when_it_is_wrong(
-    calm_kinto: Kinto, nginx: str, shared_valkey: Valkey, tmp_path: Path
+    calm_kinto: Kinto, nginx: str, shared_valkey: Valkey, tmp_path: Path, syncers: Syncers
 ) -> None:
     upstream = f"http://{urlsplit(calm_kinto.url).netloc}"
     with (
-        life(calm_kinto, tmp_path, shared_valkey.url, seed=1) as here,
+        life(calm_kinto, tmp_path, shared_valkey.url, seed=1, syncers=syncers) as here,
         running_nginx(nginx, tmp_path, upstream, rate=RATE, burst=BURST) as limited,
         here.syncer(f"{limited.url}/v1") as fleet,
     ):

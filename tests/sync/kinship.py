@@ -32,10 +32,10 @@ class Kinship:
         """By what both sides hold now."""
         here, there = contacts.local.records, contacts.crm.records
         families = [
-            (link, here[local_id].fields.get(REFERENCE), there[external_id].fields.get(REFERENCE))
+            (link, local.fields.get(REFERENCE), external.fields.get(REFERENCE))
             for link in children
-            if (local_id := link.local.record_id or "") in here
-            and (external_id := link.external.record_id or "") in there
+            if (local := here.get(link.local.record_id or "")) is not None
+            and (external := there.get(link.external.record_id or "")) is not None
         ]
         counterparts: dict[str | None, str | None] = {link.local.record_id: link.external.record_id for link in links}
         return cls(families, {**counterparts, None: None}, await parents.deleted())

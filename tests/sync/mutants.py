@@ -26,6 +26,7 @@ from ratesync.model.change import ChangePage
 from ratesync.model.difference import ABSENT
 from ratesync.model.intent import Decided
 from ratesync.model.link import LinkEnd
+from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Write
 from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge

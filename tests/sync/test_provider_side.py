@@ -16,7 +16,7 @@ from ratesync.model.batch import CreateIdentity
 from ratesync.model.difference import ABSENT
 from ratesync.model.intent import Fate
 from ratesync.model.lane import Lane
-from ratesync.model.outcome import Applied, Conflict
+from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.protocols.lens import Lens
 from ratesync.protocols.local import LocalStore
 from tests.sync.desk import PLAIN, Desk

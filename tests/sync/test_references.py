@@ -324,6 +324,7 @@ class Killed(BaseException):
     """The process dies."""
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the loop has no say in it, and there are many runs
 async def test_whatever_call_the_process_dies_at_the_references_are_right_in_the_end() -> None:
     draw = random.Random(7)
     for at in range(1, 60):

@@ -263,12 +263,12 @@ async def test_what_the_host_or_the_state_store_raises_is_told_and_passes(monkey
 async def test_a_paused_connection_is_left_alone_and_gone_on_with() -> None:
     world = World()
     world.crm.slow = 1.0
-    for number in range(1000):
+    for number in range(300):
         world.local.put(f"l{number}", {"name": f"n{number:03}"})
     async with anyio.create_task_group() as tasks, world.engine() as engine:
         tasks.start_soon(engine.syncs.run, binding(world.local))
-        await anyio.sleep(25)
-        assert 100 <= len(world.crm.inner.records) < 1000
+        await anyio.sleep(60)
+        assert 10 <= len(world.crm.inner.records) < 100
         await engine.pause("crm")
         await anyio.sleep(250)  # the chunk under way ends
         done, calls, loads = len(world.crm.inner.records), world.crm.calls, world.state.loads
@@ -278,7 +278,7 @@ async def test_a_paused_connection_is_left_alone_and_gone_on_with() -> None:
         assert [event.reason for event in world.told(SyncPutOff)] == ["paused"]
         await engine.resume("crm")
         await anyio.sleep(1500)
-        assert len(world.crm.inner.records) == 1000
+        assert len(world.crm.inner.records) == 300
 
 
 async def test_marks_that_were_left_are_not_tried_anew_with_each_hint() -> None:

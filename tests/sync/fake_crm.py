@@ -97,7 +97,7 @@ class FakeCrm:
         self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
     ) -> Mapping[str, Outcome]:
         assert len({operation.kind for operation in operations}) <= 1
-        assert len(operations) <= self.capabilities.most(operations[0].kind)
+        assert all(len(operations) <= self.capabilities.most(operation.kind) for operation in operations)
         kept = await keep([operation.id or "" for operation in operations])
         sent = [operation for operation in operations if operation.id in kept]
         self.calls += bool(sent)

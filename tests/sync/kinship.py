@@ -46,9 +46,16 @@ class Kinship:
             f"not converged: {link.local.record_id} refers to {here!r} and {there!r}"
             for link, here, there in self.families
             if self.counterparts.get(here, "nobody") != there
-            and not {(Side.LOCAL, here), (Side.EXTERNAL, there)} & self.gone
+            and not self._is_orphan(here, there)
             and REFERENCE not in link.deferred
         ]
+
+    def _is_orphan(self, here: str | None, there: str | None) -> bool:
+        return not self.gone.isdisjoint({(Side.LOCAL, here), (Side.EXTERNAL, there)})
+
+    def has_orphans(self) -> bool:
+        """Whether a contact refers to a parent that went. Made anew, it has an id that a look at the contact finds."""
+        return any(self._is_orphan(here, there) for _, here, there in self.families)
 
     def waits_in_vain(self, mark: Stored) -> bool:
         """Whether a mark waits for nothing but parents that are gone."""

@@ -131,9 +131,9 @@ async def test_more_bad_ones_than_calls_are_left_for_later() -> None:
     ids = hubspot.account.seed("deals", 100)
     updates = [operation(Kind.UPDATE, "deals", identity, amount="no number") for identity in ids]
     async with provider_of(hubspot) as provider:
-        found = await provider.execute(Batch(updates[0].lane, "deals", Kind.UPDATE, tuple(updates)))
-    assert found.feedback.charged == {"calls": 20, "searches": 0}, "all calls are told, however many a permit was for"
-    found = list(found.values())
+        reply = await provider.execute(Batch(updates[0].lane, "deals", Kind.UPDATE, tuple(updates)))
+    assert reply.feedback.charged == {"calls": 20, "searches": 0}, "all calls are told, however many a permit was for"
+    found = list(reply.values())
     assert set(kinds(found)) == {Rejected, RetryLater}
     assert {outcome.cause for outcome in found if isinstance(outcome, RetryLater)} == {Cause.UNAVAILABLE}
     assert len(hubspot.requests) == 20

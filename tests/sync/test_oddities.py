@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,15 +12,17 @@ from typing_extensions import override
 from ratesync.engine.sync.deletions import Deletions
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
-from ratesync.engine.sync.provider_side import PlainLens
+from ratesync.engine.sync.provider_side import PlainLens, ProviderSide
+from ratesync.engine.sync.saving import mark_write
 from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.errors import Unavailable
 from ratesync.memory.records import MemoryRecords
 from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import RecordPage
-from ratesync.model.difference import View
+from ratesync.model.difference import Side, View
 from ratesync.model.lane import Lane
+from ratesync.model.mark import Mark
 from ratesync.model.operation import Fields, Kind, Operation
 from ratesync.model.outcome import Conflict, Outcome, Rejected, Unknown
 from ratesync.model.record import Record
@@ -250,3 +253,21 @@ async def test_a_create_that_lacks_something_is_set_aside(monkeypatch: pytest.Mo
         await desk.sync()
     assert [link.trouble for link in await desk.links()] == ["no such account"]
     assert desk.crm.calls == 1
+
+
+async def test_a_replica_that_lags_brings_no_deleted_record_back_on_either_side() -> None:
+    desk = Desk()
+    here = FakeCrm(PLAIN, desk.clock.now, random.Random(2))
+    local = ProviderSide(here, Lane("erp"), "contacts", side=Side.LOCAL)
+    desk.reconciler = evolve(desk.reconciler, pair=evolve(desk.reconciler.pair, local=local))
+    here.put("h1", {"name": "Ada"})
+    await desk.sync()
+    (there_id,) = desk.crm.records
+    old = here.records["h1"]
+    desk.crm.remove(there_id)
+    await desk.sync()
+    assert here.records == {}
+    here.records["h1"] = old
+    await desk.state.commit([mark_write(Mark(Side.LOCAL, "h1"), desk.reconciler.books.keys)])
+    await desk.sync()
+    assert desk.crm.records == {}

@@ -133,7 +133,8 @@ class Strict(FakeCrm):
     async def execute(
         self, lane: Lane, operations: Sequence[Operation], keep: Keep = keep_all
     ) -> Mapping[str, Outcome]:
-        answers = dict(await super().execute(lane, [o for o in operations if o.fields.get("name") != "bad"], keep))
+        fine = [operation for operation in operations if operation.fields.get("name") != "bad"]
+        answers = dict(await super().execute(lane, fine, keep)) if fine else {}
         for operation in operations:
             if operation.fields.get("name") == "bad":
                 answers[operation.id or ""] = Rejected("no such name", "422")

@@ -25,6 +25,7 @@ class LocalSide:
     store: LocalStore
     side: Side = Side.LOCAL
     deletes_by_listing: bool = False
+    may_lag: bool = False
 
     def view(self, fields: Fields) -> View:
         """The fields as they are."""

@@ -93,6 +93,7 @@ class ProviderSide:
     match_paths: Mapping[str, str] = field(factory=dict[str, str])
     """Where the view's match keys stand in a record."""
     references: ReferenceTable = field(factory=ReferenceTable)
+    may_lag: bool = True
 
     @property
     def deletes_by_listing(self) -> bool:

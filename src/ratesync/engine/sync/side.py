@@ -84,6 +84,11 @@ class SyncSide(Protocol):
         """Its feed names no deleted records: what is missing from a whole listing is gone."""
         ...
 
+    @property
+    def may_lag(self) -> bool:
+        """It may answer as of a moment ago, from a replica: then it may still show a record that was deleted."""
+        ...
+
     def view(self, fields: Fields) -> View:
         """The view of a record. Raises what the mapping raises."""
         ...

@@ -47,7 +47,7 @@ class Planner:
         """
         case.orders, case.found, case.finishes_earlier = {}, None, False
         case.conflicts, case.pending, case.lacks = (), (), ()
-        held = {side: case.held[side] for side in Side if side in case.held and not _is_stale(link, side, case.held)}
+        held = {side: record for side, record in case.held.items() if not self._is_stale(link, side, record)}
         if link.status is LinkStatus.UNLINKED:
             case.next = link
             return
@@ -67,6 +67,16 @@ class Planner:
             link = evolve(link, local=evolve(link.local, base=None), external=evolve(link.external, base=None))
             found = self._reconcile(case, link, held)
         self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
+
+    def _is_stale(self, link: RecordLink, side: Side, held: Held) -> bool:
+        """What was read is the record that was deleted, from a replica that does not know yet.
+
+        A store that never lags tells what it holds now. Its versions may be made of the content, so that a record that
+        was made anew just as it was has its old one.
+        """
+        if link.status is not LinkStatus.TOMBSTONE or not self.pair.side(side).may_lag:
+            return False
+        return held.version is not None and held.version == link.end(side).version
 
     def _see(self, case: Case, link: RecordLink, held: dict[Side, Held]) -> None:
         """Set the situation that the link is in, if it was not met in another one just now."""
@@ -220,18 +230,6 @@ class Planner:
         case.next = evolve(link, intent=intent)
         patch = {**found.to_local, **found.to_external}
         case.orders[side] = Change(intent.op_id, before, patch) if patch else Remove(intent.op_id, before)
-
-
-def _is_stale(link: RecordLink, side: Side, held: dict[Side, Held]) -> bool:
-    """What was read is the record that was deleted, from a replica of the provider's that does not know yet.
-
-    The host's store tells what it holds now. Its versions may be made of the content, so that a record that was made
-    anew just as it was has its old one.
-    """
-    if side is Side.LOCAL or link.status is not LinkStatus.TOMBSTONE:
-        return False
-    version = held[side].version
-    return version is not None and version == link.end(side).version
 
 
 def _action_of(merged: Merge) -> Action:

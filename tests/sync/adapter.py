@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, evolve
 
 from ratesync.model.batch import Batch, Capabilities
 from ratesync.model.change import ChangePage, RecordPage
@@ -25,8 +25,7 @@ class Crm:
 
     @property
     def capabilities(self) -> Capabilities:
-        found: Capabilities = self.inner.capabilities
-        return found
+        return evolve(self.inner.capabilities, concurrency=10)
 
     async def execute(self, batch: Batch) -> dict[str, Outcome]:
         self.calls += 1

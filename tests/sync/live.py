@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from ratesync import SyncEngine
 from ratesync.engine.sync.binding import Binding
@@ -174,7 +174,7 @@ class _Resources:
 
     @property
     def capabilities(self) -> Capabilities:
-        return evolve(self.world.trial.capabilities, concurrency=3)
+        return self.world.trial.capabilities
 
     async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
         return await self.world.kind(operations[0].resource).crm.execute(lane, operations)

@@ -116,7 +116,7 @@ class Trial:
     def capabilities(self) -> Capabilities:
         """As the provider's adapter says them."""
         return Capabilities(
-            concurrency=1,  # who takes turns cannot wait for tasks: whole engines do (live.py)
+            concurrency=1,  # who takes turns cannot wait for tasks: whole engines can (adapter.py)
             batch_max=self.batch_max,
             conditional_write=ConditionalWrite.STRONG if self.conditional else ConditionalWrite.NONE,
             create_identity=self.identity,

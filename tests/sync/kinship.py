@@ -22,7 +22,7 @@ class Kinship:
     """The links of contacts that are there on both sides, and what the two records refer to."""
     counterparts: dict[str | None, str | None]
     """External ids of parents by local ones; nobody's is nobody."""
-    gone: set[tuple[Side, str | None]]
+    gone: set[tuple[Side, str]]
     """Parents that were deleted: nothing can be made to refer to them any more."""
 
     @classmethod
@@ -46,7 +46,8 @@ class Kinship:
             f"not converged: {link.local.record_id} refers to {here!r} and {there!r}"
             for link, here, there in self.families
             if self.counterparts.get(here, "nobody") != there
-            and not {(Side.LOCAL, here), (Side.EXTERNAL, there)} & self.gone
+            and (Side.LOCAL, here) not in self.gone
+            and (Side.EXTERNAL, there) not in self.gone
             and REFERENCE not in link.deferred
         ]
 

@@ -2,11 +2,11 @@
 
     python -m benchmarks.sync [--quick] [--json]
 
-Every measurement runs in a process of its own, in turn; figures of time are medians of three. In memory both sides and the state live
-in that process, and the provider takes a hundred operations in a call. Beside it runs what a team would write by hand:
-a loop that copies changes one way, with no state, no merge and no thought of crashes ("by_hand"). Then a real Kinto, a
-process of its own on this machine, beside bare httpx that sends the same batches ("kinto_bare"). At the end of each
-measurement both sides are compared, record by record.
+Every measurement runs in a process of its own, in turn; figures of time are medians of three. In memory both sides and
+the state live in that process, and the provider takes a hundred operations in a call. Beside it runs what a team would
+write by hand: a loop that copies changes one way, with no state, no merge and no thought of crashes ("by_hand"). Then a
+real Kinto, a process of its own on this machine, beside bare httpx that sends the same batches ("kinto_bare"). At the
+end of each measurement both sides are compared, record by record.
 """
 
 from __future__ import annotations

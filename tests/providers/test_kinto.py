@@ -49,12 +49,6 @@ def provider_for(kinto: Kinto, **options: Any) -> KintoProvider:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """One event loop, as the server takes most of the time; test_rest_reading.py has both."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def provider(kinto: Kinto) -> AsyncIterator[KintoProvider]:
     async with provider_for(kinto) as provider:
         yield provider

@@ -14,8 +14,10 @@ from ratesync.model.settings import Settings
 from ratesync.providers.kinto import KintoProvider
 from ratesync.testing.faulty_transport import FaultyTransport, random_troubles
 from ratesync.testing.trouble import HARMLESS, Trouble
+from tests.conftest import anyio_backend
 from tests.servers.kinto_server import Kinto
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 RECORDS = 60

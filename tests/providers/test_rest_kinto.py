@@ -143,7 +143,6 @@ async def test_no_id_reaches_anything_but_one_record(provider: RestProvider, con
 
 
 @pytest.mark.parametrize("way", ["httpx client", "httpx2 client", "fast transport", "httpx-aiohttp client"])
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_every_client_and_transport_speaks_to_kinto(kinto: Kinto, contacts: str, way: str) -> None:
     clients = {"httpx client": httpx.AsyncClient, "httpx2 client": httpx2.AsyncClient}
     client = clients.get(way, HttpxAiohttpClient)(trust_env=False)

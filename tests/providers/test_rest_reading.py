@@ -36,8 +36,10 @@ from ratesync.testing.provider_suite import ProviderSuite
 from ratesync.testing.pull_suite import PullSuite
 from ratesync.testing.records_there import RecordsThere, WrittenThere
 from ratesync.testing.trouble_suite import ProviderOver, TroubleSuite
+from tests.conftest import anyio_backend
 from tests.providers.rest_api import RestApi
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 URL = "https://api.example/v2"

@@ -22,7 +22,7 @@ class Kinship:
     """The links of contacts that are there on both sides, and what the two records refer to."""
     counterparts: dict[str | None, str | None]
     """External ids of parents by local ones; nobody's is nobody."""
-    gone: set[tuple[Side, str | None]]
+    gone: set[tuple[Side, str]]
     """Parents that were deleted: nothing can be made to refer to them any more."""
 
     @classmethod
@@ -51,7 +51,7 @@ class Kinship:
         ]
 
     def _is_orphan(self, here: str | None, there: str | None) -> bool:
-        return not self.gone.isdisjoint({(Side.LOCAL, here), (Side.EXTERNAL, there)})
+        return (Side.LOCAL, here) in self.gone or (Side.EXTERNAL, there) in self.gone
 
     def has_orphans(self) -> bool:
         """Whether a contact refers to a parent that went. Made anew, it has an id that a look at the contact finds."""

@@ -79,7 +79,7 @@ POLLED: dict[str, Any] = {**CALM, "engines": 1, "poller": True, "slow_chance": 0
 
 @bug("an intent is carried out, whatever was written since")
 def _(patch: Patch) -> None:
-    def roll_forward(decided: Decided, local: Any, external: Any, resolve: Any) -> Merge:
+    def roll_forward(decided: Decided, local: Any, external: Any, resolve: Any, may_write: Any) -> Merge:
         meant = decided.view.items()
         return Merge(
             {name: value for name, value in meant if not is_same(local.get(name, ABSENT), value)},
@@ -97,8 +97,8 @@ def _(patch: Patch) -> None:
 
 @bug("what a recovery drops is not stored")
 def _(patch: Patch) -> None:
-    def silent(decided: Decided, local: Any, external: Any, resolve: Any) -> Merge:
-        return evolve(recover(decided, local, external, resolve), losers=decided.losers)
+    def silent(decided: Decided, local: Any, external: Any, resolve: Any, may_write: Any) -> Merge:
+        return evolve(recover(decided, local, external, resolve, may_write), losers=decided.losers)
 
     patch.setattr(steps, "recover", silent)
 

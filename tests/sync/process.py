@@ -62,7 +62,10 @@ class Process:
         """One pass over each binding."""
         passes = [Pass(each, SyncRun("run", self.world.now), lambda _case: None) for each in self.reconcilers()]
         await JointPass(passes).carry_out()
-        return [each.run for each in passes]
+        runs = [each.run for each in passes]
+        raised = [reason for run in runs for reason in run.reasons if reason.endswith("while deciding")]
+        self.world.report.violations += [f"raised: {reason}" for reason in raised]
+        return runs
 
     async def approve(self) -> None:
         """Let the next pass delete what it may not unasked."""

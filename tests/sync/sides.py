@@ -53,7 +53,7 @@ class Sides:
         else:
             self.crm.remove(record_id)
 
-    async def deleted(self) -> set[tuple[Side, str | None]]:
+    async def deleted(self) -> set[tuple[Side, str]]:
         """Records that were there, and are not any more."""
         told = await self.local.changes(None, limit=10_000)
         here = {change.record_id for change in told.changes if change.is_deleted}

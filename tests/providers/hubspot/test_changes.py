@@ -60,7 +60,6 @@ async def test_a_first_pass_tells_all_records_with_their_fields() -> None:
 
 
 @pytest.mark.parametrize("rows", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_more_records_than_a_search_gives_share_one_instant(rows: int) -> None:
     """The trap of many connectors: neither a loop nor a loss. HubSpot's own bound is 10,000."""
     hubspot = HubSpot(Account(search_rows=rows))

@@ -64,7 +64,6 @@ async def test_bad_records_end_with_their_reasons_and_nothing_waits_for_them(ser
     assert conflict.current.record_id == taken
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_throttling_hubspot_gets_every_record_in_the_end(server: HubSpotServer) -> None:
     server.hubspot.burst, server.hubspot.window = 2, 0.1
     server.hubspot.trouble.extend(["429", "", "429"])

@@ -104,11 +104,7 @@ class TestSalesforceProvider(ProviderSuite):
 
 
 class InMemory:
-    """An org of its own for each test, without a socket. One event loop will do: the other suite has both."""
-
-    @pytest.fixture
-    def anyio_backend(self) -> str:
-        return "asyncio"
+    """An org of its own for each test, without a socket."""
 
     @pytest.fixture
     def salesforce(self) -> Salesforce:

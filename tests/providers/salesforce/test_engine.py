@@ -54,7 +54,6 @@ def org_of(server: SalesforceServer) -> Account:
     return Account(Bearer(server.salesforce.token), base_url=server.url)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_many_records_take_few_calls(server: SalesforceServer) -> None:
     ids = server.salesforce.org.seed("Contact", 1_000, LastName="A")
     async with (
@@ -87,7 +86,6 @@ async def test_bad_records_end_with_their_reasons_and_nothing_waits_for_them(ser
     assert conflict.current.record_id == taken
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_throttling_salesforce_gets_every_record_in_the_end(server: SalesforceServer) -> None:
     org = server.salesforce.org
     server.salesforce.trouble.extend(["concurrent", "", "concurrent"])

@@ -25,7 +25,8 @@ class Crm:
 
     @property
     def capabilities(self) -> Capabilities:
-        return evolve(self.inner.capabilities, concurrency=10)
+        able: Capabilities = self.inner.capabilities
+        return evolve(able, concurrency=10)
 
     async def execute(self, batch: Batch) -> dict[str, Outcome]:
         self.calls += 1

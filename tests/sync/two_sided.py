@@ -43,7 +43,7 @@ class TwoCrms(Sides):
     """With another provider where the host's store was."""
 
     @override
-    async def deleted(self) -> set[tuple[Side, str | None]]:
+    async def deleted(self) -> set[tuple[Side, str]]:
         crms = {Side.LOCAL: cast("FakeCrm", self.local), Side.EXTERNAL: self.crm}
         return {(side, record_id) for side, crm in crms.items() for record_id in crm.removed - crm.records.keys()}
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import anyio.lowlevel
 from attrs import define, evolve, field
@@ -175,12 +175,8 @@ class MemoryRecords:
 def _copied(value: Any) -> Any:
     """A copy of a JSON value that shares nothing that can be changed with it."""
     if isinstance(value, Mapping):
-        fields: Mapping[str, Any] = value
-        return {name: _copied(each) for name, each in fields.items()}
-    if isinstance(value, list):
-        items: list[Any] = value
-        return [_copied(each) for each in items]
-    return value
+        return {name: _copied(each) for name, each in cast("Mapping[str, object]", value).items()}
+    return [_copied(each) for each in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 def _without_absent(fields: View) -> dict[str, Any]:

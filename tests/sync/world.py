@@ -123,7 +123,7 @@ class World:
         draw, trial = self.random.random, self.trial
         self.now += DURATIONS[int(draw() * len(DURATIONS))]
         if trial.is_shared:
-            is_slow = draw() < trial.slow_chance / 5
+            is_slow = draw() < trial.slow_chance / 5  # of a call, which takes a few steps
             for _ in range(40 if is_slow else TURNS[int(draw() * len(TURNS))]):
                 await others()
         if self.is_quiet:

@@ -85,7 +85,7 @@ class FakeCrm:
 
     async def execute(self, lane: Lane, operations: Sequence[Operation]) -> Mapping[str, Outcome]:
         assert len({operation.kind for operation in operations}) <= 1
-        assert len(operations) <= self.capabilities.most(operations[0].kind)
+        assert len(operations) <= self.capabilities.largest
         self.calls += 1
         return {operation.id or "": self._carry_out(operation) for operation in operations}
 

@@ -242,10 +242,10 @@ async def test_a_run_leaves_a_resync_to_the_engine_that_makes_it_and_pulls_besid
             await maker.syncs.resync(binding(world.local))
         await anyio.sleep(70)
         world.local.change("l0001", name="changed")
-        await anyio.sleep(70)
+        await anyio.sleep(120)  # one call at a time: a pull waits for a page
         assert "changed" in world.names()[1]  # while it lists
         assert (await resyncs_of(runner, world))[0].finished_at is None
-        await anyio.sleep(400)
+        await anyio.sleep(600)
         last, *_ = await resyncs_of(runner, world)
         assert (last.is_resumed, last.failed, last.is_stopped) == (True, False, False)
         tasks.cancel_scope.cancel()

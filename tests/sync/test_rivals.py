@@ -15,6 +15,7 @@ from ratesync.engine.sync.link_codec import from_bytes
 from ratesync.engine.sync.pull import Puller
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.engine.sync.resync import Resync
+from ratesync.engine.sync.saving import mark_write
 from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.engine.sync.sync_pass import always
 from ratesync.errors import CursorExpired
@@ -270,3 +271,20 @@ async def test_a_broken_listing_taken_for_whole_would_miss_deletes(monkeypatch: 
 
     monkeypatch.setattr(pull.FeedPosition, "read", hopeful)
     assert await a_listing_breaks_off() == 0
+
+
+async def test_a_record_whose_link_came_between_two_looks_at_its_marks_is_worked_on_once() -> None:
+    """One mark shows it without a link, and the link of another one shows its mark."""
+    desk = Desk()
+    desk.local.put("l1", {"name": "Ada"})
+    await desk.sync()
+    (external_id,) = desk.crm.records
+    books = desk.reconciler.books
+    desk.local.change("l1", name="Ada Lovelace")
+    desk.crm.put(external_id, {"name": "Ada Lovelace"})
+    await desk.state.commit([mark_write(Mark(Side.LOCAL, "l1"), books.keys)])
+    (mark,), _ = await books.marks(None, 10)
+    linked = await books.open([Mark(Side.EXTERNAL, external_id)])
+    await desk.reconciler.run([*linked, Case([mark])], may_delete=True)
+    await desk.sync()
+    assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])

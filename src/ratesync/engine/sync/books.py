@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.link_codec import decode_link, decode_mark, encode_link
-from ratesync.engine.sync.saving import Draft
+from ratesync.engine.sync.saving import Draft, made_id
 from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
@@ -105,31 +105,35 @@ class Books:
         A case whose link, or whose record, was changed by somebody else since it was read is left. A mark that is newer
         stays.
         """
-        pending = [draft for draft in drafts if draft.writes or draft.clears]
+        pending = _apart(draft for draft in drafts if draft.writes or draft.clears)
         while pending:
             writes = [write for draft in pending for write in (*draft.writes, *draft.clears)]
             try:
                 revisions = await self.state.commit(writes)
             except StateConflict as conflict:
-                if not await self._free(conflict.key):
+                if not await self._free(pending, conflict.key):
                     pending = self._without(pending, conflict.key)
             else:
                 self._note(pending, writes, revisions)
                 return
 
-    async def _free(self, key: str) -> bool:
-        """Let go of the id of a record that is gone, for a store may have given it to a new one; whether that was it.
+    async def _free(self, drafts: Iterable[Draft], key: str) -> bool:
+        """Let go of the id of a record that is gone, if a side has given it to one that was made; whether that was it.
 
         The link that still has it is kept only for late news of the old one.
         """
-        (stored,) = await self.state.load([key]) if key.startswith(self.keys.indexes) else (None,)
+        if not key.startswith(self.keys.indexes):
+            return False
+        side, record_id = self.keys.indexed(key)
+        is_made = any(made_id(draft.case, side) == record_id for draft in drafts)
+        (stored,) = await self.state.load([key]) if is_made else (None,)
         if stored is None:
             return False
         link_id = stored.value.decode()
         link, revision = (await self.links([link_id])).get(link_id, (None, 0))
         if link is None or link.status is not LinkStatus.TOMBSTONE:
             return False
-        new = encode_link(link.with_end(self.keys.indexed(key)[0], LinkEnd()))
+        new = encode_link(link.with_end(side, LinkEnd()))
         with suppress(StateConflict):  # somebody was faster: the next try shows what that came to
             await self.state.commit([Write(self.keys.link(link_id), new, revision), Write(key, None, stored.revision)])
         return True
@@ -166,3 +170,16 @@ class Books:
     def still_open(cases: Iterable[Case]) -> list[Case]:
         """Cases that are neither done nor left."""
         return [case for case in cases if case.state is CaseState.OPEN]
+
+
+def _apart(drafts: Iterable[Draft]) -> list[Draft]:
+    """The drafts, but for those about a record of an earlier one: its link was stored while its marks were read."""
+    taken: set[str] = set()
+    apart: list[Draft] = []
+    for draft in drafts:
+        if taken.isdisjoint(draft.keys):
+            taken |= draft.keys
+            apart.append(draft)
+        else:
+            draft.case.leave("another case is about its record")
+    return apart

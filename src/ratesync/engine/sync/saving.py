@@ -87,6 +87,13 @@ def _link_writes(old: RecordLink | None, revision: int, new: RecordLink, keys: K
     return writes
 
 
+def made_id(case: Case, side: Side) -> str | None:
+    """The id of the record that the case's step has made on a side, where its link is about to get it."""
+    if case.link is None or case.next is None or not _makes(case.link, side):
+        return None
+    return case.next.end(side).record_id
+
+
 def _makes(link: RecordLink, side: Side) -> bool:
     """A record of the side is being made, under an id that nobody knows."""
     step = None if link.intent is None else link.intent.step

@@ -14,7 +14,7 @@ from typing_extensions import override
 from ratesync import Rate, Settings
 from ratesync.memory import MemoryStateStore
 from ratesync.memory.records import MemoryRecords
-from ratesync.model.batch import Batch, CreateIdentity
+from ratesync.model.batch import Batch, Capabilities, CreateIdentity
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Outcome
 from ratesync.model.run import SyncRun
@@ -30,9 +30,19 @@ LEASE = 300.0
 RARELY = {"crm": [Rate(1, per=1000)]}
 
 
+class OneByOne(Watched):
+    """Takes one call at a time."""
+
+    @property
+    @override
+    def capabilities(self) -> Capabilities:
+        return evolve(super().capabilities, concurrency=1)
+
+
 def looked_up(lookup_after: float = 0.0) -> World:
     """A provider that takes any create for a new one."""
     world = World()
+    world.crm = OneByOne(world.clock)
     trial = evolve(world.crm.inner.trial, identity=CreateIdentity.LOOKUP, lookup_after=lookup_after)
     world.crm.inner.trial = trial
     return world

@@ -288,3 +288,31 @@ async def test_a_record_whose_link_came_between_two_looks_at_its_marks_is_worked
     await desk.reconciler.run([*linked, Case([mark])], may_delete=True)
     await desk.sync()
     assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])
+
+
+class Forgetful(FakeCrm):
+    """Tells once that a cursor is too old, forgets deletes, and takes the cursor all the same from somebody else."""
+
+    rival: Callable[[], Awaitable[None]] | None = None
+
+    async def pull_changes(self, lane: Lane, resource: str, cursor: str | None, limit: int) -> ChangePage:
+        rival, self.rival = self.rival, None
+        if rival is None:
+            return await super().pull_changes(lane, resource, cursor, limit)
+        self.changed = {key: at for key, at in self.changed.items() if key in self.records}
+        await rival()
+        raise CursorExpired("410")
+
+
+async def test_that_a_cursor_expired_is_not_forgotten_because_somebody_moved_it() -> None:
+    desk = Desk(TOLD, crm=Forgetful)
+    desk.crm.put("x1", {"name": "Ada"})
+    desk.crm.put("x2", {"name": "Bob"})
+    await desk.sync()
+    await desk.sync()
+    desk.crm.remove("x1")
+    desk.crm.put("x2", {"name": "Bobby"})
+    assert isinstance(desk.crm, Forgetful)
+    desk.crm.rival = lambda: pull_external(desk)
+    run = await desk.sync()
+    assert (run.held, run.hold_reason) == (1, "the cursor had expired")

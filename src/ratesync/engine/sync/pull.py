@@ -54,7 +54,8 @@ class FeedPosition:
     is_listing: bool = False
     """The feed is being read from its beginning: what it lacks in the end is gone."""
     hold_reason: str = ""
-    revision: int = 0
+    revision: int | None = 0
+    """Of the stored position that this one goes on from; None: of any."""
 
     @classmethod
     def read(cls, stored: Stored | None) -> FeedPosition:
@@ -107,12 +108,11 @@ class Puller:
                 if position.cursor is None:
                     raise
                 self.pulled.expired = True
-                position = FeedPosition(None, True, _EXPIRED, position.revision)
+                position = FeedPosition(None, True, _EXPIRED, None)
                 seen.forget()
-                # Stored at once: should the provider take the cursor again, it may have forgotten deletes all the same.
-                if not await self._stage((), position, moved=True):
-                    self.pulled.is_whole = False
-                    return
+                # Stored at once, and whoever moved the cursor since: should the provider take it again, it may have
+                # forgotten deletes all the same.
+                await self._stage((), position, moved=True)
                 continue
             self.pulled.pages += 1
             if position.is_listing:

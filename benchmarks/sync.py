@@ -249,9 +249,12 @@ def peak(count: int) -> dict[str, float]:
                 binding_of(FormulaRecords(1), match_keys={"email": "email"})
             )  # imports all it needs
             tracemalloc.start()
-            await passes(engine, binding)
-            await passes(engine, binding)
-            return tracemalloc.get_traced_memory()[1]
+            try:
+                await passes(engine, binding)
+                await passes(engine, binding)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
 
     with tempfile.TemporaryDirectory(prefix="ratesync-") as folder:
         return {"records": count, "peak bytes": anyio.run(run, folder)}

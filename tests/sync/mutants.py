@@ -24,7 +24,7 @@ from ratesync.errors import StateConflict
 from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import ChangePage
 from ratesync.model.difference import ABSENT
-from ratesync.model.intent import Decided
+from ratesync.model.intent import Decided, Fate
 from ratesync.model.link import LinkEnd
 from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Write
@@ -243,10 +243,10 @@ def _(patch: Patch) -> None:
 
 @bug("a lost create is sent again, and the provider makes it an update", **LOSING, **UPSERTING)
 def _(patch: Patch) -> None:
-    async def again(self: Any, order: Any, age: float, *, is_wanted: bool) -> Any:
+    async def again(self: Any, order: Any, age: float, *, is_wanted: bool, keep: Any) -> Any:
         answers: dict[str, Outcome] = {}
-        await self.write([order], answers.__setitem__)
-        return answers[order.op_id]
+        await self.write([order], answers.__setitem__, keep)
+        return answers.get(order.op_id, Fate.IN_DOUBT)
 
     patch.setattr(ProviderSide, "make_sure", again)
 

@@ -245,9 +245,6 @@ def peak(count: int) -> dict[str, float]:
 
     async def run(folder: str) -> float:
         async with _of_formula(count, SqliteStateStore(Path(folder, "state.db"))) as (engine, binding):
-            await engine.syncs.plan(
-                binding_of(FormulaRecords(1), match_keys={"email": "email"})
-            )  # imports all it needs
             tracemalloc.start()
             try:
                 await passes(engine, binding)

@@ -12,13 +12,20 @@ from attrs import evolve
 from typing_extensions import override
 
 from ratesync import Rate, Settings
+from ratesync.engine.sync.case import Case
+from ratesync.engine.sync.leases import Leases
+from ratesync.engine.sync.link_codec import encode_link
 from ratesync.memory import MemoryStateStore
 from ratesync.memory.records import MemoryRecords
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity
+from ratesync.model.difference import Side
+from ratesync.model.intent import Deleting, Intent
+from ratesync.model.link import RecordLink
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Outcome
 from ratesync.model.run import SyncRun
 from ratesync.model.stored import Write
+from ratesync.model.sync_settings import SyncSettings
 from tests.sync.desk import PLAIN, Desk
 from tests.sync.test_desk import binding
 from tests.sync.test_run import Watched, World, anyio_backend
@@ -223,3 +230,23 @@ async def asked_for(count: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]
 
 async def test_as_long_as_leases_last_no_call_asks_the_state_store(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await asked_for(20, monkeypatch) == await asked_for(1, monkeypatch)
+
+
+async def test_calls_that_ask_at_the_same_time_are_all_let_out() -> None:
+    """While one renews the leases of the chunk, the others wait for what comes of it."""
+    desk, names = Desk(), ("a", "b", "c")
+    books, clock = desk.reconciler.books, desk.clock
+    step = Deleting(Side.LOCAL, None, {})
+    links = [RecordLink(name, intent=Intent(name, "engine", clock.now() + 1, clock.now(), step)) for name in names]
+    revisions = await desk.state.commit([Write(books.keys.link(each.link_id), encode_link(each), 0) for each in links])
+    cases = [Case([], link, revision) for link, revision in zip(links, revisions, strict=True)]
+    leases = Leases(books, SyncSettings(), clock, "engine", cases)
+    kept: set[str] = set()
+
+    async def ask(name: str) -> None:
+        kept.update(await leases.keep([name]))
+
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(ask, name)
+    assert kept == set(names)

@@ -22,7 +22,6 @@ from ratesync.engine.sync.doubt_book import DoubtBook
 from ratesync.engine.sync.gate import Gate
 from ratesync.engine.sync.hinting import Hinting
 from ratesync.engine.sync.history import list_runs
-from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.local_side import LocalSide
 from ratesync.engine.sync.overlay import Overlay
 from ratesync.engine.sync.pair import Pair
@@ -94,7 +93,7 @@ class SyncDesk:
         :raises ConfigurationError: the engine has no state store, or two of the bindings are the same.
         :raises UnknownProvider: there is no adapter of that name.
         """
-        names = [_keys(binding, binding.resource).prefix for binding in bindings]
+        names = [binding.keys_of(binding.resource).prefix for binding in bindings]
         if len(set(names)) < len(names):
             raise ConfigurationError("sync_all: two of the bindings are to the same resource of the same account")
         makers = [self._maker(binding) for binding in bindings]
@@ -159,7 +158,7 @@ class SyncDesk:
         :param limit: at most so many.
         :param before: those with a smaller :attr:`~ratesync.model.run.SyncRun.number`: of the page before.
         """
-        return await list_runs(self._store(), _keys(binding, binding.resource), limit=limit, before=before)
+        return await list_runs(self._store(), binding.keys_of(binding.resource), limit=limit, before=before)
 
     async def plan(self, binding: Binding) -> SyncRun:
         """What a pass would do now, without doing any of it: nothing is written, to no side and to no store."""
@@ -172,7 +171,7 @@ class SyncDesk:
     async def approve_deletes(self, binding: Binding) -> int:
         """Let the next pass carry out the deletes that are held now; how many they are."""
         count = await Deletions(self._reconciler(binding), _ignore_all).approve()
-        self._board.wake(_keys(binding, binding.resource).prefix)
+        self._board.wake(binding.keys_of(binding.resource).prefix)
         return count
 
     def conflicts(self, binding: Binding) -> AsyncGenerator[OpenConflict]:
@@ -186,7 +185,7 @@ class SyncDesk:
     async def resolve(self, binding: Binding, conflict: OpenConflict, resolution: Resolution) -> bool:
         """Decide a conflict: see :meth:`ConflictBook.resolve`."""
         is_open = await ConflictBook(self._books(binding)).resolve(conflict, resolution)
-        self._board.wake(_keys(binding, binding.resource).prefix)
+        self._board.wake(binding.keys_of(binding.resource).prefix)
         return is_open
 
     def doubts(self, binding: Binding) -> AsyncGenerator[CreateInDoubt]:
@@ -200,7 +199,7 @@ class SyncDesk:
             pass makes one.
         """
         is_settled = await self._doubt_book(binding).settle(doubt, record_id)
-        self._board.wake(_keys(binding, binding.resource).prefix)
+        self._board.wake(binding.keys_of(binding.resource).prefix)
         return is_settled
 
     def _doubt_book(self, binding: Binding) -> DoubtBook:
@@ -216,13 +215,13 @@ class SyncDesk:
         :param seen: an earlier answer: overwrite just what that one told.
         """
         undone = await Undo(self._reconciler(binding)).undo(dropped, loser, seen)
-        self._board.wake(_keys(binding, binding.resource).prefix)
+        self._board.wake(binding.keys_of(binding.resource).prefix)
         return undone
 
     async def hint(self, binding: Binding, side: Side, record_ids: Iterable[str]) -> None:
         """Have the next pass look at records, as a webhook or the host asks. Hints may come twice, late or never."""
         self._check_providers(binding)
-        await self._hinting().mark(_keys(binding, binding.resource), side, list(dict.fromkeys(record_ids)))
+        await self._hinting().mark(binding.keys_of(binding.resource), side, list(dict.fromkeys(record_ids)))
 
     async def webhook(
         self, endpoint: WebhookEndpoint, headers: Headers, body: bytes, *, method: str = "POST", url: str = ""
@@ -255,7 +254,7 @@ class SyncDesk:
         return self.state
 
     def _books(self, binding: Binding) -> Books:
-        return Books(self._store(), _keys(binding, binding.resource))
+        return Books(self._store(), binding.keys_of(binding.resource))
 
     def _check_providers(self, binding: Binding) -> None:
         for side, records in binding.providers.items():
@@ -277,7 +276,7 @@ class SyncDesk:
         references = ReferenceTable(
             books.state,
             binding.references,
-            {each.resource: _keys(binding, each.resource) for each in binding.references.values()},
+            {each.resource: binding.keys_of(each.resource) for each in binding.references.values()},
         )
         pair = Pair(
             local=self._local_side(binding.local),
@@ -321,10 +320,6 @@ class SyncDesk:
             self._health = HealthBoard(self.settings, self.clock, self.notify)
         executor = Executor({provider.name: provider}, {}, self.settings, self.clock, self.notify)
         return Gate(provider, self.limiter, self.quotas, self._health, executor, self.clock, priority)
-
-
-def _keys(binding: Binding, resource: str) -> Keys:
-    return binding.keys_of(resource)
 
 
 def _ignore_all(_cases: object) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Self
 
@@ -30,11 +29,12 @@ class Seen:
 
     def add(self, record_ids: Iterable[str]) -> None:
         """Note that these were named."""
-        prints = [(_fingerprint(record_id),) for record_id in record_ids]
-        with self._transaction() as database:
-            before = database.total_changes
-            database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", prints)
-            self._count += database.total_changes - before
+        database = self._open = self._open or _temporary()
+        before = database.total_changes
+        database.execute("BEGIN")
+        database.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(_fingerprint(each),) for each in record_ids])
+        database.execute("COMMIT")
+        self._count += database.total_changes - before
 
     def lacking(self, record_ids: Sequence[str]) -> list[str]:
         """Those that were not named, in order."""
@@ -61,17 +61,14 @@ class Seen:
     def __exit__(self, *_: object) -> None:
         self.forget()
 
-    @contextmanager
-    def _transaction(self) -> Generator[sqlite3.Connection]:
-        import sqlite3  # where nothing is listed, a worker never needs it
 
-        if self._open is None:
-            self._open = sqlite3.connect("", isolation_level=None)  # no name: temporary, and nobody else's
-            self._open.execute("PRAGMA journal_mode = OFF")
-            self._open.execute("CREATE TABLE seen (print INTEGER PRIMARY KEY)")
-        self._open.execute("BEGIN")
-        yield self._open
-        self._open.execute("COMMIT")
+def _temporary() -> sqlite3.Connection:
+    import sqlite3  # where nothing is listed, a worker never needs it
+
+    database = sqlite3.connect("", isolation_level=None)  # no name: temporary, and nobody else's
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute("CREATE TABLE seen (print INTEGER PRIMARY KEY)")
+    return database
 
 
 def _fingerprint(record_id: str) -> int:

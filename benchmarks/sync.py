@@ -244,6 +244,8 @@ def peak(count: int) -> dict[str, float]:
     """Python's objects are counted; SQLite has caches of a fixed size."""
 
     async def run(folder: str) -> float:
+        async with _of_formula(1, SqliteStateStore(Path(folder, "first.db"))) as (engine, binding):
+            await passes(engine, binding)  # imports all that it needs
         async with _of_formula(count, SqliteStateStore(Path(folder, "state.db"))) as (engine, binding):
             tracemalloc.start()
             try:

@@ -21,6 +21,7 @@ UPSERT = Operation.upsert("acme", "contacts", "42", {"name": "Ada"})
 READ = Operation.read("acme", "contacts", "42")
 DELETE = Operation.delete("acme", "contacts", "42")
 PLAIN = Resource()
+TELLING = Resource(version_path="a", answers_with_record=True)
 DEEP = Resource(envelope="data", id_path="meta.id", version_path="meta.rev")
 
 
@@ -46,6 +47,11 @@ def answer(body: Any = None, location: str | None = None, status: int = 200) -> 
         (answer(None, status=204), DELETE, PLAIN, Applied(None, '"e"')),
         (answer({"id": 43, "a": 1}), READ, PLAIN, Applied(None, '"e"', Record("43", {"id": 43, "a": 1}, '"e"'))),
         (answer({"name": "A"}), READ, PLAIN, Applied(None, '"e"', Record("42", {"name": "A"}, '"e"'))),
+        (answer({"id": "42", "a": 1}), UPDATE, TELLING, Applied(None, "1", Record("42", {"id": "42", "a": 1}, "1"))),
+        (answer({"id": "7", "a": 1}), CREATE, TELLING, Applied("7", "1", Record("7", {"id": "7", "a": 1}, "1"))),
+        (answer({"a": 1}), UPSERT, TELLING, Applied("42", "1", Record("42", {"a": 1}, "1"))),
+        (answer(None), UPDATE, TELLING, Applied(None, '"e"')),
+        (answer({"id": "42", "deleted": True}), DELETE, TELLING, Applied(None, '"e"')),
     ],
 )
 def test_id_version_and_record_are_found(

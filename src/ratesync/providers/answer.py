@@ -51,9 +51,12 @@ def read_applied(response: Response, operation: Operation, resource: Resource, e
         if fields is None:
             raise InvalidResponse("the answer to a read holds no record: is `envelope` right?")
         return Applied(version=version, record=_record(operation, resource, fields, version))
+    record = None
+    if fields is not None and resource.answers_with_record and operation.kind is not Kind.DELETE:
+        record = _record(operation, resource, fields, version)
     if operation.kind in _ASSIGNED:
-        return Applied(record_id or _named_by_location(response) or operation.record_id, version)
-    return Applied(version=version)
+        return Applied(record_id or _named_by_location(response) or operation.record_id, version, record)
+    return Applied(version=version, record=record)
 
 
 def read_current(response: Response, operation: Operation, resource: Resource) -> Record | None:

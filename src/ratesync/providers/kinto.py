@@ -63,6 +63,7 @@ class KintoProvider(RestProvider):
             version_path="last_modified",
             version_form='"{}"',
             current_path="details.existing",
+            answers_with_record=True,
             id_form="[A-Za-z0-9][A-Za-z0-9_-]*",
             read_only={"id", "last_modified", "schema"},
             listing=_LISTING,
@@ -78,8 +79,7 @@ class KintoProvider(RestProvider):
         each page comes with the collection's own version, and a cursor holds for one version: changing a collection's
         schema makes its cursors expire, too.
         """
-        shape = self.resource(resource)
-        records = shape.target(_FEED, connection, resource)
+        records = self.resource(resource).target(_FEED, connection, resource)
         since, _, known = (cursor or "").partition(".")
         query = urlencode({"_sort": "last_modified", "_limit": limit} | ({"_since": since} if cursor else {}))
         page, collection = await self.ask_together(connection, f"{records}?{query}", records.removesuffix("/records"))
@@ -87,7 +87,7 @@ class KintoProvider(RestProvider):
         if cursor and (version != known or since > newest):
             raise CursorExpired("the collection was made anew, changed or put back to an earlier state: list it anew")
         rows = items_at(page.json(), "data")
-        changes = tuple(_FEED.change(row, shape.record_in(row)) for row in rows)
+        changes = tuple(_FEED.change(row, self.resource(resource).record_in(row)) for row in rows)
         cursor = f"{needed_text(rows[-1], 'last_modified') if rows else since or newest}.{version}"
         return ChangePage(changes, cursor, "next-page" in page.headers, self.feedback(page))
 

@@ -74,6 +74,12 @@ class Resource:
     """What becomes of the version found there: ``'"{}"'`` where If-Match wants it in quotes."""
     current_path: str | None = None
     """Where the answer to a conflict (409, 412) holds the record as it is (``"details.existing"``), if anywhere."""
+    answers_with_record: bool = False
+    """Whether a create, update or upsert is answered with the record, as whole as a read of it would be.
+
+    A sync reads no record once more whose write was answered with it. An answer with only some of the record's fields
+    must not count: what is missing would be taken for gone.
+    """
     id_form: str | None = None
     """A regular expression of the ids that the API takes; others are rejected before they are sent. None: any."""
     read_only: frozenset[str] = field(default=frozenset(), converter=_names)

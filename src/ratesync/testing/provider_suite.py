@@ -108,6 +108,19 @@ class ProviderSuite(Suite):
         record = await read(provider, operation)
         assert {name: record.fields.get(name) for name in operation.fields} == operation.fields
 
+    @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE, Kind.UPSERT])
+    async def test_a_record_that_answers_a_write_is_what_a_read_finds(
+        self, provider: ProviderClient, sample: Sample, kind: Kind
+    ) -> None:
+        _needs(provider, kind, Kind.READ)
+        operation = await sample(kind)
+        answer = await applied(provider, operation)
+        if answer.record is None:
+            pytest.skip("the adapter gives no record with the outcome of a write")
+        record = await read(provider, operation, answer.record_id)
+        assert (answer.record.record_id, answer.record.fields) == (record.record_id, record.fields)
+        assert answer.record.version == answer.version == record.version
+
     async def test_a_deleted_record_is_gone_and_may_be_deleted_again(
         self, provider: ProviderClient, sample: Sample
     ) -> None:

@@ -97,7 +97,7 @@ def _created(row: Any, key: str | None) -> Outcome:
     if id_of(row) is None:
         raise InvalidResponse("the answer to a create does not tell the new record's id")
     record = record_of(row, key)
-    return Applied(record.record_id, record.version)
+    return Applied(record.record_id, record.version, record)
 
 
 def _updated(operation: Operation, row: Any, key: str | None) -> Outcome:
@@ -105,7 +105,8 @@ def _updated(operation: Operation, row: Any, key: str | None) -> Outcome:
         raise InvalidResponse("the answer to an update is about another record")
     if is_gone(row):
         return record_gone(operation.record_id)
-    return Applied(operation.record_id, record_of(row, key).version)
+    record = record_of(row, key)
+    return Applied(operation.record_id, record.version, record)
 
 
 def _marked(operation: Operation, key: str | None) -> Mapping[str, Any]:

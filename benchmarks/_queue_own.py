@@ -15,7 +15,7 @@ from attrs import define, field
 from benchmarks._queue_cell import Cell, Process, drained, processes, run_cell
 from benchmarks._queue_process import Board, SubmitOrder, WorkerOrder
 from benchmarks._queue_server import Meter
-from benchmarks._quota_redis import running_redis
+from benchmarks._quota_redis import jemalloc, running_redis
 from benchmarks.queue_peers.ratesync import ROOM
 from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
@@ -115,10 +115,21 @@ class _Claims:
 
 
 def claim_cost(quick: bool) -> Mapping[str, float]:
-    """CPU of a claim with 100 queued in 10 lanes, and with 1,000,000 in 10,000 (quick: 20,000 in 2,000).
+    """CPU of a claim with 100 queued in 10 lanes, and with 1,000,000 in 10,000 (quick: 20,000 in 2,000)."""
+    return _claim_cost(quick, preload="")
 
-    Two servers, claimed from in turn: how fast the machine is changes from minute to minute.
+
+def claim_cost_jemalloc(quick: bool) -> Mapping[str, float]:
+    """The same where the server has jemalloc, as Redis and Valkey have on Linux unless they are built otherwise.
+
+    Empty if this machine has no jemalloc to preload.
     """
+    library = jemalloc()
+    return {} if library is None else _claim_cost(quick, preload=library)
+
+
+def _claim_cost(quick: bool, *, preload: str) -> Mapping[str, float]:
+    # Two servers, claimed from in turn: how fast the machine is changes from minute to minute.
     shapes = {"few": (100, 10), "many": (20_000, 2_000) if quick else (1_000_000, 10_000)}
 
     async def run(urls: Sequence[str]) -> dict[str, float]:
@@ -140,7 +151,7 @@ def claim_cost(quick: bool) -> Mapping[str, float]:
             found[f"{name}: client CPU us"] = statistics.median(claims.clients) * 1e6
         return found
 
-    with running_redis() as first, running_redis() as second:
+    with running_redis(preload) as first, running_redis(preload) as second:
         return anyio.run(run, [first, second], backend_options={"use_uvloop": True})
 
 
@@ -200,5 +211,6 @@ def idle(quick: bool) -> Mapping[str, float]:
 
 
 MEASUREMENTS = {
-    function.__name__: function for function in (queue_alone, claim_cost, memory, lanes_many, sustained, idle)
+    function.__name__: function
+    for function in (queue_alone, claim_cost, claim_cost_jemalloc, memory, lanes_many, sustained, idle)
 }

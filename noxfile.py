@@ -71,6 +71,9 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
+UNTRACED = "trio or simulation or slow"
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests with branch coverage; ``-- ARGUMENTS`` go to pytest instead, without the coverage floors."""
@@ -78,13 +81,13 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    # Tests run on both event loops. Traced, which takes twice the time, they run on one of them only.
+    # Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones.
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", "-k", "not trio and not simulation")
+    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", "-k", f"not ({UNTRACED})")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--include=*/ratesync/rules/*", "--fail-under=100")
-    session.run("pytest", "-n2", "--dist=worksteal", "-k", "trio or simulation")
+    session.run("pytest", "-n2", "--dist=worksteal", "-k", UNTRACED)
 
 
 OF_THE_WHEEL = (

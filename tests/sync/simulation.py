@@ -56,13 +56,18 @@ def play(world: World, kind: type[Process]) -> Report:
     """Let users, and engines of that kind, do what they do, and account for every value at the end."""
     for side in (Side.LOCAL, Side.EXTERNAL, Side.LOCAL):
         world.create(side)
-    engines = [live(world, number, kind) for number in range(world.trial.engines)]
-    take_turns(world.random, engines, [poll(world, kind)] if world.trial.poller else [])
+    be_busy(world, kind)
     world.calm_down()
     take_turns(world.random, [_finish(world, kind)])
     world.report.seen["deaths"] += world.deaths
     world.report.seen["values"] += world.values
     return world.report
+
+
+def be_busy(world: World, kind: type[Process]) -> None:
+    """Let all engines make their passes, each with a turn at any of its calls, while users do what they do."""
+    engines = [live(world, number, kind) for number in range(world.trial.engines)]
+    take_turns(world.random, engines, [poll(world, kind)] if world.trial.poller else [])
 
 
 async def _finish(world: World, kind: type[Process]) -> None:

@@ -1,34 +1,42 @@
 """Two-way sync as a state machine: whatever users, crashes, lost answers and rivals do, and in whatever order.
 
 The engine is the real one, with its limiter and its circuit, over sides and a state store in memory. Hypothesis chooses
-what the provider can do and what happens when, and shrinks what fails to a few steps. The seeded simulation next door
-makes far more trials; this one finds the short stories.
+what the provider can do and what happens when, and shrinks what fails to a few steps. One of the steps is a crowd: some
+passes of the simulation, by a seed. The simulation makes far more trials; this machine finds the short stories.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
 
 import anyio
 import pytest
 from attrs import evolve
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from ratesync.model.difference import Side
 from ratesync.testing.virtual_time import run_virtual
 from tests.sync.accounts import check, lost_now, settle
 from tests.sync.live import FAULTS, LiveEngine, Script
+from tests.sync.mutants import BUGS
+from tests.sync.process import Process
+from tests.sync.simulation import be_busy
 from tests.sync.trial import HABITS, IDENTITIES, Trial, Versions
 from tests.sync.world import NAMES, World
 
 EXAMPLES = int(os.environ.get("RATESYNC_SYNC_TRIALS", "3000")) // 100
+EXAMPLES_FOR_A_BUG = 3000
 DOINGS = ("edit", "edit", "edit", "create", "remove", "make anew", "take back", "flake", "kin", "kin")
 
+BUSYNESS = (
+    *("engines", "poller", "slow_chance", "edit_chance", "kill_chance", "fault_chance", "expiry_chance", "passes"),
+)
+"""What of a trial is not about the provider, nor about the habits of the sides."""
 QUIET = evolve(Trial.of(0), edit_chance=0.0, kill_chance=0.0, fault_chance=0.0, expiry_chance=0.0)
 """Nothing happens by itself."""
 
@@ -59,9 +67,13 @@ scripts: Any = st.dictionaries(st.integers(1, 70), st.sampled_from(FAULTS) | doi
 class SyncMachine(RuleBasedStateMachine):
     """Users, engines and faults, in any order."""
 
+    where: ClassVar[Mapping[str, Any]] = {}
+    """What all trials have in common."""
+
     @initialize(abilities=abilities, records=st.lists(st.sampled_from(Side), min_size=1, max_size=3))
     def begin(self, abilities: dict[str, Any], records: list[Side]) -> None:
-        self.world = World(evolve(QUIET, **abilities), random.Random(1))
+        common = {name: value for name, value in self.where.items() if name not in BUSYNESS}
+        self.world = World(evolve(QUIET, **{**abilities, **common}), random.Random(1))
         for side in records:
             self.world.create(side)
 
@@ -80,6 +92,19 @@ class SyncMachine(RuleBasedStateMachine):
     @rule(first=scripts, second=scripts)
     def two_engines_make_a_pass(self, first: dict[int, Any], second: dict[int, Any]) -> None:
         self._run(self._engines(first, second))
+
+    @rule(seed=st.integers(0, 10**6))
+    def everybody_is_busy(self, seed: int) -> None:
+        world, busy = self.world, evolve(Trial.of(seed), **self.where)
+        quiet = world.trial
+        world.random.seed(seed)
+
+        async def crowd() -> None:
+            world.turn_into(evolve(quiet, **{name: getattr(busy, name) for name in BUSYNESS}))
+            be_busy(world, Process)
+            world.turn_into(quiet)
+
+        self._run(crowd)
 
     @rule()
     def everybody_goes_home(self) -> None:
@@ -137,6 +162,19 @@ class SyncMachine(RuleBasedStateMachine):
                     world.edit(side, record_id, name)
 
         return do
+
+
+@pytest.mark.simulation
+@pytest.mark.timeout(0)
+@pytest.mark.skipif(EXAMPLES < 100, reason="`nox -s simulate`; the simulation breaks the rules in any run")
+@pytest.mark.parametrize("name", BUGS)
+def test_each_rule_is_needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant, where, _ = BUGS[name]
+    plant(monkeypatch)
+    machine = type("Machine", (SyncMachine,), {"where": where})
+    generate = settings(max_examples=EXAMPLES_FOR_A_BUG, stateful_step_count=12, phases=[Phase.generate], database=None)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine, settings=generate)
 
 
 TestSyncMachine = pytest.mark.timeout(0)(pytest.mark.simulation(SyncMachine.TestCase))

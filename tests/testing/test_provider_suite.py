@@ -13,6 +13,7 @@ from attrs import define, evolve, field
 from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Outcome, Unknown
+from ratesync.model.record import Record
 from ratesync.protocols import ProviderClient
 from ratesync.providers import Resource, RestProvider, Route
 from ratesync.testing.fake_provider import FakeProvider
@@ -202,6 +203,17 @@ class ReplacesRecords(Mutant):
         return await self.good.execute(batch)
 
 
+class AnswersWithWhatWasSent(Mutant):
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        outcomes = dict(await self.good.execute(batch))
+        for operation in batch.operations:
+            outcome = outcomes[operation.id or ""]
+            if batch.kind is Kind.UPDATE and isinstance(outcome, Applied):
+                record = Record(operation.record_id or "", operation.fields, outcome.version)
+                outcomes[operation.id or ""] = evolve(outcome, record=record)
+        return outcomes
+
+
 class CreatesAgain(Mutant):
     async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
         if batch.kind is Kind.CREATE:
@@ -267,6 +279,7 @@ MUTANTS: dict[type[Mutant], str] = {
     LeaksOnCancellation: "test_after_cancelled_calls_it_works_as_before",
     IgnoresVersions: "test_a_write_for_another_version_is_a_conflict",
     ReplacesRecords: "test_an_update_writes_its_fields_and_no_others",
+    AnswersWithWhatWasSent: "test_a_record_that_answers_a_write_is_what_a_read_finds",
     CreatesAgain: "test_a_create_that_is_repeated_makes_no_second_record",
     FailsOnWhatIsGone: "test_a_deleted_record_is_gone_and_may_be_deleted_again",
     ChangesItsMind: "test_name_and_capabilities_stay_as_they_are",

@@ -18,6 +18,7 @@ from ratesync.testing.suite import Suite
 
 _PATIENCE = 10.0
 """Seconds after which a call that should have ended counts as one that never ends."""
+_WRITES = frozenset({Kind.CREATE, Kind.UPDATE, Kind.UPSERT})
 
 
 class ProviderSuite(Suite):
@@ -108,18 +109,18 @@ class ProviderSuite(Suite):
         record = await read(provider, operation)
         assert {name: record.fields.get(name) for name in operation.fields} == operation.fields
 
-    @pytest.mark.parametrize("kind", [Kind.CREATE, Kind.UPDATE, Kind.UPSERT])
     async def test_a_record_that_answers_a_write_is_what_a_read_finds(
-        self, provider: ProviderClient, sample: Sample, kind: Kind
+        self, provider: ProviderClient, sample: Sample
     ) -> None:
-        _needs(provider, kind, Kind.READ)
-        operation = await sample(kind)
-        answer = await applied(provider, operation)
-        if answer.record is None:
-            pytest.skip("the adapter gives no record with the outcome of a write")
-        record = await read(provider, operation, answer.record_id)
-        assert (answer.record.record_id, answer.record.fields) == (record.record_id, record.fields)
-        assert answer.record.version == answer.version == record.version
+        _needs(provider, Kind.READ)
+        for kind in sorted(provider.capabilities.kinds & _WRITES):
+            operation = await sample(kind)
+            answer = await applied(provider, operation)
+            if answer.record is not None:
+                record = await read(provider, operation, answer.record_id)
+                assert answer.record.record_id == record.record_id
+                assert answer.record.fields == record.fields, "no record is better than one with only some fields"
+                assert answer.record.version == answer.version == record.version
 
     async def test_a_deleted_record_is_gone_and_may_be_deleted_again(
         self, provider: ProviderClient, sample: Sample

@@ -11,8 +11,9 @@ from ratesync.model.lane import Selector
 from ratesync.model.work import Durability
 from ratesync.sqlite import SqliteQueue
 from ratesync.sqlite.connection import check_library
-from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileFull, NewerLayout, SqliteTooOld
+from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileError, FileFull, NewerLayout, SqliteTooOld
 from ratesync.sqlite.file import SqliteFile
+from ratesync.sqlite.layout import MIGRATIONS
 from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
 from tests.sqlite.processes import FORKED, HOLDER, WORKER, said, start, tell
 
@@ -126,6 +127,58 @@ async def test_a_file_that_stays_locked_is_reported(tmp_path: Path, monkeypatch:
         await submit(queue, item("a"))
     other.execute("COMMIT")
     other.close()
+    await submit(queue, item("a"))
+    await queue.close()
+
+
+async def test_a_claim_that_is_cancelled_while_the_file_is_busy_leaves_nothing_leased(tmp_path: Path) -> None:
+    queue = SqliteQueue(tmp_path / "sync.db")
+    await queue.open()
+    await submit(queue, item("a"))
+    other = sqlite3.connect(tmp_path / "sync.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(claim, queue, "cancelled")
+        await anyio.sleep(0.1)  # so that the writer has begun with it
+        tasks.cancel_scope.cancel()
+        other.execute("COMMIT")
+    other.close()
+    assert (await count(queue)).leased == 0
+    (lease,) = await take(queue, worker="other")
+    assert [(one.lapses, one.sent_as) for one in lease.items] == [(0, 0)]
+    await queue.close()
+
+
+async def test_an_older_layout_is_brought_up_to_date_and_keeps_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sync.db"
+    queue = SqliteQueue(path)
+    await queue.open()
+    await submit(queue, item("a"))
+    await queue.close()
+    later = ("ALTER TABLE worker ADD COLUMN host TEXT", "CREATE INDEX worker_host ON worker (host)")
+    monkeypatch.setattr("ratesync.sqlite.connection.MIGRATIONS", (*MIGRATIONS, later))
+    for _ in range(2):  # once only
+        await queue.open()
+        assert [entry.id for entry in await queue.get(["a"]) if entry is not None] == ["a"]
+        await queue.close()
+    monkeypatch.undo()
+    with pytest.raises(NewerLayout, match="has layout 2"):
+        await queue.open()
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sync.db"
+    queue = SqliteQueue(path)
+    await queue.open()
+    await queue.close()
+    with monkeypatch.context() as patch:
+        broken = ("ALTER TABLE worker ADD COLUMN host TEXT", "ALTER TABLE nobody ADD COLUMN host TEXT")
+        patch.setattr("ratesync.sqlite.connection.MIGRATIONS", (*MIGRATIONS, broken))
+        with pytest.raises(FileError):
+            await queue.open()
+    await queue.open()
     await submit(queue, item("a"))
     await queue.close()
 

@@ -8,7 +8,7 @@ from threading import Event
 
 from ratesync.model.work import Durability
 from ratesync.sqlite.errors import OF_THE_FILE, FileError, FileForeign, NewerLayout, SqliteTooOld, kind_of, told
-from ratesync.sqlite.layout import APPLICATION, LAYOUT, TABLES
+from ratesync.sqlite.layout import APPLICATION, MIGRATIONS
 
 OLDEST_SQLITE = (3, 35, 0)
 PATIENCE = 1.0
@@ -78,19 +78,24 @@ def _prepare(db: sqlite3.Connection, path: str, durability: Durability) -> None:
 
 
 def _lay_out(db: sqlite3.Connection, path: str) -> None:
-    if _is_empty(db):
+    known = len(MIGRATIONS)
+    if _layout(db) < known:
         db.execute("BEGIN IMMEDIATE")
-        if _is_empty(db):
-            for statement in TABLES:
+        for step in MIGRATIONS[_layout(db) :]:  # looked at again: another process may have been quicker
+            for statement in step:
                 db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION}")
-            db.execute(f"PRAGMA user_version = {LAYOUT}")
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {max(known, _layout(db))}")
         db.execute("COMMIT")
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version > LAYOUT:
+    if _layout(db) > known:
         raise NewerLayout(
-            f"{path}: has layout {version}, this ratesync knows layouts up to {LAYOUT}. Upgrade this process."
+            f"{path}: has layout {_layout(db)}, this ratesync knows layouts up to {known}. Upgrade this process."
         )
+
+
+def _layout(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _check_owner(db: sqlite3.Connection, path: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-LAYOUT = 1
-"""Version of the layout below."""
-
 APPLICATION = 0x52537963
 """``PRAGMA application_id``: tells a file of ours from databases of other programs."""
 
-TABLES = (
+_FIRST = (
     # One row. Counters that are given out, and sums that must not be counted anew.
     """CREATE TABLE totals (
         one INTEGER PRIMARY KEY,
@@ -64,3 +61,6 @@ TABLES = (
     "CREATE TABLE gone (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, ended INTEGER NOT NULL)",
     "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL)",
 )
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""What brings a file from each layout to the next; that of a new file is 0. Their number is the version of today's."""

@@ -8,6 +8,9 @@ from contextlib import ExitStack
 from math import inf
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
+import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from ratesync.clock import Clock, timeout_at
 from ratesync.errors import EnqueueUncertain, RateSyncError
 from ratesync.model.lane import Lane, Selector
@@ -154,8 +157,27 @@ class SqliteQueue:
             return answers
 
     async def claim(self, request: ClaimRequest) -> Claim:
-        """Lease what is due, by fair choice among lanes; never waits for work. Counts as a sign of life."""
-        return await self._file.ask(self._work(claims.claim, request))
+        """Lease what is due, by fair choice among lanes; never waits for work. Counts as a sign of life.
+
+        If cancelled, it ends once the file has answered, and nothing stays leased.
+        """
+        await checkpoint_if_cancelled()
+        with anyio.CancelScope(shield=True):
+            claim = await self._file.ask(self._work(claims.claim, request))
+        try:
+            await checkpoint_if_cancelled()
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._give_back(request.worker, claim)
+            raise
+        return claim
+
+    async def _give_back(self, worker: str, claim: Claim) -> None:
+        """Undo a claim of which nobody hears: its leases would last as long as the worker gives signs of life."""
+        leases = [lease for batch in claim.batches for lease in batch]
+        await self.settle(
+            worker, [Settlement(lease, unsent=tuple(item.id for item in lease.items)) for lease in leases]
+        )
 
     async def wait(self, marker: int, until: float | None) -> None:
         """Return when something may have become claimable since the claim with this ``marker``, or at ``until``."""

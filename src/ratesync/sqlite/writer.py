@@ -189,9 +189,9 @@ class Writer(threading.Thread):
         """Bring what was committed to disk, a second after at the latest."""
         if self._unsynced_at is None or (self._clock.now() < self._unsynced_at + SYNC_AFTER and not is_last):
             return
-        self._unsynced_at = None
-        with suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        with suppress(sqlite3.Error):  # it is tried again, and the next commit meets what stays wrong
+            is_busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._unsynced_at = self._clock.now() if is_busy else None
 
     def _deliver(self, calls: Sequence[AnyCall]) -> None:
         """Tell those who wait, each event loop once."""

@@ -15,8 +15,12 @@ from ratesync.randomness import operation_id, system_random
 from ratesync.rules.tokens import Tokens
 
 
+def _secret(value: str | Secret) -> Secret:  # a function, as mypy takes no class method for a converter
+    return Secret.of(value)
+
+
 def _hidden(fields: Mapping[str, str | Secret]) -> dict[str, Secret]:
-    return {name: Secret.of(value) for name, value in fields.items()}
+    return {name: _secret(value) for name, value in fields.items()}
 
 
 def _shown(fields: Mapping[str, Secret]) -> dict[str, str]:
@@ -83,8 +87,8 @@ class JwtBearer:
     :raises ConfigurationError: PyJWT is not installed; or, at the first use, the key does not fit the algorithm.
     """
 
-    key: Secret
-    """A private key in PEM, or a shared secret for HS algorithms."""
+    key: Secret = field(converter=_secret)
+    """A private key in PEM, or a shared secret for HS algorithms: a text, kept as a secret."""
     issuer: str
     audience: str
     subject: str | None = None

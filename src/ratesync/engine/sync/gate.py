@@ -168,6 +168,9 @@ class Gate:
         except CursorExpired:
             call.ok = True
             raise
+        except UnsupportedOperation:
+            call.is_made = False
+            raise
         except ProviderError as error:
             call.learn([outcome_for_error(error)])
             raise

@@ -39,13 +39,16 @@ class Field:
     null_as: Any = field(default=None, kw_only=True)
     """How the provider spells None. HubSpot: "", which then is None in the view too."""
     match_key: bool = field(default=False, kw_only=True)
-    """Records of both sides that have the same value of it are taken for one and the same."""
+    """At their first meeting in a sync, records of both sides that have the same value of it are taken for one and the
+    same. The provider must be able to search by it. ``Binding.match_keys`` has the last word."""
 
     def compile(self) -> Part:
         """Make the functions of this field."""
         path = parse_path(self.path)
         default = MISSING if self.default is MISSING else self._checked_default()
         reads, writes = self.direction != "push", self.direction != "pull"
+        if self.match_key and not reads:
+            raise ConfigurationError(f"field {self.name!r} is no match key: it is never read")
         both = self.direction == "both"
         return Part(
             self.path,

@@ -38,6 +38,8 @@ class FirstOf:
     replaces: bool = field(default=False, kw_only=True)
     """What an update does that does not know the list: send a list of this one value, so that the others are lost, or
     (the default) be refused. :meth:`Mapping.patch` knows the list."""
+    match_key: bool = field(default=False, kw_only=True)
+    """As :attr:`Field.match_key`: the provider must find records by a value of the list, searched for at ``path``."""
 
     def compile(self) -> Part:
         """Make the functions of this line."""

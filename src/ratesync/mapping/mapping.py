@@ -9,6 +9,7 @@ from typing import Any
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field import Field, Ref
 from ratesync.mapping.field_error import FieldError, InvalidFields, mistake, shape_of
+from ratesync.mapping.first_of import FirstOf
 from ratesync.mapping.part import Data, Line, Part
 from ratesync.mapping.path import Path, copy_along, parse_path, show, storer, tree_of
 from ratesync.model.operation import Fields, Kind
@@ -52,8 +53,10 @@ class Mapping:
             {line.name: line.resource for line in lines if isinstance(line, Ref)}
         )
         """Names that refer to another resource, and which."""
-        self.match_keys = tuple(line.name for line in lines if isinstance(line, Field) and line.match_key)
-        """Names by which records of both sides are matched."""
+        self.match_keys: abc.Mapping[str, str] = MappingProxyType(
+            {line.name: line.path for line in lines if isinstance(line, Field | FirstOf) and line.match_key}
+        )
+        """Names by which records of both sides are matched, and where each stands in the provider's record."""
         _check_apart(parts)
         self.paths = tuple(dict.fromkeys(show(path) for part in parts for path in part.paths))
         """Every place of the provider's record that a line reads or writes."""

@@ -152,7 +152,10 @@ class Gate:
         """See :meth:`ratesync.protocols.FindsRecords.find`."""
         provider = self.provider
         if not isinstance(provider, FindsRecords):
-            raise UnsupportedOperation(f"provider {provider.name!r} cannot find records", path="match_keys")
+            raise UnsupportedOperation(
+                f"provider {provider.name!r} cannot find records: match_keys={{}} of the binding has none matched",
+                path="match_keys",
+            )
         async with self._entered(lane, resource, Inquiry.FIND) as call:
             found = await self._read(call, provider.find(lane.connection, resource, path, values))
             call.feedback = found.feedback

@@ -92,7 +92,7 @@ class ProviderSide:
     side: Side = Side.EXTERNAL
     priority: int = 0
     match_paths: Mapping[str, str] = field(factory=dict[str, str])
-    """Where the view's match keys stand in a record."""
+    """Where the view's match keys stand in a record. Default: where the mapping has them."""
     references: ReferenceTable = field(factory=ReferenceTable)
     may_lag: bool = True
 
@@ -124,6 +124,11 @@ class ProviderSide:
         """As the mapping tells them."""
         places: Mapping[str, Sequence[str]] = getattr(self.lens, "places", {})
         return places.get(name, (name,))
+
+    def _place(self, name: str) -> str:
+        """The one place that the mapping tells; else the name itself."""
+        places = self.places(name)
+        return places[0] if len(places) == 1 else name
 
     def as_stored(self, held: Held | None, patch: View) -> View:
         """The patch as the mapping would bring it back."""
@@ -185,7 +190,7 @@ class ProviderSide:
 
     async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
         """Records that have one of the values, as the provider compares."""
-        path = self.match_paths.get(name, name)
+        path = self.match_paths.get(name) or self._place(name)
         records = {record.record_id: record for record in await self._find(path, [str(value) for value in values])}
         await self._learn(record.fields for record in records.values())
         return [held for record in records.values() if isinstance(held := self._hold(record), Held)]

@@ -45,7 +45,7 @@ def contact(*more: Line, region: str | None = None, replace_lists: bool = False)
     """
     return Mapping(
         Join(("first_name", "last_name"), "name", required=True),
-        _primary("email", "emails", email(case="lower", invalid="keep"), replaces=replace_lists),
+        _primary("email", "emails", email(case="lower", invalid="keep"), replaces=replace_lists, match_key=True),
         _primary("phone", "phones", phone(region, invalid="keep"), replaces=replace_lists),
         Ref("company_id", "org_id", _ID, resource="companies"),
         *_common(),
@@ -87,7 +87,7 @@ def deal(*more: Line) -> Mapping:
     )
 
 
-def _primary(name: str, path: str, codec: Codec, *, replaces: bool) -> FirstOf:
+def _primary(name: str, path: str, codec: Codec, *, replaces: bool, match_key: bool = False) -> FirstOf:
     return FirstOf(
         name,
         path,
@@ -96,6 +96,7 @@ def _primary(name: str, path: str, codec: Codec, *, replaces: bool) -> FirstOf:
         where={"primary": True},
         new={"label": "work"},
         replaces=replaces,
+        match_key=match_key,
     )
 
 

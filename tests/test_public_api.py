@@ -12,6 +12,7 @@ import pytest
 
 import ratesync
 import ratesync.sync
+import ratesync.testing
 
 public = pytest.mark.parametrize("module", [ratesync, ratesync.sync], ids=lambda module: module.__name__)
 
@@ -52,3 +53,13 @@ def test_the_version_is_the_installed_one_and_is_looked_up_when_asked_for() -> N
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(ratesync, "no_such_name")  # noqa: B009 - mypy would find the plain spelling
+
+
+def test_the_package_for_tests_is_imported_without_what_it_tests_with() -> None:
+    script = (
+        "import sys, ratesync.testing as t; assert not {'hypothesis', 'pytest'} & sys.modules.keys(); "
+        "assert t.assert_lens_laws.__module__ == 'ratesync.testing.lens_laws'; assert 'hypothesis' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(ratesync.testing, "no_such_name")  # noqa: B009

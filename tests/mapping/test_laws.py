@@ -13,7 +13,7 @@ from ratesync.mapping import Codec, Computed, Field, FirstOf
 from ratesync.mapping import Mapping as Lens
 from ratesync.mapping.codecs import decimal, items, text
 from ratesync.rules.merge_patch import diff
-from ratesync.testing.lens_laws import assert_lens_laws
+from ratesync.testing import assert_lens_laws
 from tests.mapping.contact import CONTACT, NULL, RECORDS, VIEWS, WORDS, some, unmapped, within
 
 Data = dict[str, Any]

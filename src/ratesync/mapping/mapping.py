@@ -21,7 +21,7 @@ class Mapping:
     """Translates records between the host's view and the provider's record, both ways.
 
     It is a lens: a record that is put back as it was read does not change, not even in its spelling; what is put can be
-    read back; and what the mapping does not know stays as it is. :func:`ratesync.testing.lens_laws.assert_lens_laws`
+    read back; and what the mapping does not know stays as it is. :func:`~ratesync.testing.lens_laws.assert_lens_laws`
     checks that. A view is a flat dict of JSON values. A name that is not in it is missing, which is not None.
 
     It is a :class:`~ratesync.protocols.Transformer` too: give it to the engine as

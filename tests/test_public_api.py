@@ -11,10 +11,14 @@ from types import ModuleType
 import pytest
 
 import ratesync
+import ratesync.http
+import ratesync.mapping
+import ratesync.providers
 import ratesync.sync
 import ratesync.testing
 
-public = pytest.mark.parametrize("module", [ratesync, ratesync.sync], ids=lambda module: module.__name__)
+PUBLIC = [ratesync, ratesync.sync, ratesync.http, ratesync.mapping, ratesync.providers]
+public = pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 
 
 @public

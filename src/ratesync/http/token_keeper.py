@@ -57,6 +57,11 @@ class TokenKeeper:
         vault: Where they are kept. Default: this process's memory, which will do for a grant that can be repeated.
         leeway: A token is renewed so many seconds before it runs out. Default 60.
         lease: Seconds until a dead process's lock is taken over. Default 10.
+        clock: Tells whether a token has run out. Default: the system's.
+        random: Spreads the looks at another process's lock. Default: the system's.
+
+    Raises:
+        ValueError: ``leeway`` is negative, or ``lease`` not positive.
     """
 
     grant: Grant = field(repr=False)

@@ -30,6 +30,7 @@ class Field:
     path: str
     """In the provider's record, such as ``properties.email``."""
     codec: Codec = AS_IS
+    """Translates the value. Default: both sides spell it alike."""
     direction: Direction = field(default="both", validator=validators.in_(_DIRECTIONS), kw_only=True)
     """"push": sent, never read. "pull": read, never sent. A record that is put back keeps its value of either."""
     required: bool = field(default=False, kw_only=True)

@@ -67,12 +67,12 @@ def test_a_pass_keeps_to_the_quotas_and_a_plan_writes_nothing() -> None:
 
 
 class FindsFew(Crm):
-    """Searches for four values at most, and for none with a comma in it beside others."""
+    """Searches for four values at most, for none with a comma in it beside others, and for one never."""
 
     finds: int = 0
 
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
-        if len(values) > 4 or (len(values) > 1 and any("," in value for value in values)):
+        if "n\0" in values or len(values) > 4 or (len(values) > 1 and any("," in value for value in values)):
             raise UnsupportedOperation("too many", path="values")
         self.finds += 1
         found: RecordPage = await self.inner.find(LANE, resource, path, values)
@@ -95,6 +95,24 @@ def test_as_many_values_are_searched_for_at_a_time_as_the_provider_takes() -> No
             assert crm.finds <= 13
             spent = max(each.used for each in await running.quotas("crm"))
             assert spent == crm.calls + crm.finds, "what was never sent was paid for"
+
+    run_virtual(main)
+
+
+def test_a_value_that_cannot_be_searched_for_holds_up_its_own_record_only() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        crm = FindsFew(FakeCrm(TRIAL, clock.now, random.Random(0)))
+        local = MemoryRecords()
+        for number in range(12):
+            name = "n\0" if number == 7 else f"n{number}"
+            local.put(f"l{number}", {"name": name})
+            crm.inner.put(f"x{number}", {"name": f"n{number}"})
+        async with engine(clock, crm, quotas={}) as running:
+            run = await running.syncs.sync(binding(local, match_keys={"name": "name"}))
+        assert run.situations["unlinked match: link"] == 11
+        assert {trouble.reason for trouble in run.troubles} == {"the provider cannot search for its match key"}
+        assert (run.left, len(crm.inner.records)) == (1, 12)
 
     run_virtual(main)
 

@@ -64,7 +64,7 @@ class Contact(Base):
 OUTBOX = Outbox()
 
 CONTACTS = Mapping(  # here, and there
-    Field("email", "email"),
+    Field("email", "email", match_key=True),  # whom both know at the first sync
     Field("name", "full_name"),
     Field("city", "address.city"),
     Field("phone", "phone"),
@@ -78,7 +78,6 @@ def binding_of(database: sa.Engine) -> Binding:
         provider="kinto",
         resource=COLLECTION,
         mapping=CONTACTS,
-        match_keys={"email": "email"},  # whom both know at the first sync
         resolve=prefer(Side.EXTERNAL),  # where both changed a field; what is dropped is stored
     )
 

@@ -11,9 +11,14 @@ from types import ModuleType
 import pytest
 
 import ratesync
+import ratesync.http
+import ratesync.mapping
+import ratesync.providers
 import ratesync.sync
+import ratesync.testing
 
-public = pytest.mark.parametrize("module", [ratesync, ratesync.sync], ids=lambda module: module.__name__)
+PUBLIC = [ratesync, ratesync.sync, ratesync.http, ratesync.mapping, ratesync.providers]
+public = pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
 
 
 @public
@@ -52,3 +57,13 @@ def test_the_version_is_the_installed_one_and_is_looked_up_when_asked_for() -> N
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         getattr(ratesync, "no_such_name")  # noqa: B009 - mypy would find the plain spelling
+
+
+def test_the_package_for_tests_is_imported_without_what_it_tests_with() -> None:
+    script = (
+        "import sys, ratesync.testing as t; assert not {'hypothesis', 'pytest'} & sys.modules.keys(); "
+        "assert t.assert_lens_laws.__module__ == 'ratesync.testing.lens_laws'; assert 'hypothesis' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        getattr(ratesync.testing, "no_such_name")  # noqa: B009

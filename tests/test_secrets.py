@@ -60,9 +60,9 @@ from ratesync.http import (
     Tokens,
     WebhookVerifier,
     read_outcome,
-    redact_http_logs,
 )
 from ratesync.http.client_callers import ClientCallers
+from ratesync.http.log_filter import LOGGERS
 from ratesync.http.response import Response
 from ratesync.memory import MemoryBackend, MemoryStateStore
 from ratesync.postgres import PostgresStateStore
@@ -104,7 +104,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    for logger in LOGGERS:
+        monkeypatch.setattr(logging.getLogger(logger), "filters", [])  # those that other tests have asked for
     caplog.set_level(logging.DEBUG)
     for name in ("ratesync", "httpx", "httpcore", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, name)
@@ -150,7 +152,9 @@ HOLDERS: dict[str, Callable[[], object]] = {
     "RefreshToken": lambda: RefreshToken(more={"x": mark("more")}),
     "ClientCredentials": lambda: ClientCredentials(more={"x": mark("more")}),
     "JwtBearer": lambda: attrs.evolve(jwt(), claims={}),
+    "JwtBearer of text": lambda: JwtBearer(key=KEY, issuer="i", audience="a"),
     "Tokens": tokens,
+    "Tokens of texts": lambda: Tokens(access=mark("access"), refresh=mark("refresh")),
     "LocalVault": LocalVault,
     "StateVault": lambda: StateVault(MemoryStateStore(), "acme", cipher=None),
     "FernetCipher": lambda: FernetCipher(FERNET),
@@ -444,7 +448,6 @@ async def test_log_lines_of_httpx_show_no_credential(
 async def test_log_lines_of_clients_show_no_credential(
     kind: str, base_url: str, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redact_http_logs()
     assert not await shown_by_logs(kind, log.records, base_url)
     with monkeypatch.context() as broken:  # so that this can fail
         broken.setattr("ratesync.http.log_filter._without_keys", str)
@@ -454,6 +457,19 @@ async def test_log_lines_of_clients_show_no_credential(
         broken.setattr("ratesync.http.log_filter._CORES", ())
         log.clear()
         assert await shown_by_logs(kind, log.records, base_url)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("own", [True, False], ids=["the client's", "of the call"])
+async def test_log_lines_show_no_key_among_parameters(
+    base_url: str, log: pytest.LogCaptureFixture, *, own: bool
+) -> None:
+    key = {"api_key": mark("key")}
+    async with httpx.AsyncClient(trust_env=False, params=key if own else None) as client:
+        caller = HttpCaller(base_url, client=client)
+        assert (await caller.send("POST", "/x", json={"a": 1}, params=None if own else key)).status == 200
+    assert any("?***" in line.getMessage() for line in log.records)
+    assert not leaks_in(log.text)
 
 
 @pytest.mark.parametrize(

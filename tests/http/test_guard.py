@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from ratesync.errors import BlockedAddress, ConfigurationError, NotSent
-from ratesync.http import AddressGuard, HttpCaller, fast_transport
+from ratesync.http import (
+    Account,
+    AccountCallers,
+    AddressGuard,
+    ClientCredentials,
+    HttpCaller,
+    TokenEndpoint,
+    fast_transport,
+)
 from tests.servers.fault_server import FaultServer
 from tests.servers.replies import json_answer
 
@@ -81,6 +90,41 @@ async def test_a_name_is_resolved_once_and_the_checked_address_is_called(
     assert len(fault_server.requests) == 1
 
 
+PUBLIC = "93.184.215.14"
+
+
+class Asked(AddressGuard):
+    """Notes what it lets through, and leads to where nobody listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    @override
+    async def addresses(self, host: str, port: int) -> Sequence[str]:
+        self.found += await super().addresses(host, port)
+        return ["127.0.0.1"]
+
+
+async def test_a_public_address_is_called_with_https_only(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(_host: Any, at: Any, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (PUBLIC, at))]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    guard = Asked()
+    places = ("https://a.example", "http://a.example", f"http://{PUBLIC}")
+    options: Any = {"guard": guard} if make is stock else {"transport": fast_transport(guard=guard)}
+    callers = AccountCallers({place: Account(base_url=f"{place}:1") for place in places}, **options)
+    with pytest.raises(NotSent) as caught:
+        await callers.caller(places[0]).send("GET", "/")
+    assert not isinstance(caught.value, BlockedAddress)
+    for place in places[1:]:
+        with pytest.raises(BlockedAddress, match="plain http"):
+            await callers.caller(place).send("GET", "/")
+    assert guard.found == [PUBLIC], "what was found for https was taken for http"
+    await callers.aclose()
+
+
 async def test_an_unknown_name_was_not_reached(make: Maker) -> None:
     async with make("http://nobody.invalid", AddressGuard()) as caller:
         with pytest.raises(NotSent):
@@ -92,3 +136,16 @@ def test_a_guard_needs_networks_and_a_transport_of_its_own() -> None:
         AddressGuard(["localhost"])
     with pytest.raises(ConfigurationError, match="own transport"):
         HttpCaller("http://a.example", transport=fast_transport(), guard=AddressGuard())
+    with pytest.raises(ConfigurationError, match="own transport"):
+        TokenEndpoint("https://a.example", transport=fast_transport(), guard=AddressGuard())
+
+
+async def test_a_token_endpoint_is_guarded_too(fault_server: FaultServer) -> None:
+    fault_server.script("/token", json_answer({"access_token": "a"}))
+    form = ClientCredentials().form(None, 0.0)
+    async with TokenEndpoint(f"{fault_server.url}/token", guard=AddressGuard()) as endpoint:
+        with pytest.raises(BlockedAddress):
+            await endpoint.ask(form, None)
+    assert fault_server.requests == []
+    async with TokenEndpoint(f"{fault_server.url}/token", guard=AddressGuard(["127.0.0.1"])) as endpoint:
+        assert (await endpoint.ask(form, None)).access.reveal() == "a"

@@ -319,9 +319,16 @@ async def test_an_assertion_is_signed(login: Login, make_keeper: MakeKeeper) -> 
     claims = jwt.decode(assertion, key.reveal(), algorithms=["HS256"], audience="aud")
     assert (claims["iss"], claims["sub"], claims["exp"] - claims["iat"]) == ("app", "ada", 180)
     assert jwt.get_unverified_header(assertion)["kid"] == "k1"
-    with pytest.raises(ConfigurationError, match="cannot sign with RS256") as caught:
-        JwtBearer(key=Secret(CANARY), issuer="app", audience="aud").form(None, 0.0)
-    assert CANARY not in str(caught.value)
+
+
+async def test_a_key_that_cannot_sign_is_told_as_what_it_is(login: Login, make_keeper: MakeKeeper) -> None:
+    keeper = make_keeper(grant=JwtBearer(key=CANARY, issuer="app", audience="aud"))
+    for _ in range(2):  # it holds no lock afterwards
+        with pytest.raises(ConfigurationError, match="cannot sign with RS256") as caught:
+            await api(login, keeper).send("GET", "/")
+        assert CANARY not in str(caught.value)
+    assert (login.forms, login.calls) == ([], [])
+    assert (await keeper.vault.read()).lock == 0
 
 
 async def test_a_vault_encrypts_and_belongs_to_one_connection() -> None:

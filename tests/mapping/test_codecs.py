@@ -94,6 +94,7 @@ CASES: list[tuple[Codec, st.SearchStrategy[Any]]] = [
     (email(), st.emails()),
     (email(case="lower"), st.emails()),
     (email(invalid="keep"), st.text()),
+    (email(case="lower", invalid="keep"), st.text() | st.emails()),
     (phone("CH", invalid="keep"), st.text("+0123456789 -()x#;ext=.", max_size=20)),
     (phone(invalid="keep", check="possible"), st.from_regex(r"\+[1-9][0-9]{5,14}", fullmatch=True)),
 ]
@@ -286,7 +287,8 @@ def test_what_the_host_must_not_give_is_refused(codec: Codec, value: Any, code: 
         (email(), "Ada@EXAMPLE.org", "Ada@example.org"),
         (email(case="lower"), "Ada@example.org", "ada@example.org"),
         (email(), "ada@localserver.test", "ada@localserver.test"),
-        (email(invalid="keep"), "none", "none"),
+        (email(invalid="keep"), "None", "None"),
+        (email(case="lower", invalid="keep"), " N/A", "n/a"),
         (phone("CH"), "044 668 18 00", "+41446681800"),
         (phone(), "+41 44 668 18 00 ext. 12", "+41446681800;ext=12"),
         (phone(), "+41446681800;ext=12", "+41446681800;ext=12"),

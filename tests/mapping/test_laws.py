@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
+from hypothesis import find
 from hypothesis import strategies as st
 
 from ratesync.mapping import Codec, Computed, Field, FirstOf
 from ratesync.mapping import Mapping as Lens
-from ratesync.mapping.codecs import decimal, items, text
+from ratesync.mapping.codecs import blank_is_none, choice, decimal, items, number, text
+from ratesync.mapping.ready import hubspot, pipedrive, salesforce
 from ratesync.rules.merge_patch import diff
-from ratesync.testing.lens_laws import assert_lens_laws
+from ratesync.testing import assert_lens_laws
+from ratesync.testing.lens_strategies import EXTRA, records_of, views_of
 from tests.mapping.contact import CONTACT, NULL, RECORDS, VIEWS, WORDS, some, unmapped, within
 
 Data = dict[str, Any]
@@ -208,3 +212,59 @@ def test_the_right_way_to_do_the_same_is_lawful() -> None:
     )
     views = views.map(lambda view: {name: value for name, value in view.items() if name != "shown"})
     assert_lens_laws(lens, external=records, view=views, put_put=True)
+
+
+READY = {
+    f"{name} {kind}": getattr(module, kind)()
+    for name, module in {"salesforce": salesforce, "hubspot": hubspot, "pipedrive": pipedrive}.items()
+    for kind in ("contact", "company", "deal")
+}
+
+
+@pytest.mark.parametrize("lens", [CONTACT, *READY.values()], ids=["every kind of line", *READY])
+def test_a_mapping_alone_will_do_for_the_laws(lens: Lens) -> None:
+    assert_lens_laws(lens, put_put=True, max_examples=30)
+
+
+class Forgetful(Lens):
+    """Loses what is not mapped."""
+
+    def put(self, record: Mapping[str, Any], view: Mapping[str, Any]) -> Data:
+        return {name: value for name, value in super().put(record, view).items() if name in self.paths}
+
+
+WRONG = {
+    "lower case that canon does not know": Lens(Field("email", "email", Codec(encode=str.lower))),
+    "cuts what canon does not cut": Lens(Field("note", "note", Codec(encode=lambda note: note[:3]))),
+    "a canon that changes each time": Lens(Field("note", "note", Codec(canon=lambda note: f"{note}!"))),
+    "reads what it does not write": Lens(
+        Field("price", "cents", Codec(lambda cents: cents / 100, canon=number().canon)),
+    ),
+    "a choice that cannot be read back": Lens(
+        Field("stage", "at", Codec({"O": "open", "W": "won"}.__getitem__, lambda _: "O", samples=("open", "won")))
+    ),
+    "loses what is not mapped": Forgetful(Field("note", "note")),
+}
+
+
+@pytest.mark.parametrize("lens", WRONG.values(), ids=WRONG)
+def test_a_mistake_is_found_with_the_mapping_alone(lens: Lens) -> None:
+    with pytest.raises(AssertionError):
+        assert_lens_laws(lens)
+
+
+def test_examples_have_what_nobody_would_guess_and_what_a_provider_may_have() -> None:
+    tags = items(blank_is_none(choice({"hot": "H", "cold": "C"})))
+    lens = Lens(Field("tags", "tags", tags), FirstOf("phone", "phones", item="value", where={"main": True}))
+    assert find(views_of(lens), lambda view: bool(view.get("tags")))["tags"] in {("hot",), ("cold",)}
+    assert len(find(records_of(lens), lambda record: len(record.get("phones") or ()) > 1)["phones"]) > 1
+    find(records_of(lens), lambda record: "tags" not in record and EXTRA in record)
+
+
+def test_what_cannot_be_found_out_must_be_given() -> None:
+    secretive = Codec({"O": "open"}.__getitem__, {"open": "O"}.__getitem__)
+    with pytest.raises(ValueError, match="'stage'"):
+        assert_lens_laws(Lens(Field("stage", "stage", secretive)))
+    with pytest.raises(ValueError, match="of a Mapping"):
+        assert_lens_laws(Naive(dict, lambda record, view: record | view))
+    assert_lens_laws(Lens(Field("stage", "stage", evolve(secretive, samples=("open",)))))

@@ -313,7 +313,7 @@ def test_fields_that_the_provider_changed_can_be_left_out() -> None:
 
 def test_references_and_match_keys_are_known() -> None:
     assert CONTACT.refs == {"company_id": "companies"}
-    assert CONTACT.match_keys == ("email",)
+    assert CONTACT.match_keys == {"email": "properties.email"}
     assert "addresses[0].street" in CONTACT.paths
     assert Mapping(Ref("owner", "owner", record_id(), resource="users")).get({"owner": "u1"}) == {"owner": "u1"}
 

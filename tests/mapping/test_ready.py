@@ -20,7 +20,7 @@ Strategy = st.SearchStrategy[Any]
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=8)
 NAMES = WORDS.filter(lambda word: bool(word.strip()))
 BLANKS = st.sampled_from(["", " "]) | WORDS
-EMAILS = st.sampled_from(["ada@example.org", "Ada@Example.ORG", " bob@example.com"])
+EMAILS = st.sampled_from(["ada@example.org", "Ada@Example.ORG", " bob@example.com", "N/A", "Ada@corp.local"])
 PHONES = st.sampled_from(["+41446681800", "044 668 18 00", "ask Ada", "+1 650-253-0000 ext. 5"])
 INSTANTS = st.sampled_from(["2026-01-31T09:30:00.000+0000", "2026-01-31T09:30:00Z"])
 DAYS = st.dates().map(str)
@@ -85,7 +85,7 @@ SF_TEXT = NULL | NAMES.map(str.strip)
 SF_ID = NULL | st.sampled_from(["001A000001abcDE", "005A000001abcDE"])
 SF_RECORD: dict[str, Strategy] = {
     "Id": st.just("003A000001abcDE"),
-    "Email": NULL | st.sampled_from(["Ada@Example.org", "bob@example.com"]),
+    "Email": NULL | EMAILS.map(str.strip),
     "Phone": NULL | PHONES,
     "MobilePhone": NULL | PHONES,
     "NumberOfEmployees": NULL | st.integers(0, 999),
@@ -100,7 +100,7 @@ SF_RECORD: dict[str, Strategy] = {
 }
 HS_TEXT = NULL | BLANKS
 HS_RECORD: dict[str, Strategy] = {
-    "email": NULL | st.sampled_from(["ada@example.org", ""]),
+    "email": NULL | EMAILS.map(str.lower) | st.just(""),
     "phone": NULL | PHONES | st.just(""),
     "numberofemployees": NULL | st.sampled_from(["5", "", "12"]),
     "annualrevenue": NULL | st.sampled_from(["1000", "1000.50", ""]),
@@ -221,6 +221,15 @@ def test_one_view_goes_to_every_provider() -> None:
     ]
     read = [mapping.get(record) for mapping, record in zip(contacts, created, strict=True)]
     assert all(seen == read[0] for seen in read)
+
+
+@pytest.mark.parametrize("odd", ["n/a", "ada@corp.local", "ada@example.org; bob@example.org"])
+def test_what_is_no_address_makes_no_record_unreadable(odd: str) -> None:
+    for module in (salesforce, hubspot, pipedrive):
+        mapping: Mapping = module.contact()
+        record = mapping.create({"last_name": "King", "email": odd})
+        assert mapping.get(record)["email"] == odd
+        assert mapping.patch(record, {"last_name": "Lovelace"}).keys().isdisjoint({"Email", "emails"})
 
 
 def test_fields_of_an_account_come_on_top() -> None:

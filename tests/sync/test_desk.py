@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from attrs import evolve
 from ratesync import Concurrency, Rate, SyncEngine
 from ratesync.engine.sync.binding import Binding
 from ratesync.engine.sync.overlay import Overlay
-from ratesync.errors import ConfigurationError, UnknownProvider
+from ratesync.errors import ConfigurationError, UnknownProvider, UnsupportedOperation
 from ratesync.memory import MemoryBackend, MemoryStateStore
 from ratesync.memory.records import MemoryRecords
+from ratesync.model.change import RecordPage
 from ratesync.model.difference import Side
 from ratesync.model.stored import Write
 from ratesync.rules.resolvers import prefer
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
-from tests.sync.adapter import Crm
+from tests.sync.adapter import LANE, Crm
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.trial import Trial, Versions
 
@@ -60,6 +62,57 @@ def test_a_pass_keeps_to_the_quotas_and_a_plan_writes_nothing() -> None:
             assert (await running.syncs.plan(binding(local))).actions == {}
             local.remove("l0")
             assert (await running.syncs.plan(binding(local))).actions == {"delete": 1}
+
+    run_virtual(main)
+
+
+class FindsFew(Crm):
+    """Searches for four values at most, for none with a comma in it beside others, and for one never."""
+
+    finds: int = 0
+
+    async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
+        if "n\0" in values or len(values) > 4 or (len(values) > 1 and any("," in value for value in values)):
+            raise UnsupportedOperation("too many", path="values")
+        self.finds += 1
+        found: RecordPage = await self.inner.find(LANE, resource, path, values)
+        return found
+
+
+def test_as_many_values_are_searched_for_at_a_time_as_the_provider_takes() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        crm = FindsFew(FakeCrm(TRIAL, clock.now, random.Random(0)))
+        local = MemoryRecords()
+        for number in range(30):
+            name = f"n,{number}" if number == 7 else f"n{number}"
+            local.put(f"l{number}", {"name": name})
+            crm.inner.put(f"x{number}", {"name": name})
+        async with engine(clock, crm, quotas={"crm": [Concurrency(3), Rate(1000, per=3600)]}) as running:
+            run = await running.syncs.sync(binding(local, match_keys={"name": "name"}))
+            assert run.situations["unlinked match: link"] == 30
+            assert (len(local.records), len(crm.inner.records), crm.inner.writes) == (30, 30, 0)
+            assert crm.finds <= 13
+            spent = max(each.used for each in await running.quotas("crm"))
+            assert spent == crm.calls + crm.finds, "what was never sent was paid for"
+
+    run_virtual(main)
+
+
+def test_a_value_that_cannot_be_searched_for_holds_up_its_own_record_only() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        crm = FindsFew(FakeCrm(TRIAL, clock.now, random.Random(0)))
+        local = MemoryRecords()
+        for number in range(12):
+            name = "n\0" if number == 7 else f"n{number}"
+            local.put(f"l{number}", {"name": name})
+            crm.inner.put(f"x{number}", {"name": f"n{number}"})
+        async with engine(clock, crm, quotas={}) as running:
+            run = await running.syncs.sync(binding(local, match_keys={"name": "name"}))
+        assert run.situations["unlinked match: link"] == 11
+        assert {trouble.reason for trouble in run.troubles} == {"the provider cannot search for its match key"}
+        assert (run.left, len(crm.inner.records)) == (1, 12)
 
     run_virtual(main)
 

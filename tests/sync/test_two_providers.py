@@ -311,11 +311,12 @@ async def test_a_dropped_value_is_written_back_to_the_provider_that_lost_it() ->
         assert both.names() == (["here"], ["here"])
 
 
-async def test_records_of_both_are_matched_by_where_the_key_stands_in_each() -> None:
+@pytest.mark.parametrize("place", [{}, {"match_keys": {"email": "mail"}}])
+async def test_records_of_both_are_matched_by_where_the_key_stands_in_each(place: dict[str, Any]) -> None:
     both = Both()
     both.erp.inner.put("e1", {"mail": "ada@example.org", "full_name": "Ada"})
     policy = {Situation.LOCAL_ONLY: Response.IGNORE}
-    one = binding(people(match_keys={"email": "mail"}), match_keys={"email": "email"}, policy=policy)
+    one = binding(people(**place), match_keys={"email": "email"}, policy=policy)
     async with both.engine() as engine:
         await engine.sync(one)
         both.crm.inner.put("c1", {"email": "ADA@example.org", "name": "Ada"})

@@ -73,8 +73,9 @@ class HttpCaller:
     as are the values of all headers that are not known to be harmless, those of the host's client too, and keys in the
     path of ``base_url``.
 
-    httpx logs the full URL of every request made over a client at level INFO (logger ``httpx``). Calls over a transport
-    are not logged. Either way credentials belong into headers, not into ``params``.
+    httpx logs the URL of every request made over a client at level INFO, and httpcore the headers of answers at DEBUG.
+    The first caller makes those lines harmless (:func:`redact_http_logs`). All the same, credentials belong into
+    headers, not into ``params``.
 
     :param base_url: where paths begin, as in ``https://api.example.com/v1``. Default: the client's.
     :param headers: sent with every request, texts or :class:`~ratesync.Secret`; httpx's and ours come behind them.
@@ -113,6 +114,7 @@ class HttpCaller:
             raise ConfigurationError("max_response_bytes and max_connections must be at least 1")
         if base_url is None:
             base_url = "" if client is None else str(client.base_url)
+        redact_http_logs()
         self.origin = Origin.of(base_url)
         self._in_path = secrets_in_path(self.origin.base)
         self._timeout = timeout
@@ -122,8 +124,6 @@ class HttpCaller:
         self._headers = kept_headers({"accept": "application/json", "accept-encoding": "identity"}) | given
         self._exchange: Exchange
         if client is not None:
-            if self._in_path:
-                redact_http_logs()
             self._exchange = ClientExchange(client, timeouts(timeout))
         else:
             self._headers.setdefault("user-agent", Secret("ratesync"))

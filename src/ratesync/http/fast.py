@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from ratesync.errors import ConfigurationError, NotSent
 from ratesync.http.exchange import DirectTransport, RawResponse, Sender
-from ratesync.http.guard import AddressGuard
+from ratesync.http.guard import AddressGuard, call_over
 
 if TYPE_CHECKING:
     import aiohttp
@@ -149,14 +149,15 @@ def _session(max_connections: int, context: ssl.SSLContext, guard: AddressGuard 
         raise ConfigurationError("the fast transport runs on asyncio only: leave `transport` out on trio") from None
 
     async def once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        if guard is not None:
-            guard.check_literal(request.url.host or "")  # for which aiohttp asks no resolver
         # Two turns of the loop, in which it notices that the provider has closed a kept connection. A loop that was
         # blocked for a while would otherwise send on it, and nobody could tell whether that request arrived.
         for _ in range(2):
             await asyncio.sleep(0)
         try:
-            return await send(request)
+            with call_over(request.url.scheme):
+                if guard is not None:
+                    guard.check_literal(request.url.host or "")  # for which aiohttp asks no resolver
+                return await send(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
@@ -169,6 +170,7 @@ def _session(max_connections: int, context: ssl.SSLContext, guard: AddressGuard 
             ssl=context,
             keepalive_timeout=_KEEP_ALIVE,
             resolver=None if guard is None else _resolver(guard),
+            use_dns_cache=guard is None,  # what was found for https is not for http; and it asks in another task
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("content-type",),

@@ -15,8 +15,12 @@ from ratesync.randomness import operation_id, system_random
 from ratesync.rules.tokens import Tokens
 
 
+def _secret(value: str | Secret) -> Secret:  # a function, as mypy takes no class method for a converter
+    return Secret.of(value)
+
+
 def _hidden(fields: Mapping[str, str | Secret]) -> dict[str, Secret]:
-    return {name: Secret.of(value) for name, value in fields.items()}
+    return {name: _secret(value) for name, value in fields.items()}
 
 
 def _shown(fields: Mapping[str, Secret]) -> dict[str, str]:
@@ -39,6 +43,7 @@ class ClientCredentials:
     """The client's own rights (RFC 6749, section 4.4)."""
 
     scope: str | None = None
+    """Rights that are asked for, with spaces between them. Default: what the provider gives without being asked."""
     more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
     """Further fields that the provider wants, such as ``audience``: texts, kept as secrets."""
 
@@ -56,6 +61,7 @@ class RefreshToken:
     """
 
     scope: str | None = None
+    """As for :class:`ClientCredentials`. Default: all that was consented to."""
     more: Mapping[str, Secret] = field(factory=dict[str, Secret], converter=_hidden, repr=False)
     """Further fields that the provider wants: texts, kept as secrets."""
 
@@ -83,19 +89,26 @@ class JwtBearer:
     :raises ConfigurationError: PyJWT is not installed; or, at the first use, the key does not fit the algorithm.
     """
 
-    key: Secret
-    """A private key in PEM, or a shared secret for HS algorithms."""
+    key: Secret = field(converter=_secret)
+    """A private key in PEM, or a shared secret for HS algorithms: a text, kept as a secret."""
     issuer: str
+    """Who signs (claim ``iss``): the app, by the name that the provider knows it by."""
     audience: str
+    """Whom the assertion is for (``aud``), as the provider wants it: often the address of its login."""
     subject: str | None = None
+    """The user for whom the token is to be (``sub``). Default: none is named."""
     algorithm: str = "RS256"
+    """How it is signed, by its name in RFC 7518."""
     key_id: str | None = None
+    """Tells the provider which of the app's keys it is (``kid`` of the header). Default: not said."""
     lifetime: float = 180.0
     """Seconds for which an assertion holds."""
     claims: Mapping[str, Any] = field(factory=dict[str, Any], repr=False)
     """Further claims."""
     scope: str | None = None
+    """As for :class:`ClientCredentials`."""
     random: Random = field(factory=system_random, repr=False)
+    """Makes each assertion's id (``jti``). Default: the system's."""
 
     def __attrs_post_init__(self) -> None:
         if find_spec("jwt") is None:

@@ -13,7 +13,7 @@ from ratesync.model.secret import MASK
 _CLIENTS = ("httpx", "httpx2")
 _CORES = ("httpcore", "httpcore2")
 _PARTS = ("connection", "http11", "http2", "proxy", "socks")
-_LOGGERS = (*_CLIENTS, *(f"{core}.{part}" for core in _CORES for part in _PARTS))
+LOGGERS = (*_CLIENTS, *(f"{core}.{part}" for core in _CORES for part in _PARTS))
 """A filter of a logger does not see what its children log, so each is named."""
 
 
@@ -37,10 +37,10 @@ def redact_http_logs() -> None:
 
     httpx logs each request's URL at INFO, with its query and so with keys in it; httpcore logs headers at DEBUG. Lines
     stay; queries become ``?***``, parts of paths with digits or capital letters in them ``***`` if they have eight
-    characters or more, and values are left out. Calling it twice does no harm. A :class:`QueryKey` calls it, and an
-    :class:`HttpCaller` over a client that has what may be a key in the path of its base URL.
+    characters or more, and values are left out. Calling it twice does no harm. Every :class:`QueryKey` and
+    :class:`HttpCaller` calls it.
     """
-    for name in _LOGGERS:
+    for name in LOGGERS:
         logging.getLogger(name).addFilter(_REDACTION)
 
 

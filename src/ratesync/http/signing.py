@@ -34,6 +34,7 @@ class HmacSigned(httpx.Auth):
     :param hash_name: ``sha256`` (default), ``sha384``, ``sha512`` or, where the provider knows no better, ``sha1``.
     :param encoding: ``hex`` (default) or ``base64``.
     :param message: what is signed. Default: :func:`dotted_message`.
+    :param clock: tells the time that is signed. Default: the system's.
     :raises ConfigurationError: a header or the hash cannot be used.
     """
 

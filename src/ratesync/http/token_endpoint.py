@@ -21,6 +21,7 @@ from ratesync.errors import (
     Unavailable,
 )
 from ratesync.http.caller import HttpCaller
+from ratesync.http.guard import AddressGuard
 from ratesync.http.refusal import refusal_in
 from ratesync.http.response import Response
 from ratesync.model.secret import Secret
@@ -44,8 +45,10 @@ class TokenEndpoint:
     :param in_body: send name and secret as fields of the form, as some providers want it, not as HTTP Basic.
     :param transport: of httpx's kind, closed with the endpoint. Default: one of our own.
     :param timeout: seconds for a token request. Default 15.
-    :param clock: tells from when a token lives.
-    :raises ConfigurationError: the URL cannot be used.
+    :param clock: tells from when a token lives. Default: the system's.
+    :param guard: says which addresses may be called, where users of the host configure the URL. Default: all. Not
+        together with ``transport``.
+    :raises ConfigurationError: the URL cannot be used, or what was given does not go together.
     """
 
     def __init__(
@@ -58,11 +61,12 @@ class TokenEndpoint:
         transport: httpx.AsyncBaseTransport | None = None,
         timeout: float = TIMEOUT,
         clock: Clock | None = None,
+        guard: AddressGuard | None = None,
     ) -> None:
         if client_secret is not None and client_id is None:
             raise ConfigurationError("a client_secret needs a client_id")
         self._caller = HttpCaller(
-            url, transport=transport, timeout=timeout, max_response_bytes=_MAX_BYTES, max_connections=2
+            url, transport=transport, timeout=timeout, max_response_bytes=_MAX_BYTES, max_connections=2, guard=guard
         )
         self._url = url
         self._client_id = client_id

@@ -57,6 +57,11 @@ class TokenKeeper:
         vault: Where they are kept. Default: this process's memory, which will do for a grant that can be repeated.
         leeway: A token is renewed so many seconds before it runs out. Default 60.
         lease: Seconds until a dead process's lock is taken over. Default 10.
+        clock: Tells whether a token has run out. Default: the system's.
+        random: Spreads the looks at another process's lock. Default: the system's.
+
+    Raises:
+        ValueError: ``leeway`` is negative, or ``lease`` not positive.
     """
 
     grant: Grant = field(repr=False)
@@ -79,6 +84,7 @@ class TokenKeeper:
         :raises NeedsReauth: there are none, and none can be had without consent.
         :raises NotSent: not now: endpoint or vault do not answer. :raises Throttled: :raises Unavailable: nor does the
             endpoint want to.
+        :raises ConfigurationError: the grant cannot be used as it is set up, such as a key that cannot sign.
         """
         if self._will_do(self._known, refused):
             return self._known
@@ -129,19 +135,19 @@ class TokenKeeper:
 
     async def _lead(self, lock: _Lock, refused: Tokens | None) -> Tokens:
         """Renew under the lock. Shielded: a refresh token that was sent must not be forgotten half-way."""
-        result: Tokens | ProviderError = NotSent("no token could be had in time")
+        result: Tokens | Exception = NotSent("no token could be had in time")
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._hold, lock)
                 try:
                     result = await self._renew(refused)
-                except ProviderError as error:  # taken out of the group, which would wrap it
+                except Exception as error:  # noqa: BLE001  taken out of the group, which would wrap it
                     result = error
                 tasks.cancel_scope.cancel()
             if lock.revision:
                 with suppress(NotSent):  # then it runs out by itself
                     await self._guarded(self.vault.unlock(lock.revision))
-        if isinstance(result, ProviderError):
+        if isinstance(result, Exception):
             raise result
         return result
 

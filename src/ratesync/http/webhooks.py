@@ -64,6 +64,10 @@ class WebhookVerifier:
         scheme: How the provider signs: StandardWebhooks, StripeSignature, HubSpotV3, HmacSignature.
         seen: Remembers ids, so that a delivery is not acted on twice. Default: nobody does.
         tolerance: Seconds that a timestamp may be off, both ways. Ids are remembered for twice as long. Default 300.
+        clock: Tells how old a timestamp is. Default: the system's.
+
+    Raises:
+        ValueError: ``tolerance`` is not positive.
     """
 
     scheme: Scheme

@@ -24,8 +24,11 @@ class Computed:
     """
 
     target: str
+    """Where it goes: a path in the provider's record, or a name in the view."""
     from_: Callable[[Data], Any]
+    """Computes it: from the canonical view, or from the provider's record."""
     direction: Literal["push", "pull"] = field(validator=validators.in_(("push", "pull")), kw_only=True)
+    """"push" to the provider, or "pull" from it."""
 
     def compile(self) -> Part:
         """Make the functions of this line."""

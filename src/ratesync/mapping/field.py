@@ -30,6 +30,7 @@ class Field:
     path: str
     """In the provider's record, such as ``properties.email``."""
     codec: Codec = AS_IS
+    """Translates the value. Default: both sides spell it alike."""
     direction: Direction = field(default="both", validator=validators.in_(_DIRECTIONS), kw_only=True)
     """"push": sent, never read. "pull": read, never sent. A record that is put back keeps its value of either."""
     required: bool = field(default=False, kw_only=True)
@@ -39,13 +40,16 @@ class Field:
     null_as: Any = field(default=None, kw_only=True)
     """How the provider spells None. HubSpot: "", which then is None in the view too."""
     match_key: bool = field(default=False, kw_only=True)
-    """Records of both sides that have the same value of it are taken for one and the same."""
+    """At their first meeting in a sync, records of both sides that have the same value of it are taken for one and the
+    same. The provider must be able to search by it. ``Binding.match_keys`` has the last word."""
 
     def compile(self) -> Part:
         """Make the functions of this field."""
         path = parse_path(self.path)
         default = MISSING if self.default is MISSING else self._checked_default()
         reads, writes = self.direction != "push", self.direction != "pull"
+        if self.match_key and not reads:
+            raise ConfigurationError(f"field {self.name!r} is no match key: it is never read")
         both = self.direction == "both"
         return Part(
             self.path,

@@ -25,9 +25,11 @@ class FirstOf:
     """
 
     name: str
+    """In the view."""
     path: str
-    """Of the list."""
+    """Of the list, in the provider's record."""
     codec: Codec = AS_IS
+    """Of the value. Default: both sides spell it alike."""
     item: str | None = field(default=None, kw_only=True)
     """The member of an entry that holds the value. None: the entry is the value."""
     where: Mapping[str, Any] = field(factory=dict[str, Any], kw_only=True)
@@ -35,9 +37,12 @@ class FirstOf:
     new: Mapping[str, Any] = field(factory=dict[str, Any], kw_only=True)
     """Further members of an entry that is made, such as ``{"label": "work"}``."""
     required: bool = field(default=False, kw_only=True)
+    """A create must have it, and nothing may clear it."""
     replaces: bool = field(default=False, kw_only=True)
     """What an update does that does not know the list: send a list of this one value, so that the others are lost, or
     (the default) be refused. :meth:`Mapping.patch` knows the list."""
+    match_key: bool = field(default=False, kw_only=True)
+    """As :attr:`Field.match_key`: the provider must find records by a value of the list, searched for at ``path``."""
 
     def compile(self) -> Part:
         """Make the functions of this line."""

@@ -9,6 +9,7 @@ from typing import Any
 from ratesync.errors import ConfigurationError
 from ratesync.mapping.field import Field, Ref
 from ratesync.mapping.field_error import FieldError, InvalidFields, mistake, shape_of
+from ratesync.mapping.first_of import FirstOf
 from ratesync.mapping.part import Data, Line, Part
 from ratesync.mapping.path import Path, copy_along, parse_path, show, storer, tree_of
 from ratesync.model.operation import Fields, Kind
@@ -20,7 +21,7 @@ class Mapping:
     """Translates records between the host's view and the provider's record, both ways.
 
     It is a lens: a record that is put back as it was read does not change, not even in its spelling; what is put can be
-    read back; and what the mapping does not know stays as it is. :func:`ratesync.testing.lens_laws.assert_lens_laws`
+    read back; and what the mapping does not know stays as it is. :func:`~ratesync.testing.lens_laws.assert_lens_laws`
     checks that. A view is a flat dict of JSON values. A name that is not in it is missing, which is not None.
 
     It is a :class:`~ratesync.protocols.Transformer` too: give it to the engine as
@@ -52,8 +53,10 @@ class Mapping:
             {line.name: line.resource for line in lines if isinstance(line, Ref)}
         )
         """Names that refer to another resource, and which."""
-        self.match_keys = tuple(line.name for line in lines if isinstance(line, Field) and line.match_key)
-        """Names by which records of both sides are matched."""
+        self.match_keys: abc.Mapping[str, str] = MappingProxyType(
+            {line.name: line.path for line in lines if isinstance(line, Field | FirstOf) and line.match_key}
+        )
+        """Names by which records of both sides are matched, and where each stands in the provider's record."""
         _check_apart(parts)
         self.paths = tuple(dict.fromkeys(show(path) for part in parts for path in part.paths))
         """Every place of the provider's record that a line reads or writes."""

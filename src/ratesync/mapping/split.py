@@ -21,9 +21,13 @@ class Split:
     """One value of the view, several of the provider's. They keep their own spelling until the value changes."""
 
     name: str
+    """In the view."""
     paths: Sequence[str]
+    """In the provider's record, in the order of the codec's pieces."""
     codec: Splitter = field(factory=full_name)
+    """Takes the value apart and puts it together. Default: first and last name."""
     required: bool = field(default=False, kw_only=True)
+    """A create must have it, and nothing may clear it."""
 
     def compile(self) -> Part:
         """Make the functions of this line."""
@@ -113,9 +117,13 @@ class Join:
     """
 
     names: Sequence[str]
+    """In the view, in the order of the codec's pieces: at least two."""
     path: str
+    """In the provider's record."""
     codec: Splitter = field(factory=full_name)
+    """Takes the provider's value apart and puts it together. Default: first and last name."""
     required: bool = field(default=False, kw_only=True)
+    """A create must have something in one of them, and nothing may clear them all."""
 
     def compile(self) -> Part:
         """Make the functions of this line."""

@@ -115,13 +115,17 @@ class Capabilities:
     batch_max: int | Mapping[Kind, int] = field(default=1, converter=_sizes, hash=False)
     """Most operations in one call: of any kind, or of each kind that takes more than one. Default 1."""
     conditional_write: ConditionalWrite = ConditionalWrite.NONE
+    """Whether a write can depend on the record's version. Default: it cannot."""
     create_identity: CreateIdentity = CreateIdentity.NONE
+    """What keeps a create whose answer was lost from making a second record. Default: nothing."""
     concurrency: int | None = 10
     """Most calls at the same time for each connection; None for no bound. Default 10, as pools are small."""
     lookup_after: float = field(default=0.0, validator=ge(0.0))
     """Seconds after a create until ``lookup`` and ``find`` surely see the record, as search indexes lag. Default 0."""
     deletes: DeleteFeed = DeleteFeed.NONE
+    """How deletions at the provider come to be known. Default: they do not."""
     nulls: NullMeaning = NullMeaning.CLEAR
+    """What the provider does with a field that is written as null. Default: it empties it."""
 
     def __attrs_post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:

@@ -12,7 +12,8 @@ from ratesync.model.operation import Fields
 class Lens(Protocol):
     """Translates a provider's record to the view that both sides share, and back.
 
-    :class:`ratesync.mapping.Mapping` is one. What it raises sets the one record aside.
+    :class:`ratesync.mapping.Mapping` is one. What it raises sets the one record aside. As that one, it may have
+    ``match_keys``, which :class:`~ratesync.sync.Binding` takes if it is given none, and ``places``.
     """
 
     def get(self, record: Fields) -> View:

@@ -122,7 +122,8 @@ class FindsRecords(Protocol):
         As the provider compares, so possibly regardless of case: the caller looks again. More records than a page takes
         are an error, never left out.
 
-        :raises UnsupportedOperation: the provider cannot search by that field, or not for so many values.
+        :raises UnsupportedOperation: the provider cannot search by that field, or not for so many values: raised before
+            anything is sent. For fewer values it is asked again.
         :raises ProviderError: as for ``execute``.
         """
         ...

@@ -23,6 +23,8 @@ class JsonHints:
         JsonHints(items="events", resource_at="type", record_id="object.id")        # {"events": [{"type": ...
 
     An item that names no record is left out: deliveries tell of other things, too.
+
+    :raises ValueError: neither ``resource`` nor ``resource_at`` is given, or both are.
     """
 
     record_id: str

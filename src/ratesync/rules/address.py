@@ -40,6 +40,6 @@ def is_public(address: Address) -> bool:
     return not any(address in network for network in _NOT_PUBLIC)
 
 
-def may_call(address: Address, allowed: tuple[Network, ...]) -> bool:
-    """Tell whether the address is public, or explicitly allowed."""
-    return is_public(address) or any(address in network for network in allowed)
+def may_call(address: Address, allowed: tuple[Network, ...], *, encrypted: bool) -> bool:
+    """Tell whether the address is public, and called with encryption, or explicitly allowed."""
+    return (encrypted and is_public(address)) or any(address in network for network in allowed)

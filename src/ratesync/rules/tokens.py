@@ -27,12 +27,21 @@ _FINAL = frozenset(
 """Refusals that trying again does not change."""
 
 
+def _secret(value: str | Secret) -> Secret:  # a function, as mypy takes no class method for a converter
+    return Secret.of(value)
+
+
+def _secret_or_none(value: str | Secret | None) -> Secret | None:
+    return None if value is None else Secret.of(value)
+
+
 @frozen(kw_only=True)
 class Tokens:
     """What authorises a connection now."""
 
-    access: Secret
-    refresh: Secret | None = None
+    access: Secret = field(converter=_secret)
+    """Sent with each request: a text, kept as a secret."""
+    refresh: Secret | None = field(default=None, converter=_secret_or_none)
     """Gets the next access token; None where the grant itself can be repeated."""
     expires_at: float | None = None
     """When the access token runs out; None if nobody knows."""

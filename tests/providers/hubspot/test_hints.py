@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ratesync.errors import WebhookRefused
 from ratesync.http import HubSpotV3, WebhookVerifier
 from ratesync.model.change import Change
-from ratesync.providers.hubspot import Hint, read_hints
+from ratesync.providers.hubspot import HintedChange, read_hints
 from ratesync.testing.strategies import json_values
 
 SECRET, URL = "the app's secret", "https://host.example/hubspot?a=1"
@@ -42,7 +42,7 @@ async def test_a_signed_delivery_becomes_hints() -> None:
     signed = hmac.digest(SECRET.encode(), b"POST" + URL.encode() + body + stamp.encode(), "sha256")
     headers = {"X-HubSpot-Signature-v3": b64encode(signed).decode(), "X-HubSpot-Request-Timestamp": stamp}
     webhook = await WebhookVerifier(HubSpotV3(SECRET)).verify(headers, body, method="POST", url=URL)
-    assert read_hints(webhook.json()) == (Hint("62515", "contacts", Change("123")),)
+    assert read_hints(webhook.json()) == (HintedChange("62515", "contacts", Change("123")),)
 
 
 @pytest.mark.parametrize(

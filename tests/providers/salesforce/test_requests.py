@@ -198,6 +198,7 @@ async def test_a_key_that_cannot_sign_keeps_operations_waiting() -> None:
         (outcome,) = await outcomes(provider, operation(Kind.CREATE, "contacts", LastName="A"))
     assert isinstance(outcome, RetryLater)
     assert outcome.cause is Cause.NOT_SENT
+    assert "the key cannot sign with RS256" in outcome.reason
     assert "no key" not in outcome.reason
     assert salesforce.requests == []
 

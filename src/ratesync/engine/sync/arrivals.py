@@ -13,7 +13,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import mark_write
-from ratesync.errors import ProviderError, StateConflict
+from ratesync.errors import ProviderError, StateConflict, UnsupportedOperation
 from ratesync.model.difference import Side
 from ratesync.model.held import Held
 from ratesync.model.link import LinkEnd, RecordLink
@@ -51,7 +51,7 @@ class Arrivals:
         claimed: dict[tuple[Side, str], Case] = {}
         ours = [case for case in free if self._is_ours(case)]
         try:
-            matches = await self._match(ours)
+            matches = await self._matches(ours)
         except ProviderError as error:
             for case in ours:
                 case.leave(f"{type(error).__name__} while looking for records of the same key")
@@ -107,6 +107,19 @@ class Arrivals:
             case Response.LINK | Response.CREATE:
                 return True
         return False
+
+    async def _matches(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
+        """What each is to the others. One whose key cannot be searched for is left, and holds up no other."""
+        try:
+            return await self._match(cases)
+        except UnsupportedOperation as error:
+            if error.path != "values":
+                raise
+        if len(cases) == 1:
+            cases[0].leave("the provider cannot search for its match key")
+            return []
+        half = len(cases) // 2
+        return [*await self._matches(cases[:half]), *await self._matches(cases[half:])]
 
     async def _match(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
         if not self.pair.match_keys:

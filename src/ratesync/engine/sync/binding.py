@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from ratesync.engine.sync.keys import Keys
 from ratesync.engine.sync.provider_records import ProviderRecords
@@ -27,6 +27,11 @@ def _references(given: Mapping[str, Reference | str]) -> Mapping[str, Reference]
     return {name: Reference.to(target) for name, target in given.items()}
 
 
+def _declared_keys(binding: Binding) -> Mapping[str, str]:
+    found: Mapping[str, str] = getattr(binding.mapping, "match_keys", {})
+    return found
+
+
 @frozen(kw_only=True)
 class Binding:
     """A provider's resource, and records of the host's or of another provider's; and how the two are kept alike."""
@@ -45,9 +50,10 @@ class Binding:
     """What becomes of a record whose other half was deleted."""
     guard: DeletePolicy = field(factory=DeletePolicy)
     """What a pass may delete without being asked."""
-    match_keys: Mapping[str, str] = field(factory=dict[str, str])
+    match_keys: Mapping[str, str] = field(default=Factory(_declared_keys, takes_self=True))
     """Fields by which records of both sides are the same at their first meeting, and where they stand in a record of
-    the provider's. Default: none, so that each record is made anew on the other side."""
+    the provider's. Default: those that the mapping declares (``match_key=True``). ``{}``: none, so that each record is
+    made anew on the other side."""
     references: Mapping[str, Reference] = field(factory=dict[str, Reference], converter=_references)
     """Fields that hold ids of records of other resources, or of this one, and of which. Each of those has a binding, to
     the same account, by whose links the ids are translated. A resource's name will do: ``{"account_id": "accounts"}``;

@@ -152,7 +152,10 @@ class Gate:
         """See :meth:`ratesync.protocols.FindsRecords.find`."""
         provider = self.provider
         if not isinstance(provider, FindsRecords):
-            raise UnsupportedOperation(f"provider {provider.name!r} cannot find records", path="match_keys")
+            raise UnsupportedOperation(
+                f"provider {provider.name!r} cannot find records: match_keys={{}} of the binding has none matched",
+                path="match_keys",
+            )
         async with self._entered(lane, resource, Inquiry.FIND) as call:
             found = await self._read(call, provider.find(lane.connection, resource, path, values))
             call.feedback = found.feedback
@@ -167,6 +170,9 @@ class Gate:
             raise CallTimeout(f"no answer within {self.executor.settings.call_timeout:g} s") from None
         except CursorExpired:
             call.ok = True
+            raise
+        except UnsupportedOperation:
+            call.is_made = False
             raise
         except ProviderError as error:
             call.learn([outcome_for_error(error)])

@@ -27,7 +27,7 @@ class ProviderRecords:
     """Translates between the provider's records and the view. Default: a record is its own view. The mappings of both
     sides have the same names, which are those that ``match_keys``, ``references`` and conflicts have, too."""
     match_keys: Mapping[str, str] = field(factory=dict[str, str])
-    """Where the binding's match keys stand in a record of this provider's. Default: under their own names."""
+    """Where the binding's match keys stand in a record of this provider's. Default: where the mapping has them."""
     priority: int = 0
     """Of the calls to this provider, among all others."""
 

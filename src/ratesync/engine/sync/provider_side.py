@@ -10,6 +10,7 @@ from attrs import field, frozen
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.side import GONE, Change, Keep, Make, Order, Tell, Trouble, keep_all
+from ratesync.errors import UnsupportedOperation
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -91,7 +92,7 @@ class ProviderSide:
     side: Side = Side.EXTERNAL
     priority: int = 0
     match_paths: Mapping[str, str] = field(factory=dict[str, str])
-    """Where the view's match keys stand in a record."""
+    """Where the view's match keys stand in a record. Default: where the mapping has them."""
     references: ReferenceTable = field(factory=ReferenceTable)
     may_lag: bool = True
 
@@ -123,6 +124,11 @@ class ProviderSide:
         """As the mapping tells them."""
         places: Mapping[str, Sequence[str]] = getattr(self.lens, "places", {})
         return places.get(name, (name,))
+
+    def _place(self, name: str) -> str:
+        """The one place that the mapping tells; else the name itself."""
+        places = self.places(name)
+        return places[0] if len(places) == 1 else name
 
     def as_stored(self, held: Held | None, patch: View) -> View:
         """The patch as the mapping would bring it back."""
@@ -184,10 +190,20 @@ class ProviderSide:
 
     async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
         """Records that have one of the values, as the provider compares."""
-        path = self.match_paths.get(name, name)
-        page = await self.caller.find(self.lane, self.resource, path, [str(value) for value in values])
-        await self._learn(record.fields for record in page.records)
-        return [held for record in page.records if isinstance(held := self._hold(record), Held)]
+        path = self.match_paths.get(name) or self._place(name)
+        records = {record.record_id: record for record in await self._find(path, [str(value) for value in values])}
+        await self._learn(record.fields for record in records.values())
+        return [held for record in records.values() if isinstance(held := self._hold(record), Held)]
+
+    async def _find(self, path: str, values: Sequence[str]) -> Sequence[Record]:
+        """In so many calls as it takes: how many values go together depends on the provider, and on the values."""
+        try:
+            return (await self.caller.find(self.lane, self.resource, path, values)).records
+        except UnsupportedOperation:
+            if len(values) == 1:
+                raise
+        half = len(values) // 2
+        return [*await self._find(path, values[:half]), *await self._find(path, values[half:])]
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """Carry orders out, each kind in batches."""

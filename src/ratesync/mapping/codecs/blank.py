@@ -20,4 +20,4 @@ def blank_is_none(codec: Codec) -> Codec:
 
         return translate
 
-    return Codec(without_blank(codec.decode), codec.encode, without_blank(codec.canon))
+    return Codec(without_blank(codec.decode), codec.encode, without_blank(codec.canon), samples=codec.samples)

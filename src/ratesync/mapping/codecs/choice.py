@@ -40,7 +40,7 @@ def choice(values: Mapping[str, str | int] | Iterable[str], *, unknown: Literal[
             raise Refused("ambiguous", "is the provider's own name of a value: give the view's", given)
         return _unknown(given, f"must be one of {known}", keep=keep)
 
-    return Codec(decode, lambda value: outward.get(value, value), canon)
+    return Codec(decode, lambda value: outward.get(value, value), canon, samples=tuple(outward))
 
 
 def _outward(values: Mapping[str, str | int] | Iterable[str]) -> dict[str, str | int]:

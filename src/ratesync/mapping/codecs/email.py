@@ -23,8 +23,10 @@ def email(*, case: Literal["keep", "lower"] = "keep", invalid: Literal["error", 
 
     Only its form is checked; nothing is asked of the network. The last 2,048 addresses of each codec are remembered.
 
-    :param case: "lower" for lower case before the @ too, which nearly every mail server takes for the same.
-    :param invalid: what to do with what is no address: "error" (a mistake), or "keep" it as it is.
+    :param case: "lower" for lower case before the @ too, which nearly every mail server takes for the same; in what is
+        no address and kept, too.
+    :param invalid: what to do with what is no address: "error" (a mistake), or "keep" it, as people write things like
+        "n/a" where an address should stand.
     :raises ConfigurationError: email-validator is not installed.
     """
     try:
@@ -46,12 +48,12 @@ def email(*, case: Literal["keep", "lower"] = "keep", invalid: Literal["error", 
                 found = validate_email(value, check_deliverability=False, test_environment=True).normalized
             except EmailNotValidError:
                 return None
-        return found.lower() if case == "lower" else found
+        return found
 
     def canon(value: Any) -> str:
         if not isinstance(value, str):
             raise Refused("type", "must be text", value)
-        given = value.strip()
+        given = value.strip().lower() if case == "lower" else value.strip()
         found = read(given)
         if found is not None:
             return found

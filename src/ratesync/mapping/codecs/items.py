@@ -19,11 +19,11 @@ def items(codec: Codec = AS_IS, *, separator: str | None = None, max_items: int 
         an item must not have the separator in it nor be empty or None, and an empty list is "".
     :param max_items: most items. More is a mistake ("too_long").
     """
-    listed = _Listed(codec, max_items)
+    listed, samples = _Listed(codec, max_items), tuple((sample,) for sample in codec.samples)
     if separator is None:
-        return Codec(listed.decode, listed.encode, listed.canon)
+        return Codec(listed.decode, listed.encode, listed.canon, samples=samples)
     joined = _Joined(listed, separator)
-    return Codec(joined.decode, joined.encode, joined.canon)
+    return Codec(joined.decode, joined.encode, joined.canon, samples=samples)
 
 
 @frozen

@@ -31,13 +31,14 @@ def contact(*more: Line, region: str | None = None) -> Mapping:
     HubSpot writes e-mail addresses in lower case.
 
     :param more: further lines, such as ``Field("score", "properties.my_score", integer(wire="text"), null_as="")``.
-    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is.
+    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is,
+        as is what stands for an e-mail address and is none.
     """
     number_of = blank_is_none(phone(region, invalid="keep"))
     return Mapping(
         _property("first_name", "firstname"),
         _property("last_name", "lastname"),
-        _property("email", "email", blank_is_none(email(case="lower")), match_key=True),
+        _property("email", "email", blank_is_none(email(case="lower", invalid="keep")), match_key=True),
         _property("phone", "phone", number_of),
         _property("mobile_phone", "mobilephone", number_of),
         _property("job_title", "jobtitle"),

@@ -38,13 +38,14 @@ def contact(*more: Line, region: str | None = None, replace_lists: bool = False)
     """A person: its name in two, and of its e-mail addresses and telephone numbers the primary one.
 
     :param more: further lines, such as ``Field("score", "custom_fields.d4de1c…", integer())``.
-    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is.
+    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is,
+        as is what stands for an e-mail address and is none.
     :param replace_lists: what an update does that does not know the person's other addresses and numbers: send this one
         only, so that the others are lost, or (the default) be refused. :meth:`Mapping.patch` knows them.
     """
     return Mapping(
         Join(("first_name", "last_name"), "name", required=True),
-        _primary("email", "emails", email(case="lower"), replaces=replace_lists),
+        _primary("email", "emails", email(case="lower", invalid="keep"), replaces=replace_lists, match_key=True),
         _primary("phone", "phones", phone(region, invalid="keep"), replaces=replace_lists),
         Ref("company_id", "org_id", _ID, resource="companies"),
         *_common(),
@@ -86,7 +87,7 @@ def deal(*more: Line) -> Mapping:
     )
 
 
-def _primary(name: str, path: str, codec: Codec, *, replaces: bool) -> FirstOf:
+def _primary(name: str, path: str, codec: Codec, *, replaces: bool, match_key: bool = False) -> FirstOf:
     return FirstOf(
         name,
         path,
@@ -95,6 +96,7 @@ def _primary(name: str, path: str, codec: Codec, *, replaces: bool) -> FirstOf:
         where={"primary": True},
         new={"label": "work"},
         replaces=replaces,
+        match_key=match_key,
     )
 
 

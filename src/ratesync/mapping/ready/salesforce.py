@@ -39,13 +39,14 @@ def contact(*more: Line, region: str | None = None) -> Mapping:
     """A Contact.
 
     :param more: further lines, such as ``Field("score", "Score__c", integer())``.
-    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is.
+    :param region: the country of telephone numbers without a country's code ("CH"). What is no number is kept as it is,
+        as is what stands for an e-mail address and is none.
     """
     number_of = blank_is_none(phone(region, invalid="keep"))
     return Mapping(
         Field("first_name", "FirstName", _text(40)),
         Field("last_name", "LastName", _text(80), required=True),
-        Field("email", "Email", blank_is_none(email(case="lower")), match_key=True),
+        Field("email", "Email", blank_is_none(email(case="lower", invalid="keep")), match_key=True),
         Field("phone", "Phone", number_of),
         Field("mobile_phone", "MobilePhone", number_of),
         Field("job_title", "Title", _text(128)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratesync.providers.hubspot.hints import RESOURCES, Hint, HubSpotHints, read_hints
+from ratesync.providers.hubspot.hints import RESOURCES, HintedChange, HubSpotHints, read_hints
 from ratesync.providers.hubspot.object_type import OBJECT_TYPES, ObjectType
 from ratesync.providers.hubspot.provider import API_URL, HubSpotProvider
 from ratesync.providers.hubspot.quotas import SEARCHES, Subscription, default_quotas
@@ -12,7 +12,7 @@ __all__ = [
     "OBJECT_TYPES",
     "RESOURCES",
     "SEARCHES",
-    "Hint",
+    "HintedChange",
     "HubSpotHints",
     "HubSpotProvider",
     "ObjectType",

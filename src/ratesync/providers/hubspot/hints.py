@@ -14,8 +14,8 @@ from attrs import frozen
 
 from ratesync.errors import WebhookRefused
 from ratesync.http.payload import json_array, json_object
-from ratesync.model import hint as model
 from ratesync.model.change import Change
+from ratesync.model.hint import Hint
 
 RESOURCES: Mapping[str, str] = MappingProxyType(
     {
@@ -40,7 +40,7 @@ _GONE = frozenset({"deletion", "privacyDeletion"})
 
 
 @frozen
-class Hint:
+class HintedChange:
     """A record that may have changed, or gone."""
 
     portal_id: str
@@ -48,9 +48,10 @@ class Hint:
     resource: str
     """HubSpot's type id ("2-3465404") where no other name is known."""
     change: Change
+    """Which record, and whether it is gone."""
 
 
-def read_hints(body: Any, *, resources: Mapping[str, str] | None = None) -> tuple[Hint, ...]:
+def read_hints(body: Any, *, resources: Mapping[str, str] | None = None) -> tuple[HintedChange, ...]:
     """The records that a verified delivery is about, each once.
 
     What is no change of a record is left out, such as a message in a conversation. Of several events of one record the
@@ -74,7 +75,7 @@ def read_hints(body: Any, *, resources: Mapping[str, str] | None = None) -> tupl
             # Of events at the same moment a deletion is the last one.
             latest[key] = max(latest.get(key, (at, is_deleted)), (at, is_deleted))
     return tuple(
-        Hint(portal, resource, Change(record_id, is_deleted=is_deleted))
+        HintedChange(portal, resource, Change(record_id, is_deleted=is_deleted))
         for (portal, resource, record_id), (_, is_deleted) in latest.items()
     )
 
@@ -86,13 +87,13 @@ class HubSpotHints:
     resources: Mapping[str, str] | None = None
     """More names of resources, as for :func:`read_hints`."""
 
-    def hints(self, body: Any) -> list[model.Hint]:
+    def hints(self, body: Any) -> list[Hint]:
         """The records; their account is HubSpot's portal id, as text.
 
         :raises WebhookRefused: it is no list of events.
         """
         told = read_hints(body, resources=self.resources)
-        return [model.Hint(hint.resource, hint.change.record_id, hint.portal_id) for hint in told]
+        return [Hint(hint.resource, hint.change.record_id, hint.portal_id) for hint in told]
 
 
 def _records(event: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:

@@ -70,6 +70,7 @@ class PipedriveTokens(TokenEndpoint):
     :param on_domain: told the company's ``api_domain`` whenever tokens were had: keep it beside them. It must not
         raise.
     :param url: for tests. :param transport: of httpx's kind, closed with the endpoint. :param timeout: seconds.
+    :param clock: tells from when a token lives. Default: the system's.
     """
 
     def __init__(

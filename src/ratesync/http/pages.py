@@ -24,7 +24,9 @@ class Page:
     number: int
     """Counted from 1, from where this listing was begun."""
     items: tuple[Any, ...] = field(repr=False)
+    """The records, as the body has them."""
     response: Response = field(repr=False)
+    """The whole answer."""
     position: str | None = field(repr=False)
     """Where this page is; None for the first."""
     next_position: str | None = field(repr=False)

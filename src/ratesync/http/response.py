@@ -17,6 +17,7 @@ class Response:
     """A provider's answer. Headers and body stay out of its repr, as they may hold private data."""
 
     status: int
+    """The status code of HTTP."""
     headers: Headers = field(factory=Headers, repr=False)
     body: bytes = field(default=b"", repr=False)
     """Decoded: a gzip encoding is already undone."""

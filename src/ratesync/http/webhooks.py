@@ -36,7 +36,9 @@ class Webhook:
     id: str
     """The provider's, or a digest of what was signed. The same for each repetition of the delivery."""
     sent_at: float | None
+    """The instant of its timestamp, which was checked; None if the scheme has none."""
     body: bytes = field(repr=False)
+    """As it came, byte for byte."""
 
     def json(self) -> Any:
         """The body as a JSON value.

@@ -121,11 +121,15 @@ class PageNumber:
     """
 
     param: str = "page"
+    """The parameter for the number."""
     first: int = 1
+    """The number of the first page."""
     size: int | None = None
     """Records asked for in a page, sent as ``size_param``."""
     size_param: str = "per_page"
+    """The parameter for the size."""
     items_path: str | None = None
+    """Where the body has the records, with dots for depth; None: it is the list itself."""
     more_path: str | None = None
     """Where the body says whether more follows."""
     last_path: str | None = None
@@ -153,9 +157,13 @@ class Offset:
     """
 
     param: str = "offset"
+    """The parameter for the offset."""
     limit: int = 100
+    """Records asked for in a page."""
     limit_param: str = "limit"
+    """The parameter for the limit."""
     items_path: str | None = None
+    """Where the body has the records, with dots for depth; None: it is the list itself."""
     more_path: str | None = None
     """Where the body says whether more follows."""
     total_path: str | None = None
@@ -197,9 +205,11 @@ class Cursor:
     """``?cursor=abc``: each page tells the next one's cursor, the last one none."""
 
     param: str = "cursor"
+    """The parameter for the cursor."""
     next_path: str = "next_cursor"
     """Where the body tells it. Missing, null, false or empty: this was the last page."""
     items_path: str | None = None
+    """Where the body has the records, with dots for depth; None: it is the list itself."""
     more_path: str | None = None
     """Where the body says whether more follows: for providers whose last page has a cursor, too."""
     params: Mapping[str, str] = field(factory=dict[str, str], repr=False)
@@ -224,8 +234,11 @@ class NextLink:
     """
 
     relation: str = "next"
+    """The relation of the link in the header."""
     next_path: str | None = None
+    """Where the body has the link; None: it is in the header."""
     items_path: str | None = None
+    """Where the body has the records, with dots for depth; None: it is the list itself."""
 
     def ask(self, position: str | None) -> Ask:
         """The link."""
@@ -247,11 +260,15 @@ class Keyset:
     """
 
     param: str = "since_id"
+    """The parameter for the key."""
     key_path: str = "id"
+    """Where a record has its key, with dots for depth."""
     items_path: str | None = None
+    """Where the body has the records, with dots for depth; None: it is the list itself."""
     more_path: str | None = None
     """Where the body says whether more follows."""
     descending: bool = False
+    """The listing begins with the largest key."""
     params: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     """Sent with every page, such as its size and order."""
 

@@ -137,7 +137,9 @@ class StripeSignature:
     """Stripe's: ``Stripe-Signature: t=1700000000,v1=...``, also under other names at other providers."""
 
     secrets: tuple[Secret, ...] = field(converter=_secrets, repr=False)
+    """One secret, or several while one is being replaced."""
     header: str = "Stripe-Signature"
+    """Holds the timestamp and the signatures."""
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -178,6 +180,7 @@ class HubSpotV3:
     """
 
     secrets: tuple[Secret, ...] = field(converter=_secrets, repr=False)
+    """One secret, or several while one is being replaced."""
 
     @property
     def keys(self) -> Iterable[bytes]:
@@ -201,11 +204,15 @@ class HmacSignature:
     """
 
     secrets: tuple[Secret, ...] = field(converter=_secrets, repr=False)
+    """One secret, or several while one is being replaced."""
     header: str = "X-Signature"
+    """Holds the signature."""
     prefix: str = ""
     """Stands before the signature, such as ``"sha256="``."""
     hash_name: HashName = "sha256"
+    """The hash function of the HMAC."""
     encoding: Literal["hex", "base64"] = "hex"
+    """How the signature is spelt."""
     timestamp_header: str | None = None
     """Whole seconds since the epoch."""
 

@@ -15,13 +15,19 @@ class FieldConflict:
     """Both sides changed a field, and not to the same. Values may be ``ABSENT``, bases ``NOT_KNOWN``, too."""
 
     name: str
+    """The field, as the view calls it."""
     base_local: Any = field(repr=False)
+    """What the local side held after the last sync, as that side spells it."""
     base_external: Any = field(repr=False)
+    """The same of the external side."""
     local: Any = field(repr=False)
+    """What the local side holds now."""
     external: Any = field(repr=False)
+    """What the external side holds now."""
     local_change: ChangeTime | None = None
     """When the local side changed it, where that side tells; by its own clock."""
     external_change: ChangeTime | None = None
+    """The same of the external side."""
 
 
 @frozen
@@ -43,6 +49,7 @@ class Defer:
     """Nothing is decided yet: both values stay, and the field is left alone until somebody decides."""
 
     reason: str
+    """Why a person must look, in words and without values."""
 
 
 Resolution = Take | SetValue | Defer

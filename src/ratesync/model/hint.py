@@ -10,7 +10,9 @@ class Hint:
     """A provider says that a record may have changed, or gone."""
 
     resource: str
+    """As operations name it."""
     record_id: str
+    """At the provider."""
     account: str | None = None
     """The account at the provider, by the provider's own name for it; None where it does not tell."""
 

@@ -13,8 +13,11 @@ class OpenConflict:
 
     link_id: str
     local_id: str | None
+    """The host's record; None if the link has none."""
     external_id: str | None
+    """The provider's record; None if the link has none."""
     conflict: FieldConflict
+    """The field, what it was and what it is on both sides."""
 
 
 @frozen
@@ -22,9 +25,13 @@ class Dropped:
     """Values that one step dropped."""
 
     op_id: str
+    """Of the step, as the writes to the provider carry it."""
     link_id: str
     local_id: str | None
+    """The host's record; None if the link has none."""
     external_id: str | None
+    """The provider's record; None if the link has none."""
     at: float
     """Instant, in seconds since the epoch."""
     losers: tuple[Loser, ...]
+    """Each with the side that held it and what took its place."""

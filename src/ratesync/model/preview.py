@@ -16,6 +16,7 @@ class PreviewedRequest:
 
     method: str
     url: str
+    """Whole, with its query."""
     headers: Mapping[str, str]
     """By their names in lower case. Only values of headers that are known to be harmless are shown."""
     body: Any = field(default=None, repr=False)
@@ -45,3 +46,4 @@ class Preview:
     requests: tuple[PreviewedRequest, ...] = ()
     """None where they cancel each other out, or something is wrong with them."""
     problems: tuple[Problem, ...] = ()
+    """What is wrong with the operations; nothing would be sent of those."""

@@ -106,6 +106,7 @@ class Budget(Countable):
     """At most ``permits`` in each day or month of the calendar."""
 
     every: Period = field(default=Period.DAY, converter=Period)
+    """Day or month. Default day."""
     zone: str = field(default="UTC", validator=_zone)
     """Time zone in which days and months begin, by its IANA name. Default UTC."""
     resets_at: float = field(default=0.0, validator=[ge(0), lt(86_400)])
@@ -131,7 +132,9 @@ class Penalty:
 
     seconds: float = field(validator=gt(0), kw_only=False)
     scope: QuotaScope = field(default=QuotaScope.CONNECTION, converter=QuotaScope)
+    """Who is refused with it. Default: all of the connection."""
     resource: str | None = None
+    """Of one resource only; None (default): of all."""
 
 
 @frozen(kw_only=True, cache_hash=True)
@@ -145,8 +148,11 @@ class Adaptive:
     per: float = field(default=1.0, validator=gt(0))
     """Length in seconds of the window over which the provider is thought to count. Default 1 s."""
     scope: QuotaScope = field(default=QuotaScope.CONNECTION, converter=QuotaScope)
+    """Who shares it. Default: all of the connection."""
     resource: str | None = None
+    """Of one resource only; None (default): of all."""
     unit: str = field(default=CALLS, validator=min_len(1))
+    """What it counts. Default calls."""
 
 
 Quota = Rate | FixedWindow | Budget | LeakyBucket | Concurrency | Penalty | Adaptive

@@ -41,6 +41,7 @@ class RecordTrouble:
     side: Side
     record_id: str
     reason: str
+    """In words and without values."""
 
 
 MOST_SAMPLES = 5
@@ -70,7 +71,9 @@ class SyncRun:
     retry_after: float | None = None
     """Seconds for which a side that failed asked to be left alone."""
     kind: RunKind = RunKind.CHANGES
+    """What it goes over."""
     phase: RunPhase = RunPhase.PULL
+    """How far it has come."""
     number: int = 0
     """Its place in the history, counted from 1; 0 if it is not stored."""
     updated_at: float = 0.0

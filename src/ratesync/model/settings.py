@@ -37,8 +37,11 @@ class Settings:
     grace: float = field(default=10.0, validator=ge(0))
     """How long calls under way may finish when the engine is left. Default 10 s."""
     retry: RetryPolicy = field(factory=RetryPolicy)
+    """When an attempt is repeated, and when no more."""
     circuit: CircuitPolicy = field(factory=CircuitPolicy)
+    """When a connection that fails is left alone."""
     limits: PayloadLimits = field(factory=PayloadLimits)
+    """How large an operation may be."""
     sync: SyncSettings = field(factory=SyncSettings)
     """Of passes over bindings."""
     slow_transform_after: float = field(default=0.1, validator=gt(0))

@@ -19,9 +19,11 @@ class OperationStatus:
     attempts: int
     """Attempts counted so far; the first is 1."""
     enqueued_at: float
+    """When it was accepted: an instant, in seconds since the epoch, as all here."""
     due_at: float | None
     """Instant of the next attempt, for a scheduled or retryable operation."""
     finished_at: float | None
+    """When it ended; None while it is pending."""
     outcome: Outcome | None
     """None while it is pending, and for a cancelled one."""
 
@@ -33,6 +35,8 @@ class DeadLetter:
     id: str
     operation: Operation
     attempts: int
+    """Attempts counted until it died."""
     died_at: float
+    """When: an instant, in seconds since the epoch."""
     outcome: Outcome
     """Why: the last outcome."""

@@ -141,7 +141,8 @@ def test_a_provider_that_could_not_work_is_not_made(settings: dict[str, Any]) ->
     ("reply", "operation", "outcome"),
     [
         (problem(404), DELETE, Applied()),
-        (html(410), DELETE, Applied()),
+        (html(410), DELETE, Rejected("HTTP 410 Gone", code="no_such_page")),
+        (answer(410), DELETE, Applied()),
         (problem(404), READ, Rejected("HTTP 404 Not Found: Not Found", code="404")),
         (problem(409), UPDATE, Conflict("HTTP 409 Conflict: Conflict")),
         (problem(401), UPDATE, RetryLater("HTTP 401 Unauthorized: Unauthorized", Cause.UNAUTHORISED)),

@@ -17,7 +17,7 @@ from ratesync.http import Account, Response
 from ratesync.http.payload import json_object
 from ratesync.model.batch import Batch, Reply
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import GONE, NO_SUCH_PAGE, Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.protocols import ProviderClient
 from ratesync.providers import CREATE_ONCE, RequestBatch, Resource, RestProvider
 from ratesync.testing import trouble_suite
@@ -91,6 +91,13 @@ class DoubtsEverything(Changes):
     @override
     def changed(self, outcome: Outcome) -> Outcome:
         return Unknown(outcome.reason) if isinstance(outcome, RetryLater) else outcome
+
+
+class TakesEveryPageForGone(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        is_page = isinstance(outcome, Rejected) and outcome.code == NO_SUCH_PAGE
+        return Rejected("HTTP 404", GONE) if is_page else outcome
 
 
 class FillsInWhatIsMissing(Changes):
@@ -173,6 +180,7 @@ MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
     GivesUpOnServerErrors: TOLD,
     BelievesEverySuccess: TOLD,
     DoubtsEverything: TOLD,
+    TakesEveryPageForGone: TOLD,
     TriesAgainByItself: TOLD,
     FollowsRedirects: TOLD,
     StaysBusyWhenCancelled: "test_a_call_that_is_never_answered_can_be_cancelled",

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypedDict, Unpack
 
+from attrs import evolve
+
 from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
 from ratesync.http.accounts import Accounts
 from ratesync.http.feedback import ThrottleReader, read_feedback
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.pages import Page
 from ratesync.http.reason import reason_of
 from ratesync.http.refusal import refusal_in
@@ -17,7 +19,7 @@ from ratesync.http.response import Response
 from ratesync.model.batch import Batch, Reply
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Cause, Outcome, RetryLater
+from ratesync.model.outcome import NO_SUCH_PAGE, Cause, Outcome, Rejected, RetryLater
 from ratesync.model.secret import Secret
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.bulk import Bulk
@@ -141,8 +143,10 @@ class HttpProvider(AccountProvider):
         except ConfigurationError as error:
             # Nothing is wrong with the operations: they wait until the host has put its settings right.
             return Reply(sent.all_as(RetryLater(str(error), Cause.NOT_SENT)))
-        # Whatever the kind: a 404 for a path of many records does not tell that one of them is gone.
+        # As of an upsert: a 404 for a path of many records is no success of a delete,
         whole, feedback = self.judge(response, Kind.UPSERT)
+        if isinstance(whole, Rejected) and response.status in NOT_FOUND:
+            whole = evolve(whole, code=NO_SUCH_PAGE)  # and does not tell that one of them is gone.
         return Reply(bulk.outcomes(sent, response, whole), feedback)
 
     def judge(self, response: Response, kind: Kind) -> tuple[Outcome, Feedback]:

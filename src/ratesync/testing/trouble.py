@@ -22,7 +22,7 @@ class Trouble(StrEnum):
     INTRUDED = "intruded"
     """200 with a page of HTML by somebody in between; nothing reaches the provider."""
     HIDDEN = "hidden"
-    """404 by somebody in between, whatever was asked for; nothing reaches the provider."""
+    """404 with a page of HTML by somebody in between, whatever was asked for; nothing reaches the provider."""
     REDIRECTED = "redirected"
     """307 to another host; nothing reaches the provider."""
     DELAYED = "delayed"

@@ -12,14 +12,14 @@ from attrs import evolve
 
 from ratesync.errors import InvalidResponse, ProviderError, Unavailable
 from ratesync.http.feedback import server_time
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.payload import json_object
 from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import hubspot_throttle
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import NO_SUCH_PAGE, Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.hubspot.problem import LOCKED_FOR, Problem
 from ratesync.rules.masking import mask_outcome
 from ratesync.rules.provider_errors import error_for_outcome
@@ -42,8 +42,6 @@ _WAITS = {
 }
 """Statuses that say that nothing was carried out and that it will pass, and how long to wait."""
 _SERVER_ERROR = 5
-_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_NO_SUCH_PAGE = "no_such_page"
 _POLICY_WAITS = {"SECONDLY": 1.0}
 """Of searches, whose answers have no header that tells."""
 
@@ -56,7 +54,7 @@ def read_whole(response: Response, kind: Kind, now: float) -> tuple[Outcome, Fee
         reason = outcome.reason if not isinstance(outcome, Applied) else f"HTTP {response.status}"
         asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))
         outcome = RetryLater(reason, Cause.UNAVAILABLE, wait if asked is None else asked)
-    elif response.status in _MISSING:
+    elif response.status in NOT_FOUND:
         outcome = _missing(response, kind)
     else:
         outcome = _in_hubspots_words(response, kind, outcome)
@@ -90,7 +88,7 @@ def _missing(response: Response, kind: Kind) -> Outcome:
     problem = Problem.read(_body(response))
     if problem.is_not_found:
         return problem.outcome(kind)
-    return Rejected(reason_of(response), code=_NO_SUCH_PAGE)
+    return Rejected(reason_of(response), code=NO_SUCH_PAGE)
 
 
 def _policy(response: Response) -> str:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from ratesync.errors import InvalidResponse, ProviderError, Unavailable
 from ratesync.http.feedback import server_time
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.payload import json_array
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import salesforce_throttle
@@ -23,7 +23,6 @@ SEVERAL = "MULTIPLE_CHOICES"
 """Code of the rejection of an operation whose external id several records have."""
 _SERVER_ERROR = 5
 _PAUSE = 5.0
-_NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
 def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
@@ -41,7 +40,7 @@ def _read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     if problem.code:
         return _explained(response, outcome, problem, kind, now)
     # Without an error of Salesforce's own somebody in between has answered, who knows nothing of records.
-    return Unknown(outcome.reason) if response.status in _NOT_THERE else outcome
+    return Unknown(outcome.reason) if response.status in NOT_FOUND else outcome
 
 
 def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kind, now: float) -> Outcome:

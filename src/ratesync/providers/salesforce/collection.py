@@ -10,8 +10,8 @@ from attrs import frozen
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
-from ratesync.providers.salesforce.problem import GONE, Problem
+from ratesync.model.outcome import GONE, Applied, Outcome, Rejected, Unknown
+from ratesync.providers.salesforce.problem import Problem
 from ratesync.providers.salesforce.record import read_record
 from ratesync.providers.salesforce.record_id import is_id, plain_id
 from ratesync.providers.salesforce.sobject import SObject

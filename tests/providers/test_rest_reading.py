@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -299,6 +300,51 @@ async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:
             await provider.pull_changes("default", "things", cursor, limit=1)
         with pytest.raises(InvalidResponse):  # there is no such feed
             await provider.pull_changes("default", "things", None, limit=1)
+
+
+@frozen
+class ApisClock:
+    """Goes with the API's own."""
+
+    api: RestApi
+    is_virtual: bool = False
+
+    def now(self) -> float:
+        return self.api.now.timestamp()
+
+
+@pytest.mark.parametrize("tells_time", [True, False])
+async def test_a_cursor_older_than_what_is_kept_of_deleted_records_has_expired(*, tells_time: bool) -> None:
+    api = RestApi(tells_time=tells_time)
+    assert THINGS.changes is not None
+    kept = evolve(THINGS, changes=evolve(THINGS.changes, deleted_kept=timedelta(days=30).total_seconds()))
+    async with (
+        rest(api.transport, resources=kept, clock=ApisClock(api)) as provider,
+        rest(api.transport, clock=ApisClock(api)) as careless,
+    ):
+        for name in ("a", "b"):
+            await applied(provider, Operation.create("acme", "things", {}, record_id=name, id=name))
+        api.now += timedelta(days=400)
+        first = await provider.pull_changes("default", "things", None, limit=1)
+        second = await provider.pull_changes("default", "things", first.cursor, limit=9)
+        assert not second.has_more, "a first pass misses nothing, however old what it meets"
+        if not tells_time:  # a cursor is as old as the newest change
+            with pytest.raises(CursorExpired, match="forgotten some deletions"):
+                await provider.pull_changes("default", "things", second.cursor, limit=1)
+            return
+        api.now += timedelta(days=29)
+        third = await provider.pull_changes("default", "things", second.cursor, limit=10)
+        api.now += timedelta(days=31)
+        with pytest.raises(CursorExpired, match="forgotten some deletions"):
+            await provider.pull_changes("default", "things", third.cursor, limit=10)
+        await careless.pull_changes("default", "things", third.cursor, limit=10)
+
+
+def test_how_long_deleted_records_are_kept_is_said_of_a_feed_that_has_them() -> None:
+    with pytest.raises(ConfigurationError, match="deleted_path"):
+        Feed(deleted_kept=1.0)
+    with pytest.raises(ValueError, match="deleted_kept"):
+        Feed(deleted_path="gone", deleted_kept=0.0)
 
 
 @pytest.mark.parametrize(

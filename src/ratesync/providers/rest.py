@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar, Unpack
 
 from typing_extensions import override
@@ -143,14 +144,19 @@ class RestProvider(HttpProvider):
         return self._records(shape, found)
 
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
-        """The next page of the resource's ``changes``."""
+        """The next page of the resource's ``changes``.
+
+        :raises CursorExpired: the cursor is of no use, or so old that deletions may be missed.
+        """
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
         place = feed.read(cursor)
         query = feed.asking(limit, feed.since(place))
         found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
         # Once more, so that a pass that begins now begins by the provider's own clock.
-        place = feed.read(cursor, told_time(found.response))
+        told = told_time(found.response)
+        place = feed.read(cursor, told)
+        feed.check_age(place, told or datetime.fromtimestamp(self._clock.now(), UTC))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
         return ChangePage(
             changes,

@@ -159,8 +159,9 @@ class HubSpotProvider(AccountProvider):
         client = self._client(connection)
         request, is_whole = ask(resource, described, position, limit=limit)
         body = await client.read(request)
-        position = position.begun(datetime.fromtimestamp(client.answered_at, UTC))
-        if self._tombstones and position.is_older_than(ARCHIVE_KEPT):
+        answered_at = datetime.fromtimestamp(client.answered_at, UTC)
+        position = position.begun(answered_at)
+        if self._tombstones and position.is_older_than(ARCHIVE_KEPT, answered_at):
             raise CursorExpired("HubSpot has forgotten some deletions since that pass: list all records anew")
         changes, following = read_page(body, described, position, is_whole=is_whole)
         if following is not None:

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from typing_extensions import override
 
-from ratesync.errors import ConfigurationError, ProviderError, UnsupportedOperation
+from ratesync.errors import ConfigurationError, CursorExpired, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import Accounts
 from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
@@ -35,6 +35,9 @@ API_VERSION = "65.0"
 LAG = 600.0
 """Seconds until a change surely shows: ten minutes is the longest that a transaction of Salesforce's may take, and a
 record is stamped before its end."""
+
+BIN_KEPT = 14 * 86_400.0
+"""Seconds for which Salesforce tells of a deleted record: the recycle bin keeps it for 15 days, less a day."""
 
 _VERSION = re.compile(r"[1-9]\d{1,2}\.0")
 _OLDEST = 51
@@ -131,13 +134,17 @@ class SalesforceProvider(AccountProvider):
         Deleted records are told for as long as they are in the recycle bin, which is 15 days.
 
         :param limit: most changes on the page; at most 2,000, of types whose fields are not named 200.
-        :raises CursorExpired: it is none of ours. :raises PagingBroken: Salesforce did not keep the order.
+        :raises CursorExpired: it is none of ours, or so old that deletions may be missed.
+        :raises PagingBroken: Salesforce did not keep the order.
         """
         name, described = self._known(resource)
         position = TimeCursor.read(cursor, datetime.fromtimestamp(self._clock.now(), UTC))
         client = self._client(connection)
         body = await client.read(ask(name, described, position, limit=limit))
-        position = TimeCursor.read(cursor, datetime.fromtimestamp(client.answered_at, UTC))
+        answered_at = datetime.fromtimestamp(client.answered_at, UTC)
+        position = TimeCursor.read(cursor, answered_at)
+        if described.tombstones and position.is_older_than(BIN_KEPT, answered_at):
+            raise CursorExpired("Salesforce has forgotten some deletions since that pull: list all records anew")
         page = read_page(body, described, position, limit=limit, lag=self._lag)
         return ChangePage(page.changes, page.cursor, page.has_more, client.feedback)
 

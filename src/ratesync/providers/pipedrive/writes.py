@@ -10,6 +10,7 @@ from ratesync.errors import ConfigurationError, InvalidOperation, InvalidRespons
 from ratesync.http.payload import json_object
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.protocols.preview import recorded
 from ratesync.providers.pipedrive.answer import record_gone
 from ratesync.providers.pipedrive.client import Client
 from ratesync.providers.pipedrive.reads import read_one
@@ -43,7 +44,7 @@ async def carry_out(
             rest = RetryLater("not sent: those before it took too long", Cause.NOT_SENT)
         if rest is None:
             outcome = await _outcome(client, resource, operation, key)
-            rest = _for_the_rest(outcome)
+            rest = None if recorded() is not None else _for_the_rest(outcome)  # a dry run shows all requests
         else:
             outcome = rest
         outcomes[operation.id or ""] = outcome

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import count
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -155,7 +156,9 @@ class _There(WrittenThere):
 
 
 class TestInTrouble(InMemory, TroubleSuite):
-    pass
+    known_failures: ClassVar[Mapping[str, str]] = {
+        "test_a_new_id_is_told_to_whom_it_belongs": "the rows of a collection have nothing but their order",
+    }
 
 
 class TestPull(InMemory, PullSuite):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -13,8 +13,16 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
-from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken, UnsupportedOperation
+from ratesync.errors import (
+    ConfigurationError,
+    CursorExpired,
+    InvalidResponse,
+    NotSent,
+    PagingBroken,
+    UnsupportedOperation,
+)
 from ratesync.http import Account, ApiKey, Bearer, Cursor
 from ratesync.model.batch import Batch, ConditionalWrite, DeleteFeed
 from ratesync.model.operation import Kind, Operation
@@ -289,6 +297,35 @@ async def test_one_operation_that_is_no_json_does_not_spoil_the_batch() -> None:
         reply = await provider.execute(Batch(operations[0].lane, "things", Kind.CREATE, operations))
     assert [isinstance(reply[str(number)], Applied) for number in range(3)] == [True, False, True]
     assert api.records.keys() == {"0", "2"}
+
+
+class Unset(httpx.Auth):
+    @override
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        raise ConfigurationError("the key cannot sign")
+        yield request
+
+
+async def test_settings_that_are_wrong_are_no_fault_of_what_was_to_be_read() -> None:
+    things = Operation.read("acme", "things", "a", id="a")
+    for batch in (BATCH, None):
+        async with RestProvider("acme", URL, Account(Unset()), resources=THINGS, batch=batch) as provider:
+            reply = await provider.execute(Batch(things.lane, "things", Kind.READ, (things,)))
+            assert dict(reply) == {"a": RetryLater("the key cannot sign", Cause.NOT_SENT)}
+            for ask in (
+                provider.pull_changes("default", "things", None, limit=1),
+                provider.list_records("default", "things", None, limit=1),
+                provider.find("default", "things", "email", ["a"]),
+                provider.send("default", "GET", "/things"),
+            ):
+                with pytest.raises(NotSent, match="the key cannot sign"):
+                    await ask
+
+
+async def test_an_address_that_cannot_be_used_is_no_fault_of_what_was_to_be_read() -> None:
+    async with RestProvider("acme", None, lambda _: Account(base_url="nowhere"), resources=THINGS) as provider:
+        with pytest.raises(NotSent):
+            await provider.list_records("default", "things", None, limit=1)
 
 
 async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:

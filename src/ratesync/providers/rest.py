@@ -19,11 +19,12 @@ from ratesync.model.batch import Batch, ConditionalWrite, CreateIdentity, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Fields, Operation
-from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import Outcome, Rejected
 from ratesync.providers.answer import completed
 from ratesync.providers.bulk import Bulk
+from ratesync.providers.call import RequestOptions
 from ratesync.providers.credentials import Credentials, credential_headers, kept_credentials
-from ratesync.providers.http_provider import HttpOptions, HttpProvider, RequestOptions
+from ratesync.providers.http_provider import HttpOptions, HttpProvider
 from ratesync.providers.listing import Listing
 from ratesync.providers.request import Request, RequestBuilder
 from ratesync.providers.request_batch import RequestBatch
@@ -216,9 +217,6 @@ class RestProvider(HttpProvider):
             return outcome_for_error(error), NO_FEEDBACK
         except InvalidOperation as error:
             return Rejected(str(error), code=type(error).__name__), NO_FEEDBACK
-        except ConfigurationError as error:
-            # Nothing is wrong with the operation: it waits until the host has put its settings right.
-            return RetryLater(str(error), Cause.NOT_SENT), NO_FEEDBACK
         outcome, feedback = self.judge(response, operation.kind)
         try:
             return self._completed(outcome, response, operation), feedback

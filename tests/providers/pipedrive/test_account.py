@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from ratesync import Applied, Kind, RetryLater
-from ratesync.errors import ConfigurationError, Unauthorised
+from ratesync.errors import ConfigurationError, NotSent, Unauthorised
 from ratesync.http import Account, ApiKey, RefreshToken, TokenKeeper, Tokens
 from ratesync.model.outcome import Cause
 from ratesync.model.secret import Secret
@@ -169,6 +169,15 @@ async def test_settings_that_are_wrong_are_not_the_operations_fault(company: Com
 
     async with PipedriveProvider(Account(Unset()), transport=transport(company)) as pipedrive:
         outcome = await one(pipedrive, Kind.CREATE, name="Ada")
+        for ask in (
+            pipedrive.pull_changes("default", "persons", None, limit=10),
+            pipedrive.list_records("default", "persons", None, limit=10),
+            pipedrive.find("default", "persons", "name", ["Ada"]),
+            pipedrive.describe("default", "persons"),
+            execute(pipedrive, [operation(Kind.READ, str(number)) for number in range(11)]),
+        ):
+            with pytest.raises(NotSent, match="the key cannot sign"):
+                await ask
     assert outcome == RetryLater("the key cannot sign", Cause.NOT_SENT)
     assert company.asked == []
 

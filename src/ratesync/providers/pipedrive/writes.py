@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
+from ratesync.errors import InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
 from ratesync.http.payload import json_object
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
@@ -66,9 +66,6 @@ async def _outcome(client: Client, resource: PipedriveResource, operation: Opera
         return outcome_for_error(error)
     except InvalidOperation as error:
         return Rejected(str(error), code=type(error).__name__)
-    except ConfigurationError as error:
-        # Nothing is wrong with the operation: it waits until the host has put its settings right.
-        return RetryLater(str(error), Cause.NOT_SENT)
 
 
 async def _write(client: Client, resource: PipedriveResource, operation: Operation, key: str | None) -> Outcome:

@@ -104,7 +104,7 @@ class ListsRecords(Protocol):
     async def list_records(self, connection: str, resource: str, page: str | None, *, limit: int) -> RecordPage:
         """The page at the position ``page``, in one call; None: the first.
 
-        A record that is there from the first page's call to the last one's is on one of the pages.
+        A record that is there from the first page's call to the last one's is on one of the pages, if not on several.
 
         :param limit: most records on the page, a wish.
         :raises ProviderError: as for ``execute``; :class:`~ratesync.errors.PagingBroken` where pages lead astray.

@@ -173,6 +173,41 @@ class MatchesByPosition(Good):
         return response
 
 
+class BelievesOneOfTwo(Good):
+    """Of two rows for one request the one that comes first, or last."""
+
+    step = 1
+
+    @override
+    async def send(self, connection: str, method: str, target: str, **request: Any) -> Response:
+        response = await super().send(connection, method, target, **request)
+        if response.is_success and response.headers.get("content-type") == "application/json":
+            rows = (json_object(response.json()) or {}).get("responses", [])
+            one_each = {row["id"]: row for row in rows[:: self.step]}
+            return evolve(response, body=json.dumps({"responses": list(one_each.values())}).encode())
+        return response
+
+
+class BelievesTheFirstOfTwo(BelievesOneOfTwo):
+    step = -1
+
+
+class TakesHugeAnswersForUnsent(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Unknown) and "larger" in outcome.reason:
+            return RetryLater(outcome.reason, Cause.NOT_SENT)
+        return outcome
+
+
+class TakesADripForUnsent(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Unknown) and "no whole answer" in outcome.reason:
+            return Rejected(outcome.reason)
+        return outcome
+
+
 TOLD = "test_trouble_is_told_as_what_it_is"
 ROWS = "test_rows_of_an_answer_are_given_to_whom_they_belong"
 MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
@@ -184,7 +219,11 @@ MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
     TriesAgainByItself: TOLD,
     FollowsRedirects: TOLD,
     StaysBusyWhenCancelled: "test_a_call_that_is_never_answered_can_be_cancelled",
+    TakesHugeAnswersForUnsent: TOLD,
+    TakesADripForUnsent: "test_a_call_that_is_never_answered_can_be_cancelled",
     MatchesByPosition: ROWS,
+    BelievesOneOfTwo: ROWS,
+    BelievesTheFirstOfTwo: ROWS,
     FillsInWhatIsMissing: ROWS,
 }
 

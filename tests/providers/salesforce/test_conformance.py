@@ -126,7 +126,7 @@ class InMemory:
 
     @pytest.fixture
     def provider_over(self, salesforce: Salesforce) -> ProviderOver:
-        return lambda faulty: provider_of(salesforce, transport=faulty, max_response_bytes=200_000)
+        return lambda faulty: provider_of(salesforce, transport=faulty, timeout=0.3, max_response_bytes=200_000)
 
     @pytest.fixture
     def there(self, provider: SalesforceProvider, sample: Sample) -> RecordsThere:

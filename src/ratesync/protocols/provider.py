@@ -58,6 +58,9 @@ class LooksUp(Protocol):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """``Applied`` with the record's id if it was applied, None if it surely was not, ``Unknown`` if in doubt.
 
+        ``Conflict`` where asking again would not help, as when the record that is there may be another one: a person
+        must look. The operation then is a dead letter, and a sync reports the create as in doubt.
+
         Bounded and classified like ``execute``.
         """
         ...

@@ -289,6 +289,8 @@ class ProviderSide:
         found = await self.caller.lookup(self.lane, operation)
         if found is None:  # made anew, it is a new creation, with a wait of its own should its answer be lost
             return Fate.NOT_MADE
+        if isinstance(found, Conflict):  # asked again it would say the same
+            return Fate.CANNOT_TELL
         return found if isinstance(found, Applied) else Fate.IN_DOUBT
 
     async def _make_again(self, order: Make, keep: Keep) -> Outcome | Fate:

@@ -123,7 +123,7 @@ class HubSpotProvider(AccountProvider):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the unique property. It reads, and does not search.
 
-        ``Unknown`` where it has none, and where the record with that value has other values than it wrote.
+        ``Unknown`` where it has none, ``Conflict`` where the record with that value has other values than it wrote.
 
         :raises ProviderError: as for ``execute``.
         """

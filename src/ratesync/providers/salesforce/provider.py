@@ -116,7 +116,7 @@ class SalesforceProvider(AccountProvider):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the external id.
 
-        ``Unknown`` where it has none, and where the record with that value has other values than it wrote.
+        ``Unknown`` where it has none, ``Conflict`` where the record with that value has other values than it wrote.
 
         :raises ProviderError: as for ``execute``.
         """

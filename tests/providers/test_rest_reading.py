@@ -204,9 +204,15 @@ async def test_what_a_resource_cannot_do_is_said() -> None:
         lambda: Listing(path="/things/{record_id}"),
         lambda: rest(RestApi().transport, resources=Resource(changes=Feed(path="/ä"))),
         lambda: Feed(lag=-1.0),
+        lambda: Feed(lag=float("nan")),
+        lambda: Feed(lag=float("inf")),
         lambda: RequestBatch(size=0),
+        lambda: rest(RestApi().transport, resources={}),
     ],
-    ids=["path of one", "listing of one", "path not encoded", "lag below 0", "batch of none"],
+    ids=[
+        *("path of one", "listing of one", "path not encoded", "lag below 0", "lag no number", "lag without end"),
+        *("batch of none", "no resources"),
+    ],
 )
 def test_what_could_not_work_is_not_made(make: Callable[[], object]) -> None:
     with pytest.raises((ConfigurationError, ValueError)):

@@ -9,11 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, gt, optional
+from attrs.validators import gt, optional
 
 from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken
 from ratesync.model.change import Change
 from ratesync.model.record import Record
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.listing import Listing
 from ratesync.providers.row import LATEST_SECOND, dig
 from ratesync.rules.time_cursor import TimeCursor
@@ -53,7 +54,7 @@ class Feed(Listing):
     """Seconds for which deleted records come. Behind a cursor that is older some may be missing, so it has expired and
     all records are listed anew. Where answers have no Date a cursor is as old as the newest change before it. None: for
     ever."""
-    lag: float = field(default=60.0, validator=ge(0.0))
+    lag: float = field(default=60.0, converter=checked_lag)
     """Seconds after which every change is surely shown, however clocks differ within the provider. Each pass begins
     that much before the one before began, by the provider's own Date. Default 60."""
 

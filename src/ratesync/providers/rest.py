@@ -91,6 +91,8 @@ class RestProvider(HttpProvider):
         super().__init__(name, base_url, Account() if accounts is None else accounts, **options)
         resources = Resource() if resources is None else resources
         checked_headers({} if idempotency_header is None else {idempotency_header: "key"})
+        if not resources:
+            raise ConfigurationError("resources must not be empty: leave it out for one resource that has all names")
         every = [resources] if isinstance(resources, Resource) else list(resources.values())
         check_paths(every)
         self.capabilities = capabilities_of(

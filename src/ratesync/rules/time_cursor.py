@@ -73,7 +73,7 @@ class TimeCursor:
 
         :param seconds: for so long the provider shows it. :param now: the provider's time.
         """
-        return self.from_at > _BEGINNING and now - self.since > timedelta(seconds=seconds)
+        return self.from_at > _BEGINNING and (now - self.since).total_seconds() > seconds
 
     def next_pass(self, lag: float) -> str:
         """Where the next pass begins, when this one has met the end of the feed, as text.

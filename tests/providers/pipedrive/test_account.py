@@ -188,6 +188,8 @@ def test_a_configuration_that_cannot_work_is_refused() -> None:
         {"resources": {}},
         {"identity_fields": {"people": MARK}},
         {"lag": -1.0},
+        {"lag": float("nan")},
+        {"lag": float("inf")},
         {"base_url": "ftp://example.org"},
     ]
     for mistake in mistakes:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from ratesync import Applied, Kind, Outcome, Rejected, RetryLater, Unknown
+from ratesync.http import Response
 from ratesync.model.outcome import NO_SUCH_PAGE, Cause
 from ratesync.providers.pipedrive import LEADS, NOTES
+from ratesync.providers.pipedrive.answer import interpret
 from ratesync.providers.pipedrive.record import version_of
+from ratesync.providers.pipedrive.throttle import throttle_reader
 from tests.providers.pipedrive.speaking import MARK, SCORE, execute, one, operation, provider
 from tests.servers.pipedrive_company import CLOUDFLARE, Company, Told
 
@@ -149,6 +152,13 @@ async def test_a_page_that_is_not_pipedrives_says_of_no_record_that_it_is_gone(c
         outcome = await one(pipedrive, kind, None if kind is Kind.CREATE else "1")
         assert isinstance(outcome, Rejected)
         assert outcome.code == NO_SUCH_PAGE
+
+
+def test_an_answer_does_not_show_the_record() -> None:
+    response = Response(200, body=b'{"success": true, "data": {"id": 1, "name": "Ada Lovelace"}}')
+    answer = interpret(response, Kind.READ, 0.0, throttle_reader(1))
+    assert answer.data["name"] == "Ada Lovelace"
+    assert "Ada" not in repr(answer)
 
 
 async def test_a_header_of_a_proxy_is_no_version(company: Company) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import ThrottleReader
@@ -32,7 +32,7 @@ class Answer:
 
     status: int
     outcome: Outcome
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     """The JSON object that it is; empty where the outcome is no ``Applied``."""
     response: Response
     feedback: Feedback

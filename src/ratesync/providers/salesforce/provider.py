@@ -21,6 +21,7 @@ from ratesync.model.quota import CALLS
 from ratesync.model.schema import RemoteSchema
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.client import Client
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.salesforce.answer import refusal
 from ratesync.providers.salesforce.changes import ask, read_page
 from ratesync.providers.salesforce.execution import Execution
@@ -91,11 +92,11 @@ class SalesforceProvider(AccountProvider):
         **options: Unpack[AccountOptions],
     ) -> None:
         self._objects = {**OBJECTS, **(objects or {})}
-        _check(self._objects, version, lag, batch_max)
+        _check(self._objects, version, batch_max)
         super().__init__(name, base_url, accounts, **options)
+        self._lag = checked_lag(lag)
         self.capabilities = _capabilities(self._objects.values(), lag, batch_max, concurrency)
         self._root = f"/services/data/v{version}"
-        self._lag = lag
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, and what the answers told of quotas.
@@ -191,14 +192,12 @@ class SalesforceProvider(AccountProvider):
         return name, described
 
 
-def _check(objects: Mapping[str, SObject], version: str, lag: float, batch_max: int) -> None:
+def _check(objects: Mapping[str, SObject], version: str, batch_max: int) -> None:
     for resource, described in objects.items():
         if described.name is None and not is_name(resource):
             raise ConfigurationError(f"{resource!r} is no name of an object at Salesforce: give SObject(name=...)")
     if not _VERSION.fullmatch(version) or float(version) < _OLDEST:
         raise ConfigurationError(f"{version!r} is no version of Salesforce's API that is spoken here: 51.0 or newer")
-    if lag < 0:
-        raise ConfigurationError("lag is in seconds, and not negative")
     if not 1 <= batch_max <= BATCH_MAX:
         raise ConfigurationError(f"batch_max must be from 1 to {BATCH_MAX}")
 

@@ -79,7 +79,7 @@ async def test_the_smallest_use_is_enough_for_a_plain_api(fault_server: FaultSer
 def test_it_keeps_the_protocol() -> None:
     provider = RestProvider("acme", "https://api.acme.example")
     assert isinstance(provider, ProviderClient)
-    assert not isinstance(provider, LooksUp)
+    assert isinstance(provider, LooksUp), "where its resources have a mark_field"
     assert provider.name == "acme"
 
 

@@ -76,7 +76,7 @@ def read_current(response: Response, operation: Operation, resource: Resource) -
 
 def _record(operation: Operation, resource: Resource, fields: dict[str, Any], version: str | None) -> Record:
     record_id = text_at(fields, resource.id_path) or operation.record_id or ""
-    return Record(record_id, fields, version, resource.changed_at_in(fields))
+    return Record(record_id, resource.shown(fields), version, resource.changed_at_in(fields))
 
 
 def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | None:

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
-from ratesync.model.outcome import Conflict
+from collections.abc import Iterable
+from typing import Any
+
+from ratesync.http.payload import json_object
+from ratesync.model.operation import Operation
+from ratesync.model.outcome import Applied, Conflict, Outcome, Unknown
 from ratesync.model.record import Record
+from ratesync.providers.row import needed_text
+
+
+def mark_of(operation: Operation) -> str:
+    """What a create is known by, where it writes it to a field."""
+    return operation.idempotency_key or operation.id or ""
+
+
+def read_marked(rows: Iterable[Any], mark: str, *, mark_field: str, id_path: str) -> Outcome | None:
+    """Whether a create was applied, by all rows that a search for its mark gives. None: it surely was not.
+
+    :raises InvalidResponse: a record has no id.
+    """
+    records = [json_object(row) or {} for row in rows]
+    if any(mark_field not in record for record in records):
+        return Unknown(f"the search for a create shows records without {mark_field!r}: so its own cannot be told")
+    found = {needed_text(record, id_path) for record in records if record[mark_field] == mark}
+    if len(found) > 1:
+        return Unknown(f"{len(found)} records have the mark of this create")
+    return Applied(found.pop()) if found else None
 
 
 def another_found(record_id: str, mark: str) -> Conflict:

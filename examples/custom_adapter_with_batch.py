@@ -16,7 +16,7 @@ import anyio
 import httpx
 
 from ratesync import Applied, Batch, Capabilities, CreateIdentity, Kind, Operation, Outcome, Rate, SyncEngine
-from ratesync.http import HttpCaller, Response, read_outcome
+from ratesync.http import HttpCaller, Response, match_rows, read_outcome
 from ratesync.memory import MemoryBackend
 
 from .acme import Acme, running_acme
@@ -52,7 +52,13 @@ class AcmeBatches:
         whole = read_outcome(response, batch.kind, now=time.time())
         if not isinstance(whole, Applied):
             return {str(operation.id): whole for operation in batch.operations}
-        return {row["reference"]: self._outcome_of(row, batch.kind) for row in response.json()["results"]}
+        return match_rows(
+            batch.operations,
+            response.json()["results"],
+            key_of_operation=lambda operation: operation.id,
+            key_of_row=lambda row: row["reference"],
+            read=lambda _, row: self._outcome_of(row, batch.kind),
+        )
 
     def _outcome_of(self, row: dict[str, object], kind: Kind) -> Outcome:
         outcome = read_outcome(Response(int(str(row["status"]))), kind, now=time.time())

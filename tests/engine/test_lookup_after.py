@@ -7,7 +7,7 @@ import pytest
 from attrs import define, field
 from typing_extensions import override
 
-from ratesync import Applied, Capabilities, CreateIdentity, Operation, Outcome, RetryPolicy, Settings
+from ratesync import Applied, Capabilities, Conflict, CreateIdentity, Operation, Outcome, RetryPolicy, Settings
 from ratesync.engine.doubts import Doubts
 from ratesync.memory import MemoryBackend
 from ratesync.model.operation import OperationState
@@ -50,6 +50,29 @@ async def test_after_an_answer_that_was_lost(make_engine: EngineFactory, clock: 
         assert isinstance(await ticket.outcome(timeout=600), Applied)
     assert len(provider.writes) == len(provider.looked_at) == 1
     assert provider.looked_at[0] - provider.writes[0].at >= LAG
+
+
+@define
+class Doubtful(Lagging):
+    """Finds a record that may be another one."""
+
+    @override
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        self.looked_at.append(self.clock.now())
+        return Conflict("a person must look")
+
+
+async def test_what_a_person_must_look_at_is_not_asked_for_again(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    able = Capabilities(create_identity=CreateIdentity.LOOKUP, lookup_after=LAG)
+    provider = Doubtful(clock=clock, capabilities=able, faults=Faults(lost_answer=1.0))
+    async with make_engine(providers=[provider]) as engine:
+        ticket = await engine.submit(CREATE)
+        assert await ticket.outcome(timeout=600) == Conflict("a person must look")
+        (letter,) = await engine.dead_letters()
+    assert letter.outcome == Conflict("a person must look")
+    assert len(provider.writes) == len(provider.looked_at) == 1
 
 
 async def test_after_a_call_that_was_broken_off(make_engine: EngineFactory, clock: VirtualClock) -> None:

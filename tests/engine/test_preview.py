@@ -8,7 +8,7 @@ from typing import Any, Never
 import anyio
 import httpx
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from typing_extensions import override
 
 from ratesync import Applied, Batch, Capabilities, Operation, Outcome, Settings, SyncEngine
@@ -41,6 +41,7 @@ from ratesync.providers import RestProvider
 from ratesync.providers.hubspot import HubSpotProvider
 from ratesync.providers.kinto import KintoProvider
 from ratesync.providers.pipedrive import PipedriveProvider
+from ratesync.providers.salesforce import OBJECTS, SalesforceProvider
 from ratesync.testing.fake_provider import FakeProvider
 
 pytestmark = pytest.mark.anyio
@@ -176,24 +177,71 @@ async def test_an_adapter_that_makes_a_call_for_each_operation_shows_its_own(tra
     assert all(request.headers["x-token"] == "***" for request in requests)
 
 
-SHIPPED: list[tuple[Callable[[Account, httpx.AsyncBaseTransport], Any], str, str]] = [
-    (lambda account, wire: HubSpotProvider(account, transport=wire), "contacts", "/crm/v3/objects/contacts/7"),
-    (lambda account, wire: PipedriveProvider(account, transport=wire), "persons", "/api/v2/persons/7"),
-    (lambda account, wire: KintoProvider(URL, account, bucket="crm", transport=wire), "contacts", "/v1/batch"),
+Maker = Callable[[Account, httpx.AsyncBaseTransport], Any]
+
+
+def salesforce(account: Account, wire: httpx.AsyncBaseTransport) -> SalesforceProvider:
+    contacts = evolve(OBJECTS["contacts"], external_id="No__c")
+    return SalesforceProvider(account, base_url="https://a.example", objects={"contacts": contacts}, transport=wire)
+
+
+SHIPPED: dict[str, Maker] = {
+    "hubspot": lambda account, wire: HubSpotProvider(account, transport=wire),
+    "pipedrive": lambda account, wire: PipedriveProvider(account, transport=wire),
+    "salesforce": salesforce,
+    "kinto": lambda account, wire: KintoProvider(URL, account, bucket="crm", transport=wire),
+}
+SF = "/services/data/v65.0"
+DELETED = [
+    ("hubspot", "contacts", "7", "/crm/v3/objects/contacts/7"),
+    ("pipedrive", "persons", "7", "/api/v2/persons/7"),
+    ("salesforce", "contacts", "003000000000001AAA", f"{SF}/composite/sobjects"),
+    ("kinto", "contacts", "7", "/v1/batch"),
+]
+READ = [
+    ("hubspot", "contacts", ["7", "8"], ["/crm/v3/objects/contacts/batch/read"]),
+    (
+        "hubspot",
+        "contacts",
+        ["7", "ada@example.org"],
+        ["/crm/v3/objects/contacts/7", "/crm/v3/objects/contacts/batch/read"],
+    ),
+    ("pipedrive", "persons", list("12345"), [f"/api/v2/persons/{number}" for number in range(1, 6)]),
+    ("pipedrive", "persons", [str(number) for number in range(1, 20)], ["/api/v2/persons"]),
+    ("salesforce", "contacts", ["003000000000001AAA", "003000000000002AAA"], [f"{SF}/composite/sobjects/Contact"]),
+    (
+        "salesforce",
+        "contacts",
+        ["003000000000001AAA", "No__c/1", "No__c/2"],
+        [f"{SF}/sobjects/Contact/003000000000001AAA", f"{SF}/composite"],
+    ),
+    ("kinto", "contacts", list("123"), ["/v1/batch"]),
 ]
 
 
-@pytest.mark.parametrize(("make", "resource", "path"), SHIPPED, ids=["hubspot", "pipedrive", "kinto"])
+@pytest.mark.parametrize(("name", "resource", "record_id", "path"), DELETED)
 async def test_adapters_over_callers_need_nothing_for_it(
-    make: Callable[[Account, httpx.AsyncBaseTransport], Any], resource: str, path: str, transport: Untouchable
+    name: str, resource: str, record_id: str, path: str, transport: Untouchable
 ) -> None:
-    adapter = make(Account(Bearer(CANARY)), transport)
-    (preview,) = await engine_of(adapter).preview(Operation.delete(adapter.name, resource, "7"))
+    adapter = SHIPPED[name](Account(Bearer(CANARY)), transport)
+    (preview,) = await engine_of(adapter).preview(Operation.delete(adapter.name, resource, record_id))
     assert preview.problems == ()
     (request,) = preview.requests
     assert httpx.URL(request.url).path == path
     assert request.headers["authorization"] == "***"
     assert CANARY not in f"{preview}{request.body}"
+
+
+@pytest.mark.parametrize(("name", "resource", "record_ids", "paths"), READ)
+async def test_adapters_show_all_requests_of_a_call(
+    name: str, resource: str, record_ids: Sequence[str], paths: Sequence[str], transport: Untouchable
+) -> None:
+    adapter = SHIPPED[name](Account(Bearer(CANARY)), transport)
+    reads = [Operation.read(adapter.name, resource, record_id) for record_id in record_ids]
+    (preview,) = await engine_of(adapter).preview(reads)
+    assert preview.problems == ()
+    assert [httpx.URL(request.url).path for request in preview.requests] == paths
+    assert all(request.headers["authorization"] == "***" for request in preview.requests)
 
 
 class Strange(httpx.Auth):

@@ -8,7 +8,7 @@ import pytest
 from ratesync.http import Headers, Response, ThrottleReader, read_answer, read_outcome
 from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading, ThrottleCause
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import NO_SUCH_PAGE, Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 
 NOON = 784_900_800.0  # Tue, 15 Nov 1994 12:00:00 GMT
 
@@ -39,6 +39,15 @@ def test_the_etag_is_the_version() -> None:
 )
 def test_failures_carry_the_status_in_words(status: int, kind: Kind, outcome: Outcome) -> None:
     assert read_outcome(answer(status), kind, now=NOON) == outcome
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_page_of_html_where_there_is_nothing_says_nothing_of_a_record(kind: Kind, status: int) -> None:
+    response = answer(status, {"Content-Type": "Text/HTML; charset=utf-8"}, b'{"code": "404"}')
+    outcome = read_outcome(response, kind, now=NOON)
+    assert isinstance(outcome, Rejected)
+    assert outcome.code == NO_SUCH_PAGE
 
 
 def test_a_rejection_has_the_provider_s_own_code() -> None:

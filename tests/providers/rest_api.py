@@ -19,6 +19,9 @@ Json = dict[str, Any]
 START = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 
 
+SCHEMA = {"required": ["email"], "properties": {"email": {"type": "string"}, "age": {"type": "integer"}}}
+
+
 def one_second_each_third(writes: int) -> int:
     """Seconds after `START` of a write: three writes share each second."""
     return writes // 3
@@ -27,6 +30,8 @@ def one_second_each_third(writes: int) -> int:
 @define
 class RestApi:
     """`GET /v2/things?after=ID&size=N` lists, `GET /v2/things/changed?since=...` tells changes, oldest first.
+
+    `POST /v2/things` makes a record under an id of the API's, `GET /v2/schemas/things` tells the fields.
 
     `POST /v2/$batch` takes `{"requests": [{"id", "method", "url", "headers", "body"}]}`; it answers in reverse order.
     """
@@ -75,8 +80,14 @@ class RestApi:
     def _single(self, method: str, target: str, headers: Json, body: Json | None) -> tuple[int, Json | None, Json]:
         path, _, query = target.partition("?")
         asked = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+        if path == "/v2/things" and method == "POST":
+            record_id = f"n{len(self.records) + 1}"
+            self._write(record_id, body or {}, is_deleted=False)
+            return 201, self.records[record_id], {}
         if path == "/v2/things":
             return (200, self._listed(asked), {}) if method == "GET" else (405, None, {})
+        if path == "/v2/schemas/things":
+            return 200, {"data": {"schema": SCHEMA}}, {}
         if path == "/v2/things/changed":
             return 200, self._changed(asked), {}
         return self._one(unquote(path.removeprefix("/v2/things/")), method, headers, body)

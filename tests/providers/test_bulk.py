@@ -7,6 +7,7 @@ from typing import Any, Unpack
 
 import httpx
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,7 +119,7 @@ def test_a_json_schema_is_read_for_its_fields() -> None:
     }
     assert read_json_schema(schema).fields == {
         "email": RemoteField("string", required=True, max_length=80),
-        "kind": RemoteField("any", choices=frozenset({"a", "b"})),
+        "kind": RemoteField("any", choices=frozenset({"a", "b", "1"})),
         "age": RemoteField("integer|null"),
         "address": RemoteField("object", required=True),
         "address.city": RemoteField("string", required=True),
@@ -266,14 +267,14 @@ def test_whatever_is_answered_every_operation_has_an_outcome(name: str, rows: ob
 
 
 async def test_settings_that_cannot_be_sent_are_not_the_operations_fault() -> None:
-    provider = Rows([])
-    provider.send = broken  # type: ignore[method-assign]
-    reply = await carried_out(provider, update("a"))
-    assert reply["o-a"] == RetryLater("the value of a header is empty", Cause.NOT_SENT)
-
-
-async def broken(*_: object, **__: object) -> Response:
-    raise ConfigurationError("the value of a header is empty")
+    operation = update("a")
+    async with Rows([]) as provider:
+        batch = Batch(operation.lane, "contacts", operation.kind, (operation,))
+        outcome = (await provider.send_bulk(batch, evolve(ROWS, headers={"x-key": ""})))["o-a"]
+    assert isinstance(outcome, RetryLater)
+    assert outcome.cause is Cause.NOT_SENT
+    assert "'x-key' is empty" in outcome.reason
+    assert provider.sent == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ratesync.model.policy import CircuitPolicy, RetryPolicy
 from ratesync.model.settings import Settings
 from ratesync.providers.kinto import KintoProvider
 from ratesync.testing.faulty_transport import FaultyTransport, random_troubles
-from ratesync.testing.trouble import HARMLESS, Trouble
+from ratesync.testing.trouble import HARMLESS, UNENDING, Trouble
 from tests.conftest import anyio_backend
 from tests.servers.kinto_server import Kinto
 
@@ -27,7 +27,7 @@ HASTY = Settings(
     circuit=CircuitPolicy(min_calls=10_000),
 )
 # Those that name a wait are left out, as it would be waited for, and those that make dead letters.
-SLOW = {Trouble.SILENT, Trouble.THROTTLED, Trouble.UNAVAILABLE}
+SLOW = UNENDING | {Trouble.THROTTLED, Trouble.UNAVAILABLE}
 FINAL = {Trouble.HIDDEN, Trouble.REDIRECTED}
 QUICK = sorted(set(Trouble) - SLOW - FINAL)
 

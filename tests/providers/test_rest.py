@@ -79,7 +79,7 @@ async def test_the_smallest_use_is_enough_for_a_plain_api(fault_server: FaultSer
 def test_it_keeps_the_protocol() -> None:
     provider = RestProvider("acme", "https://api.acme.example")
     assert isinstance(provider, ProviderClient)
-    assert not isinstance(provider, LooksUp)
+    assert isinstance(provider, LooksUp), "where its resources have a mark_field"
     assert provider.name == "acme"
 
 
@@ -141,7 +141,8 @@ def test_a_provider_that_could_not_work_is_not_made(settings: dict[str, Any]) ->
     ("reply", "operation", "outcome"),
     [
         (problem(404), DELETE, Applied()),
-        (html(410), DELETE, Applied()),
+        (html(410), DELETE, Rejected("HTTP 410 Gone", code="no_such_page")),
+        (answer(410), DELETE, Applied()),
         (problem(404), READ, Rejected("HTTP 404 Not Found: Not Found", code="404")),
         (problem(409), UPDATE, Conflict("HTTP 409 Conflict: Conflict")),
         (problem(401), UPDATE, RetryLater("HTTP 401 Unauthorized: Unauthorized", Cause.UNAUTHORISED)),

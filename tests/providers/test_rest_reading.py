@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -10,10 +10,19 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from attrs import evolve, frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import override
 
-from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken, UnsupportedOperation
+from ratesync.errors import (
+    ConfigurationError,
+    CursorExpired,
+    InvalidResponse,
+    NotSent,
+    PagingBroken,
+    UnsupportedOperation,
+)
 from ratesync.http import Account, ApiKey, Bearer, Cursor
 from ratesync.model.batch import Batch, ConditionalWrite, DeleteFeed
 from ratesync.model.operation import Kind, Operation
@@ -122,10 +131,8 @@ def there(provider: RestProvider, sample: Sample) -> RecordsThere:
 class TestRest(ProviderSuite):
     @pytest.fixture(params=[404, 500])
     def provider_in_trouble(self, request: pytest.FixtureRequest, provider: RestProvider) -> RestProvider:
-        if request.param == 404 and provider.capabilities.largest == 1:
-            pytest.skip("404 for the path of one record says that it is gone")
         batch = BATCH if provider.capabilities.largest > 1 else None
-        return rest(httpx.MockTransport(lambda _: httpx.Response(request.param)), batch=batch)
+        return rest(httpx.MockTransport(lambda _: httpx.Response(request.param, html="<p>no</p>")), batch=batch)
 
 
 class OverTheApi:
@@ -197,9 +204,15 @@ async def test_what_a_resource_cannot_do_is_said() -> None:
         lambda: Listing(path="/things/{record_id}"),
         lambda: rest(RestApi().transport, resources=Resource(changes=Feed(path="/ä"))),
         lambda: Feed(lag=-1.0),
+        lambda: Feed(lag=float("nan")),
+        lambda: Feed(lag=float("inf")),
         lambda: RequestBatch(size=0),
+        lambda: rest(RestApi().transport, resources={}),
     ],
-    ids=["path of one", "listing of one", "path not encoded", "lag below 0", "batch of none"],
+    ids=[
+        *("path of one", "listing of one", "path not encoded", "lag below 0", "lag no number", "lag without end"),
+        *("batch of none", "no resources"),
+    ],
 )
 def test_what_could_not_work_is_not_made(make: Callable[[], object]) -> None:
     with pytest.raises((ConfigurationError, ValueError)):
@@ -292,6 +305,35 @@ async def test_one_operation_that_is_no_json_does_not_spoil_the_batch() -> None:
     assert api.records.keys() == {"0", "2"}
 
 
+class Unset(httpx.Auth):
+    @override
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
+        raise ConfigurationError("the key cannot sign")
+        yield request
+
+
+async def test_settings_that_are_wrong_are_no_fault_of_what_was_to_be_read() -> None:
+    things = Operation.read("acme", "things", "a", id="a")
+    for batch in (BATCH, None):
+        async with RestProvider("acme", URL, Account(Unset()), resources=THINGS, batch=batch) as provider:
+            reply = await provider.execute(Batch(things.lane, "things", Kind.READ, (things,)))
+            assert dict(reply) == {"a": RetryLater("the key cannot sign", Cause.NOT_SENT)}
+            for ask in (
+                provider.pull_changes("default", "things", None, limit=1),
+                provider.list_records("default", "things", None, limit=1),
+                provider.find("default", "things", "email", ["a"]),
+                provider.send("default", "GET", "/things"),
+            ):
+                with pytest.raises(NotSent, match="the key cannot sign"):
+                    await ask
+
+
+async def test_an_address_that_cannot_be_used_is_no_fault_of_what_was_to_be_read() -> None:
+    async with RestProvider("acme", None, lambda _: Account(base_url="nowhere"), resources=THINGS) as provider:
+        with pytest.raises(NotSent):
+            await provider.list_records("default", "things", None, limit=1)
+
+
 async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:
     api, gone = RestApi(), httpx.MockTransport(lambda _: httpx.Response(410, json={"message": "too old"}))
     async with rest(api.transport) as provider:
@@ -301,6 +343,51 @@ async def test_a_cursor_that_the_provider_no_longer_knows_has_expired() -> None:
             await provider.pull_changes("default", "things", cursor, limit=1)
         with pytest.raises(InvalidResponse):  # there is no such feed
             await provider.pull_changes("default", "things", None, limit=1)
+
+
+@frozen
+class ApisClock:
+    """Goes with the API's own."""
+
+    api: RestApi
+    is_virtual: bool = False
+
+    def now(self) -> float:
+        return self.api.now.timestamp()
+
+
+@pytest.mark.parametrize("tells_time", [True, False])
+async def test_a_cursor_older_than_what_is_kept_of_deleted_records_has_expired(*, tells_time: bool) -> None:
+    api = RestApi(tells_time=tells_time)
+    assert THINGS.changes is not None
+    kept = evolve(THINGS, changes=evolve(THINGS.changes, deleted_kept=timedelta(days=30).total_seconds()))
+    async with (
+        rest(api.transport, resources=kept, clock=ApisClock(api)) as provider,
+        rest(api.transport, clock=ApisClock(api)) as careless,
+    ):
+        for name in ("a", "b"):
+            await applied(provider, Operation.create("acme", "things", {}, record_id=name, id=name))
+        api.now += timedelta(days=400)
+        first = await provider.pull_changes("default", "things", None, limit=1)
+        second = await provider.pull_changes("default", "things", first.cursor, limit=9)
+        assert not second.has_more, "a first pass misses nothing, however old what it meets"
+        if not tells_time:  # a cursor is as old as the newest change
+            with pytest.raises(CursorExpired, match="forgotten some deletions"):
+                await provider.pull_changes("default", "things", second.cursor, limit=1)
+            return
+        api.now += timedelta(days=29)
+        third = await provider.pull_changes("default", "things", second.cursor, limit=10)
+        api.now += timedelta(days=31)
+        with pytest.raises(CursorExpired, match="forgotten some deletions"):
+            await provider.pull_changes("default", "things", third.cursor, limit=10)
+        await careless.pull_changes("default", "things", third.cursor, limit=10)
+
+
+def test_how_long_deleted_records_are_kept_is_said_of_a_feed_that_has_them() -> None:
+    with pytest.raises(ConfigurationError, match="deleted_path"):
+        Feed(deleted_kept=1.0)
+    with pytest.raises(ValueError, match="deleted_kept"):
+        Feed(deleted_path="gone", deleted_kept=0.0)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,13 @@ def test_values_that_the_schema_does_not_know_are_found() -> None:
     assert unknown_choices(schema, {"stage": "won", "tags": None}) == ()
 
 
+def test_choices_that_records_hold_as_numbers_are_found_too() -> None:
+    schema = RemoteSchema({"label": RemoteField("set", choices=frozenset({"27", "28"}))})
+    (drift,) = unknown_choices(schema, {"label": [27, 31, True, 2.5, None, "30"]})
+    assert drift.choices == ("30", "31")
+    assert unknown_choices(schema, {"label": 28}) == ()
+
+
 def test_the_first_schema_is_accepted_as_it_is() -> None:
     schema = RemoteSchema({"a": EMAIL})
     judged = judge_schema(None, schema, {"a"}, DriftPolicy.FREEZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,7 @@ from ratesync.rules.time_cursor import TimeCursor
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LAG = 5
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 
 
 @frozen
@@ -86,8 +88,38 @@ def test_a_page_that_does_not_move_on_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "17", "[]", "{}", '["2026-01-01", null, null]', '["2026-01-01T00:00:00Z", 5, null]', "[1, null, null]"]
+    "text",
+    [
+        "",
+        "17",
+        "[]",
+        "{}",
+        '["2026-01-01", null, null]',
+        '["2026-01-01T00:00:00Z", 5, null]',
+        "[1, null, null]",
+        '["2026-01-01T00:00:00Z", null, "2026-01-01T00:00:00Z", 1]',
+    ],
 )
 def test_a_text_that_is_no_position_asks_for_a_new_listing(text: str) -> None:
     with pytest.raises(CursorExpired, match="list all records anew"):
         TimeCursor.read(text, START)
+
+
+def test_a_position_is_old_where_something_behind_it_may_be_shown_no_longer() -> None:
+    first = TimeCursor.read(None, START)
+    under_way = TimeCursor.read(first.behind(START - DAY * 900, "a"), START)
+    assert not first.is_older_than(1.0, START + DAY)
+    assert not under_way.is_older_than(1.0, START + DAY), "the first pass meets what is there"
+    begins = TimeCursor.read(first.next_pass(0.0), START + DAY)
+    assert not begins.is_older_than(DAY.total_seconds(), START + DAY)
+    assert begins.is_older_than(DAY.total_seconds(), START + DAY + SECOND)
+    page = TimeCursor.read(begins.behind(START + DAY, "a"), START)
+    assert not page.is_older_than(DAY.total_seconds(), START + DAY * 2)
+    assert page.is_older_than(DAY.total_seconds(), START + DAY * 2 + SECOND), "a pass may be left lying, too"
+
+
+def test_a_position_that_was_written_before_it_knew_where_its_pass_began_goes_on() -> None:
+    text = json.dumps([START.isoformat(), "a", START.isoformat()])
+    cursor = TimeCursor.read(text, START)
+    assert (cursor.since, cursor.after_id, cursor.began_at) == (START, "a", START)
+    assert not cursor.is_older_than(1.0, START + DAY)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
+import anyio.lowlevel
 import httpx
 
 from tests.servers.fault_server import read_request
@@ -79,7 +80,8 @@ class PipedriveServer:
 def transport(company: Company) -> httpx.MockTransport:
     """The company without a socket."""
 
-    def handle(request: httpx.Request) -> httpx.Response:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        await anyio.lowlevel.checkpoint()
         target = request.url.raw_path.decode()
         told: Told = company.answer(_asked(request.method, target, tuple(request.headers.items()), request.content))
         return httpx.Response(told.status, headers=told.headers, content=told.body.encode())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from ratesync.engine.sync.doubt_book import DoubtBook
 from ratesync.engine.sync.provider_side import ProviderSide
 from ratesync.engine.sync.side import Make
 from ratesync.mapping import Field, Mapping
@@ -20,6 +21,7 @@ from ratesync.model.outcome import Applied, Conflict, Outcome
 from ratesync.protocols.lens import Lens
 from ratesync.protocols.local import LocalStore
 from tests.sync.desk import PLAIN, Desk
+from tests.sync.test_doubts import Losing
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +90,27 @@ async def test_a_lost_create_is_found_by_what_the_provider_offers(identity: Crea
         return
     assert isinstance(found, Applied)
     assert list(desk.crm.records) == [found.record_id]
+
+
+async def test_a_lookup_that_finds_what_may_be_another_record_leaves_it_to_a_person(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def find_another(*_: object) -> Outcome:
+        return Conflict("a person must look")
+
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.LOOKUP), crm=Losing)
+    monkeypatch.setattr(desk.crm, "lookup", find_another)
+    desk.local.put("l1", {"name": "Ada"})
+    await desk.sync()
+    desk.clock.at += 1000
+    await desk.sync()
+    book = DoubtBook(desk.reconciler.pair, desk.reconciler.books)
+    (doubt,) = [each async for each in book.doubts()]
+    assert (doubt.source_id, doubt.view["name"]) == ("l1", "Ada")
+    (made_id,) = desk.crm.records
+    assert await book.settle(doubt, made_id)
+    await desk.sync()
+    assert list(desk.crm.records) == [made_id]
 
 
 @pytest.mark.parametrize("identity", [CreateIdentity.CLIENT_ID, CreateIdentity.LOOKUP])

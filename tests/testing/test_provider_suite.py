@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 
 from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateIdentity
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Outcome, Unknown
+from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
 from ratesync.model.record import Record
 from ratesync.protocols import ProviderClient
 from ratesync.providers import Resource, RestProvider, Route
@@ -24,6 +24,7 @@ from tests.providers.kinto import kinto_provider
 from tests.servers.fault_server import FaultServer, Reply
 from tests.servers.kinto_server import Kinto
 from tests.servers.replies import BROKEN_ON_THE_WIRE, hang, html, problem, redirect
+from tests.testing.suite_run import cases
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +231,20 @@ class FailsOnWhatIsGone(Mutant):
         return await self.good.execute(batch)
 
 
+class RefusesAllForOne(Mutant):
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        answer = await self.good.execute(batch)
+        refused = next((outcome for outcome in answer.values() if isinstance(outcome, Rejected)), None)
+        return answer if refused is None or batch.kind is Kind.READ else dict.fromkeys(answer, refused)
+
+
+class TakesOneForAll(Mutant):
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        answer = await self.good.execute(batch)
+        is_done = any(isinstance(outcome, Applied) for outcome in answer.values())
+        return dict.fromkeys(answer, Applied()) if is_done and batch.kind is Kind.UPDATE else answer
+
+
 class ChangesItsMind(Mutant):
     @property
     def capabilities(self) -> Capabilities:
@@ -282,6 +297,8 @@ MUTANTS: dict[type[Mutant], str] = {
     AnswersWithWhatWasSent: "test_a_record_that_answers_a_write_is_what_a_read_finds",
     CreatesAgain: "test_a_create_that_is_repeated_makes_no_second_record",
     FailsOnWhatIsGone: "test_a_deleted_record_is_gone_and_may_be_deleted_again",
+    RefusesAllForOne: "test_one_bad_write_does_not_spoil_the_batch",
+    TakesOneForAll: "test_one_bad_write_does_not_spoil_the_batch",
     ChangesItsMind: "test_name_and_capabilities_stay_as_they_are",
     WorksOnTheBatch: "test_every_kind_that_it_names_is_carried_out",
     MixesCalls: "test_calls_at_the_same_time_do_not_mix",
@@ -298,9 +315,9 @@ async def failing(provider: ProviderClient, in_trouble: ProviderClient) -> set[s
         wanted = inspect.signature(test).parameters
         values = {"provider": provider, "provider_in_trouble": in_trouble, "sample": sampler(provider, "contacts")}
         arguments = {parameter: value for parameter, value in values.items() if parameter in wanted}
-        for kind in Kind if "kind" in wanted else [None]:
+        for case in cases(test):
             try:
-                await test(**arguments, **({} if kind is None else {"kind": kind}))
+                await test(**arguments, **case)
             except pytest.skip.Exception:
                 pass
             except Exception:  # noqa: BLE001  any failure counts

@@ -17,9 +17,9 @@ from ratesync.http import Account, Response
 from ratesync.http.payload import json_object
 from ratesync.model.batch import Batch, Reply
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import GONE, NO_SUCH_PAGE, Applied, Cause, Outcome, Rejected, RetryLater, Unknown
 from ratesync.protocols import ProviderClient
-from ratesync.providers import CREATE_ONCE, RequestBatch, Resource, RestProvider
+from ratesync.providers import CREATE_ONCE, RequestBatch, Resource, RestProvider, RowBatch
 from ratesync.testing import trouble_suite
 from ratesync.testing.faulty_transport import FaultyTransport, random_troubles
 from ratesync.testing.provider_calls import Sample, applied
@@ -91,6 +91,13 @@ class DoubtsEverything(Changes):
     @override
     def changed(self, outcome: Outcome) -> Outcome:
         return Unknown(outcome.reason) if isinstance(outcome, RetryLater) else outcome
+
+
+class TakesEveryPageForGone(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        is_page = isinstance(outcome, Rejected) and outcome.code == NO_SUCH_PAGE
+        return Rejected("HTTP 404", GONE) if is_page else outcome
 
 
 class FillsInWhatIsMissing(Changes):
@@ -166,6 +173,41 @@ class MatchesByPosition(Good):
         return response
 
 
+class BelievesOneOfTwo(Good):
+    """Of two rows for one request the one that comes first, or last."""
+
+    step = 1
+
+    @override
+    async def send(self, connection: str, method: str, target: str, **request: Any) -> Response:
+        response = await super().send(connection, method, target, **request)
+        if response.is_success and response.headers.get("content-type") == "application/json":
+            rows = (json_object(response.json()) or {}).get("responses", [])
+            one_each = {row["id"]: row for row in rows[:: self.step]}
+            return evolve(response, body=json.dumps({"responses": list(one_each.values())}).encode())
+        return response
+
+
+class BelievesTheFirstOfTwo(BelievesOneOfTwo):
+    step = -1
+
+
+class TakesHugeAnswersForUnsent(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Unknown) and "larger" in outcome.reason:
+            return RetryLater(outcome.reason, Cause.NOT_SENT)
+        return outcome
+
+
+class TakesADripForUnsent(Changes):
+    @override
+    def changed(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Unknown) and "no whole answer" in outcome.reason:
+            return Rejected(outcome.reason)
+        return outcome
+
+
 TOLD = "test_trouble_is_told_as_what_it_is"
 ROWS = "test_rows_of_an_answer_are_given_to_whom_they_belong"
 MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
@@ -173,12 +215,91 @@ MUTANTS: dict[Callable[[httpx.AsyncBaseTransport], ProviderClient], str] = {
     GivesUpOnServerErrors: TOLD,
     BelievesEverySuccess: TOLD,
     DoubtsEverything: TOLD,
+    TakesEveryPageForGone: TOLD,
     TriesAgainByItself: TOLD,
     FollowsRedirects: TOLD,
     StaysBusyWhenCancelled: "test_a_call_that_is_never_answered_can_be_cancelled",
+    TakesHugeAnswersForUnsent: TOLD,
+    TakesADripForUnsent: "test_a_call_that_is_never_answered_can_be_cancelled",
     MatchesByPosition: ROWS,
+    BelievesOneOfTwo: ROWS,
+    BelievesTheFirstOfTwo: ROWS,
     FillsInWhatIsMissing: ROWS,
 }
+
+
+class Numbering:
+    """An API that numbers new records: `POST /v2/rows` takes many with references, `GET /v2/things/1` gives one."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            rows = [
+                {**row, "id": number} for number, row in enumerate(json.loads(request.content)["rows"], len(self.rows))
+            ]
+            self.rows += rows
+            return httpx.Response(200, json={"results": rows})
+        return httpx.Response(200, json=self.rows[int(request.url.path.rpartition("/")[2])])
+
+
+class Numbered(RestProvider):
+    """Before it."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        rows = RowBatch(path="/rows", reference="reference")
+        shape = Resource(create=None, update=None, delete=None, bulk={Kind.CREATE: rows}, answers_with_record=True)
+        super().__init__("acme", "https://api.example/v2", resources=shape, transport=transport)
+
+
+class NumbersByPosition(Numbered):
+    """As the rows came."""
+
+    @override
+    async def send(self, connection: str, method: str, target: str, **request: Any) -> Response:
+        response = await super().send(connection, method, target, **request)
+        if method == "POST":
+            asked = [row["reference"] for row in json.loads(request["content"])["rows"]]
+            rows = (json_object(response.json()) or {}).get("results", [])
+            told = [{**row, "reference": reference} for row, reference in zip(rows, asked, strict=False)]
+            return evolve(response, body=json.dumps({"results": told}).encode())
+        return response
+
+
+class NumbersByPositionInSecret(NumbersByPosition):
+    """Tells ids, and no records."""
+
+    @override
+    async def execute(self, batch: Batch) -> Reply:
+        reply = await super().execute(batch)
+        return Reply(
+            {name: evolve(each, record=None) if isinstance(each, Applied) else each for name, each in reply.items()}
+        )
+
+
+def numbered(make: Callable[[httpx.AsyncBaseTransport], ProviderClient]) -> Mapping[str, Any]:
+    async def sample(kind: Kind) -> Operation:
+        number = next(numbers)
+        operation = Operation.create("acme", "things", {"n": number}, id=f"o{number}", idempotency_key=f"o{number}")
+        if kind is Kind.CREATE:
+            return operation
+        made = await applied(good, operation)
+        return Operation.read("acme", "things", made.record_id or "", id=f"r{number}", idempotency_key=f"r{number}")
+
+    wire = httpx.MockTransport(Numbering().answer)
+    good = Numbered(wire)
+    return {"provider": good, "provider_over": make, "sample": sample, "faulty": FaultyTransport(wire)}
+
+
+@pytest.mark.parametrize("test", names_of(TroubleSuite))
+async def test_records_that_answer_creates_of_many_are_no_mistake(test: str) -> None:
+    assert not await fails(TroubleSuite, test, lambda: numbered(Numbered))
+
+
+@pytest.mark.parametrize("mutant", [NumbersByPosition, NumbersByPositionInSecret])
+async def test_the_suite_finds_ids_that_are_given_by_position(mutant: type[Numbered]) -> None:
+    assert await fails(TroubleSuite, "test_a_new_id_is_told_to_whom_it_belongs", lambda: numbered(mutant))
 
 
 def fixtures(make: Callable[[httpx.AsyncBaseTransport], ProviderClient]) -> Mapping[str, Any]:

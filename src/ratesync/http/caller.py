@@ -109,7 +109,9 @@ class HttpCaller:
         if client is not None and transport is not None:
             raise ConfigurationError("give a client or a transport, not both")
         if not 0 < timeout < math.inf:
-            raise ConfigurationError("timeout must be a positive number of seconds")
+            raise ConfigurationError(
+                f"timeout must be a number of seconds above 0: leave it out for {DEFAULT_TIMEOUT:g}"
+            )
         if max_response_bytes < 1 or max_connections < 1:
             raise ConfigurationError("max_response_bytes and max_connections must be at least 1")
         if base_url is None:

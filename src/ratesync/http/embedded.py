@@ -8,10 +8,8 @@ from typing import Any
 from ratesync.errors import InvalidResponse
 from ratesync.http.headers import Headers
 from ratesync.http.payload import encode_json, json_object
-from ratesync.http.response import Response
+from ratesync.http.response import STATUSES, Response
 from ratesync.rules.paging import items_at
-
-_STATUSES = range(100, 600)
 
 
 def embedded_response(
@@ -30,7 +28,7 @@ def embedded_response(
     """
     members = json_object(row)
     number = 0 if members is None else _whole(members.get(status))
-    if members is None or number not in _STATUSES:
+    if members is None or number not in STATUSES:
         raise InvalidResponse("a row of the batch's answer has no HTTP status")
     fields = {name.lower(): str(value) for name, value in (json_object(members.get(headers)) or {}).items()}
     fields.pop("content-type", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from attrs import evolve
 
@@ -11,11 +12,14 @@ from ratesync.http.reason import code_of, reason_of
 from ratesync.http.response import Response
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import NO_SUCH_PAGE, Applied, Cause, Outcome, Rejected, RetryLater
 from ratesync.model.secret import Secret
 from ratesync.rules.feedback import wait_told
 from ratesync.rules.http_status import outcome_for_status
 from ratesync.rules.retry_after import parse_retry_after
+
+NOT_FOUND = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+"""Statuses that say that there is nothing at the address."""
 
 
 def read_outcome(
@@ -29,7 +33,9 @@ def read_outcome(
     """What status and headers say about an operation of ``kind``.
 
     ``Applied`` comes with the ETag as the record's version; ids and records are in the body, which the adapter reads. A
-    failure has a reason in words and, if it is final, the provider's own code (:mod:`ratesync.http.reason`).
+    failure has a reason in words and, if it is final, the provider's own code (:mod:`ratesync.http.reason`). A 404 or
+    410 with a page of HTML is, of a delete too, ``Rejected`` with code :data:`~ratesync.model.outcome.NO_SUCH_PAGE`: a
+    gateway, or whoever stands at a wrong address, says nothing of a record.
 
     :param now: the instant in seconds since the epoch. A Retry-After date counts from the answer's own Date, so that a
         provider's wrong clock does no harm; ``now`` stands in where there is none.
@@ -53,7 +59,11 @@ def read_answer(
     seen = None if throttle is None else throttle(response)
     feedback = join_seen(response, now, seen)
     reason = "" if response.is_success else reason_of(response, secrets)
-    outcome = outcome_for_status(response.status, kind=kind, reason=reason, retry_after=None)
+    outcome = (
+        Rejected(reason, NO_SUCH_PAGE)
+        if response.status in NOT_FOUND and _is_html(response)
+        else outcome_for_status(response.status, kind=kind, reason=reason, retry_after=None)
+    )
     if seen is not None and seen.cause is not None:
         outcome = RetryLater(reason or reason_of(response, secrets), Cause.THROTTLED)
     elif seen is not None and isinstance(outcome, RetryLater) and outcome.cause is Cause.THROTTLED:
@@ -68,6 +78,10 @@ def read_answer(
         case _:
             pass
     return outcome, feedback
+
+
+def _is_html(response: Response) -> bool:
+    return "html" in response.headers.get("content-type", "").lower()
 
 
 def _retry_after(response: Response, now: float, outcome: RetryLater, feedback: Feedback) -> float | None:

@@ -11,6 +11,9 @@ from ratesync.http.headers import Headers
 from ratesync.http.payload import decode_json
 from ratesync.model.secret import Secret
 
+STATUSES = range(100, 600)
+"""What HTTP has as statuses of answers."""
+
 
 @frozen
 class Response:

@@ -8,6 +8,13 @@ from attrs import frozen
 
 from ratesync.model.record import Record
 
+GONE = "404"
+"""Code of the rejection of an operation on a record that is not there, whatever the provider calls it."""
+GONE_CODES = frozenset({GONE, "410"})
+"""Codes by which it is known that a record is not there: a sync takes it for deleted."""
+NO_SUCH_PAGE = "no_such_page"
+"""Code of the rejection of a call by whoever stood at its address, and said nothing of a record."""
+
 
 class Cause(StrEnum):
     """Why an attempt should be made again later."""
@@ -62,7 +69,7 @@ class Rejected:
 
     reason: str
     code: str | None = None
-    """The provider's own error code, where it gave one."""
+    """The provider's own error code, where it gave one; :data:`GONE` where the record is not there."""
 
 
 @frozen

@@ -18,7 +18,7 @@ class RemoteField:
     required: bool = False
     """A new record must have it."""
     choices: frozenset[str] | None = None
-    """The only values that it can have. None: any."""
+    """The only values that it can have, whole numbers as their digits. None: any."""
     max_length: int | None = None
     """Most characters. None: not told."""
 

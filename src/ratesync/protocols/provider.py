@@ -58,6 +58,9 @@ class LooksUp(Protocol):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """``Applied`` with the record's id if it was applied, None if it surely was not, ``Unknown`` if in doubt.
 
+        ``Conflict`` where asking again would not help, as when the record that is there may be another one: a person
+        must look. The operation then is a dead letter, and a sync reports the create as in doubt.
+
         Bounded and classified like ``execute``.
         """
         ...
@@ -104,7 +107,7 @@ class ListsRecords(Protocol):
     async def list_records(self, connection: str, resource: str, page: str | None, *, limit: int) -> RecordPage:
         """The page at the position ``page``, in one call; None: the first.
 
-        A record that is there from the first page's call to the last one's is on one of the pages.
+        A record that is there from the first page's call to the last one's is on one of the pages, if not on several.
 
         :param limit: most records on the page, a wish.
         :raises ProviderError: as for ``execute``; :class:`~ratesync.errors.PagingBroken` where pages lead astray.

@@ -8,19 +8,17 @@ from urllib.parse import unquote, urlsplit
 from attrs import evolve
 
 from ratesync.errors import InvalidResponse
+from ratesync.http.outcome import NOT_FOUND
 from ratesync.http.payload import json_object
 from ratesync.http.response import Response
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected
+from ratesync.model.outcome import NO_SUCH_PAGE, Applied, Conflict, Outcome, Rejected
 from ratesync.model.record import Record
 from ratesync.providers.resource import Resource
 from ratesync.providers.row import dig, text_at
 
 _ASSIGNED = frozenset({Kind.CREATE, Kind.UPSERT})
 """Kinds after which the record's id may be news."""
-
-_GONE = frozenset({404, 410})
-"""Statuses that stand as they are before the provider's own code: by them a sync knows that a record is gone."""
 
 
 def completed(outcome: Outcome, response: Response, operation: Operation, resource: Resource) -> Outcome:
@@ -33,7 +31,10 @@ def completed(outcome: Outcome, response: Response, operation: Operation, resour
             return read_applied(response, operation, resource, outcome.version)
         case Conflict():
             return evolve(outcome, current=read_current(response, operation, resource))
-        case Rejected() if response.status in _GONE and operation.record_id is not None:
+        case Rejected(code=code) if code == NO_SUCH_PAGE:
+            return outcome
+        case Rejected() if response.status in NOT_FOUND and operation.record_id is not None:
+            # Before the provider's own code: by the status a sync knows that a record is gone.
             return evolve(outcome, code=str(response.status))
         case _:
             return outcome
@@ -75,7 +76,7 @@ def read_current(response: Response, operation: Operation, resource: Resource) -
 
 def _record(operation: Operation, resource: Resource, fields: dict[str, Any], version: str | None) -> Record:
     record_id = text_at(fields, resource.id_path) or operation.record_id or ""
-    return Record(record_id, fields, version, resource.changed_at_in(fields))
+    return Record(record_id, resource.shown(fields), version, resource.changed_at_in(fields))
 
 
 def _record_fields(response: Response, resource: Resource) -> dict[str, Any] | None:

@@ -8,12 +8,13 @@ from typing import Any
 from attrs import Factory, define, field, frozen
 
 from ratesync.clock import Clock
-from ratesync.errors import ConfigurationError, NotSent, ProviderError
+from ratesync.errors import ProviderError
 from ratesync.http.caller import HttpCaller
 from ratesync.http.feedback import ThrottleReader, read_feedback, server_time
 from ratesync.http.response import Response
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.quota import CALLS
+from ratesync.providers.call import make_call
 from ratesync.providers.row import object_in
 from ratesync.rules.feedback import join_feedback
 
@@ -59,10 +60,7 @@ class Client:
         for unit in (CALLS, ask.unit):
             if unit is not None:
                 self.charged[unit] += 1
-        try:
-            response = await self.caller.send(ask.method, self.path(ask.path), params=ask.params, json=ask.json)
-        except ConfigurationError as error:
-            raise NotSent(str(error)) from None
+        response = await make_call(self.caller, ask.method, self.path(ask.path), params=ask.params, json=ask.json)
         now = self.clock.now()
         self.answered_at = server_time(response, now)
         self._told = join_feedback(self._told, read_feedback(response, now, self.throttle))

@@ -9,11 +9,12 @@ from itertools import pairwise
 from typing import Any
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge
+from attrs.validators import gt, optional
 
-from ratesync.errors import InvalidResponse, PagingBroken
+from ratesync.errors import ConfigurationError, CursorExpired, InvalidResponse, PagingBroken
 from ratesync.model.change import Change
 from ratesync.model.record import Record
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.listing import Listing
 from ratesync.providers.row import LATEST_SECOND, dig
 from ratesync.rules.time_cursor import TimeCursor
@@ -49,9 +50,18 @@ class Feed(Listing):
     """Where a record has the instant of its change: ISO 8601 with a zone, or seconds or milliseconds since 1970."""
     deleted_path: str | None = None
     """Where a record says that it is deleted; None: deleted records do not come."""
-    lag: float = field(default=60.0, validator=ge(0.0))
+    deleted_kept: float | None = field(default=None, validator=optional(gt(0.0)))
+    """Seconds for which deleted records come. Behind a cursor that is older some may be missing, so it has expired and
+    all records are listed anew. Where answers have no Date a cursor is as old as the newest change before it. None: for
+    ever."""
+    lag: float = field(default=60.0, converter=checked_lag)
     """Seconds after which every change is surely shown, however clocks differ within the provider. Each pass begins
     that much before the one before began, by the provider's own Date. Default 60."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if self.deleted_kept is not None and self.deleted_path is None:
+            raise ConfigurationError("deleted_kept is about deleted records: say by deleted_path how to tell them")
 
     def since(self, cursor: TimeCursor) -> dict[str, str]:
         """The parameter that asks for what lies behind a cursor."""
@@ -67,6 +77,15 @@ class Feed(Listing):
         """
         return TimeCursor.read(cursor, told_at or _BEGINNING)
 
+    def check_age(self, cursor: TimeCursor, now: datetime) -> None:
+        """Make sure that no deletion is missed behind a cursor.
+
+        :param now: the provider's time.
+        :raises CursorExpired: one may be.
+        """
+        if self.deleted_kept is not None and cursor.is_older_than(self.deleted_kept, now):
+            raise CursorExpired("the provider has forgotten some deletions since that pull: list all records anew")
+
     def cursor_behind(self, cursor: TimeCursor, rows: Sequence[Any], following: str | None) -> str:
         """The cursor behind a page.
 
@@ -81,8 +100,8 @@ class Feed(Listing):
         if following is None:
             return self._next_pass(cursor, instants)
         if newest > cursor.since:
-            return TimeCursor(newest, None, cursor.began_at).written()
-        return TimeCursor(cursor.since, following, cursor.began_at).written()
+            return cursor.at(newest, None).written()
+        return cursor.at(cursor.since, following).written()
 
     def _next_pass(self, cursor: TimeCursor, instants: Sequence[datetime]) -> str:
         """From a lag before this pass began, however new what it met: changes from before that may show later.

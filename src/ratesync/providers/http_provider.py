@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from ratesync.errors import ConfigurationError, CursorExpired, PagingBroken, ProviderError
+from attrs import evolve
+
+from ratesync.errors import CursorExpired, PagingBroken, ProviderError
 from ratesync.http.accounts import Accounts
 from ratesync.http.feedback import ThrottleReader, read_feedback
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.pages import Page
 from ratesync.http.reason import reason_of
 from ratesync.http.refusal import refusal_in
@@ -17,10 +19,10 @@ from ratesync.http.response import Response
 from ratesync.model.batch import Batch, Reply
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Cause, Outcome, RetryLater
-from ratesync.model.secret import Secret
+from ratesync.model.outcome import NO_SUCH_PAGE, Outcome, Rejected
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.bulk import Bulk
+from ratesync.providers.call import RequestOptions, make_call
 from ratesync.rules.paging import Content, Pager, Trail, items_at, step
 from ratesync.rules.provider_errors import outcome_for_error
 
@@ -29,15 +31,6 @@ class HttpOptions(AccountOptions, total=False):
     """What may be said of an :class:`HttpProvider`, by keyword."""
 
     throttle: ThrottleReader
-
-
-class RequestOptions(TypedDict, total=False):
-    """What may be said of one request, as for :meth:`ratesync.http.HttpCaller.send`."""
-
-    params: Mapping[str, str] | None
-    json: Any
-    content: bytes | None
-    headers: Mapping[str, str | Secret] | None
 
 
 class HttpProvider(AccountProvider):
@@ -72,9 +65,10 @@ class HttpProvider(AccountProvider):
 
         Parameters and errors are those of :meth:`ratesync.http.HttpCaller.send`, and:
 
-        :raises Unauthorised: the connection has no account. :raises NotSent: asking for it failed.
+        :raises Unauthorised: the connection has no account. :raises NotSent: asking for it failed, or its settings
+            cannot be used.
         """
-        return await self._callers.caller(connection).send(method, target, **request)
+        return await make_call(self.caller(connection), method, target, **request)
 
     async def ask(
         self, connection: str, target: str, params: Mapping[str, str] | None = None, *, json: Any = None
@@ -111,7 +105,7 @@ class HttpProvider(AccountProvider):
             raise PagingBroken("the position is none of this listing", fault="position", page=0) from None
         query = {**(params or {}), **asked.params}
         if asked.target is not None:
-            origin = self._callers.caller(connection).origin
+            origin = self.caller(connection).origin
             target, query = origin.link(target, asked.target), dict(asked.params)
         response = await self.send(connection, "GET", target, params=query)
         if can_expire and response.status == HTTPStatus.GONE:
@@ -138,11 +132,10 @@ class HttpProvider(AccountProvider):
             )
         except ProviderError as error:
             return Reply(sent.all_as(outcome_for_error(error)))
-        except ConfigurationError as error:
-            # Nothing is wrong with the operations: they wait until the host has put its settings right.
-            return Reply(sent.all_as(RetryLater(str(error), Cause.NOT_SENT)))
-        # Whatever the kind: a 404 for a path of many records does not tell that one of them is gone.
+        # As of an upsert: a 404 for a path of many records is no success of a delete,
         whole, feedback = self.judge(response, Kind.UPSERT)
+        if isinstance(whole, Rejected) and response.status in NOT_FOUND:
+            whole = evolve(whole, code=NO_SUCH_PAGE)  # and does not tell that one of them is gone.
         return Reply(bulk.outcomes(sent, response, whole), feedback)
 
     def judge(self, response: Response, kind: Kind) -> tuple[Outcome, Feedback]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.schema import RemoteField, RemoteSchema
+from ratesync.rules.schema_drift import choice_of
 
 _ANY = "any"
 
@@ -29,7 +30,7 @@ def _fields(schema: Any, prefix: str) -> list[tuple[str, RemoteField]]:
 def _field(told: dict[str, Any], *, required: bool) -> RemoteField:
     types = told.get("type")
     names = [str(name) for name in (json_array(types) or ([] if types is None else [types]))]
-    choices = [choice for choice in json_array(told.get("enum")) if isinstance(choice, str)]
+    choices = [choice for value in json_array(told.get("enum")) if (choice := choice_of(value)) is not None]
     longest = told.get("maxLength")
     return RemoteField(
         "|".join(sorted(names)) or _ANY,

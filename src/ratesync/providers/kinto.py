@@ -15,10 +15,8 @@ from ratesync.errors import CursorExpired, UnsupportedOperation
 from ratesync.http import Accounts, NextLink
 from ratesync.model.batch import ConditionalWrite
 from ratesync.model.change import ChangePage
-from ratesync.model.schema import RemoteSchema
 from ratesync.providers import Feed, HttpOptions, Listing, RequestBatch, Resource, RestProvider, Route
-from ratesync.providers.json_schema import read_json_schema
-from ratesync.providers.row import dig, needed_text
+from ratesync.providers.row import needed_text
 from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
@@ -68,6 +66,8 @@ class KintoProvider(RestProvider):
             read_only={"id", "last_modified", "schema"},
             listing=_LISTING,
             changes=_FEED,
+            schema_path=f"/buckets/{bucket}/collections/{{resource}}",
+            schema_at="data.schema",
         )
         strong = ConditionalWrite.STRONG
         super().__init__(name, url, accounts, resources=shape, conditional_write=strong, batch=_BATCH, **options)
@@ -90,8 +90,3 @@ class KintoProvider(RestProvider):
         changes = tuple(_FEED.change(row, self.resource(resource).record_in(row)) for row in rows)
         cursor = f"{needed_text(rows[-1], 'last_modified') if rows else since or newest}.{version}"
         return ChangePage(changes, cursor, "next-page" in page.headers, self.feedback(page))
-
-    async def describe(self, connection: str, resource: str) -> RemoteSchema:
-        """The fields that the collection's JSON Schema names."""
-        collection = self.resource(resource).target(_FEED, connection, resource).removesuffix("/records")
-        return read_json_schema(dig((await self.ask(connection, collection)).json(), "data.schema"))

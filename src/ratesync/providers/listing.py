@@ -7,22 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import field, frozen
 
 from ratesync.errors import ConfigurationError, UnsupportedOperation
-from ratesync.providers.path import Path, path_of
+from ratesync.providers.path import Path, path_if_any
 from ratesync.rules.paging import NextLink, Pager
 
 Query = Callable[[str, Sequence[str]], Mapping[str, str]]
 """The parameters that ask for records with one of the values at a path; UnsupportedOperation where that cannot be."""
 
 
-def _path(template: str | Path | None) -> Path | None:
-    return None if template is None else path_of(template)
-
-
 @frozen(kw_only=True)
 class Listing:
     """A call that gives the records of a resource, page by page."""
 
-    path: Path | None = field(default=None, converter=_path)
+    path: Path | None = field(default=None, converter=path_if_any)
     """In it ``{resource}`` and ``{connection}`` stand for what is asked for. None: the resource's own path."""
     pager: Pager = field(factory=NextLink)
     """How the API pages: one of :mod:`ratesync.http`'s (PageNumber, Offset, Cursor, NextLink, Keyset), or another."""

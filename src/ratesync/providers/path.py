@@ -53,6 +53,11 @@ def path_of(template: str | Path) -> Path:
     return template if isinstance(template, Path) else Path(template)
 
 
+def path_if_any(template: str | Path | None) -> Path | None:
+    """As :func:`path_of`; None of None."""
+    return None if template is None else path_of(template)
+
+
 def _segment(place: str, value: str) -> str:
     if not value or not _DOTS.isdisjoint(_SEPARATORS.split(value)):
         raise InvalidPayload("cannot be part of a path: it is empty or has a segment of dots", path=place)

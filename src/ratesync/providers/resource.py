@@ -11,12 +11,14 @@ from attrs import Factory, evolve, field, frozen
 from ratesync.errors import ConfigurationError, InvalidPayload, UnsupportedOperation
 from ratesync.http.caller import checked_method
 from ratesync.http.headers import kept_headers
-from ratesync.model.operation import Kind, Operation
+from ratesync.model.operation import Fields, Kind, Operation
 from ratesync.model.record import Record
 from ratesync.model.secret import Secret
 from ratesync.providers.feed import Feed
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.listing import Listing
-from ratesync.providers.path import Path, path_of
+from ratesync.providers.lookup import mark_of
+from ratesync.providers.path import Path, path_if_any, path_of
 from ratesync.providers.row import changed_at_in, record_in, text_at
 from ratesync.providers.row_batch import RowBatch
 
@@ -93,6 +95,17 @@ class Resource:
     search: Listing | None = None
     """How records are searched for, where this is another call than the listing with its ``query``."""
 
+    schema_path: Path | None = field(default=None, converter=path_if_any)
+    """Where the API tells the resource's JSON Schema, with ``{resource}`` and ``{connection}``; None: nowhere."""
+    schema_at: str | None = None
+    """Where in that answer the schema is, with dots for depth (``"data.schema"``); None: it is the answer."""
+    mark_field: str | None = None
+    """A field of the provider's for text, which every create writes its idempotency key to. By it a create whose answer
+    was lost is looked up, with ``search`` or else with ``listing`` and its ``query``. Records are given without it.
+    None: there is none."""
+    mark_lag: float = field(default=60.0, converter=checked_lag)
+    """Seconds after which that search surely shows a new record."""
+
     def __attrs_post_init__(self) -> None:
         if "record_id" in Path(self.path).places:
             raise ConfigurationError("the path of a resource is that of all its records: without {record_id}")
@@ -102,6 +115,15 @@ class Resource:
                 raise ConfigurationError(
                     f"the route {name!r} must have {{record_id}} in its path, or it is for all records"
                 )
+        if self.mark_field is not None and (self.finding is None or self.finding.query is None):
+            raise ConfigurationError("records are looked up by mark_field with a search: give search= with a query")
+        if self.schema_path is not None and "record_id" in self.schema_path.places:
+            raise ConfigurationError("schema_path is for all records of a resource: without {record_id}")
+
+    @property
+    def finding(self) -> Listing | None:
+        """How records are searched for."""
+        return self.search or self.listing
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -114,7 +136,8 @@ class Resource:
         """The paths of all calls that there are."""
         routes = (self.create_with_id, *(self._route(kind) for kind in Kind))
         calls = (*routes, *self.bulk.values(), self.listing, self.changes, self.search)
-        return tuple(call.path or Path(self.path) for call in calls if call is not None)
+        schema = () if self.schema_path is None else (self.schema_path,)
+        return (*(call.path or Path(self.path) for call in calls if call is not None), *schema)
 
     def below(self, method: str) -> Route:
         """The call for one record below ``path``."""
@@ -139,7 +162,13 @@ class Resource:
         :raises InvalidResponse: it is none.
         """
         record = record_in(row, self.id_path, self.version_path, self.version_form)
-        return evolve(record, changed_at=self.changed_at_in(row))
+        return evolve(record, fields=self.shown(record.fields), changed_at=self.changed_at_in(row))
+
+    def shown(self, fields: Fields) -> Fields:
+        """A record's fields without the mark, which is ours."""
+        if self.mark_field is None:
+            return fields
+        return {name: value for name, value in fields.items() if name != self.mark_field}
 
     def route(self, operation: Operation) -> Route:
         """The call for an operation.
@@ -164,8 +193,11 @@ class Resource:
             raise InvalidPayload("is none that this provider takes", path="record_id")
 
     def sent(self, operation: Operation) -> dict[str, Any]:
-        """What is sent of the operation's fields."""
-        return {name: value for name, value in operation.fields.items() if name not in self.read_only}
+        """What is sent of the operation's fields, and the mark of a create."""
+        sent = {name: value for name, value in operation.fields.items() if name not in self.read_only}
+        if operation.kind is Kind.CREATE and self.mark_field is not None:
+            sent[self.mark_field] = mark_of(operation)
+        return sent
 
     def _route(self, kind: Kind) -> Route | None:
         routes = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar, Unpack
 
 from typing_extensions import override
@@ -18,16 +19,21 @@ from ratesync.model.batch import Batch, ConditionalWrite, CreateIdentity, Reply
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Fields, Operation
-from ratesync.model.outcome import Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import Outcome, Rejected, Unknown
+from ratesync.model.schema import RemoteSchema
 from ratesync.providers.answer import completed
 from ratesync.providers.bulk import Bulk
+from ratesync.providers.call import RequestOptions
 from ratesync.providers.credentials import Credentials, credential_headers, kept_credentials
-from ratesync.providers.http_provider import HttpOptions, HttpProvider, RequestOptions
+from ratesync.providers.http_provider import HttpOptions, HttpProvider
+from ratesync.providers.json_schema import read_json_schema
 from ratesync.providers.listing import Listing
+from ratesync.providers.lookup import mark_of, read_marked
 from ratesync.providers.request import Request, RequestBuilder
 from ratesync.providers.request_batch import RequestBatch
 from ratesync.providers.resource import Resource
 from ratesync.providers.rest_capabilities import capabilities_of, check_paths
+from ratesync.providers.row import dig
 from ratesync.rules.feedback import join_feedback
 from ratesync.rules.provider_errors import outcome_for_error
 
@@ -49,7 +55,8 @@ class RestProvider(HttpProvider):
     Its capabilities follow from the configuration: the kinds that some resource has a route for; as many operations in
     a call as its batch endpoint and bulk calls take, or one; creates are safe to repeat if the provider honours
     idempotency keys (``idempotency_header`` given), or where the client may choose the id (a resource has
-    ``create_with_id``), but not in rows of a bulk call; deletions are told by a feed of changes with ``deleted_path``,
+    ``create_with_id``), but not in rows of a bulk call; they are looked up where all resources that have creates have a
+    ``mark_field``; deletions are told by a feed of changes with ``deleted_path``,
     or else by a listing.
 
     :param name: the provider's name, as operations give it.
@@ -89,6 +96,8 @@ class RestProvider(HttpProvider):
         super().__init__(name, base_url, Account() if accounts is None else accounts, **options)
         resources = Resource() if resources is None else resources
         checked_headers({} if idempotency_header is None else {idempotency_header: "key"})
+        if not resources:
+            raise ConfigurationError("resources must not be empty: leave it out for one resource that has all names")
         every = [resources] if isinstance(resources, Resource) else list(resources.values())
         check_paths(every)
         self.capabilities = capabilities_of(
@@ -133,24 +142,45 @@ class RestProvider(HttpProvider):
 
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
         """The records that the resource's ``search`` gives, or its ``listing`` with a query."""
+        return self._records(self.resource(resource), await self._found(connection, resource, path, values))
+
+    async def lookup(self, operation: Operation) -> Outcome | None:
+        """Whether a create was applied, by a search for the key that it has written to the resource's ``mark_field``.
+
+        :raises ProviderError: as for ``find``.
+        """
+        shape, mark = self.resource(operation.resource), mark_of(operation)
+        if shape.mark_field is None:
+            return Unknown("creates of this resource are not marked: name a field for it as its `mark_field`")
+        found = await self._found(operation.connection, operation.resource, shape.mark_field, [mark])
+        return read_marked(found.items, mark, mark_field=shape.mark_field, id_path=shape.id_path)
+
+    async def describe(self, connection: str, resource: str) -> RemoteSchema:
+        """The fields that the JSON Schema at the resource's ``schema_path`` names.
+
+        :raises UnsupportedOperation: there is no such path.
+        """
         shape = self.resource(resource)
-        search = _needed(shape.search or shape.listing, resource, "search")
-        if search.query is None:
-            raise UnsupportedOperation(f"{resource!r} cannot be searched: its listing has no query", path="resource")
-        found = await self._page(connection, resource, search, None, search.asking(None, search.query(path, values)))
-        if found.next_position is not None:
-            raise InvalidResponse("more records are found than a page takes: search for fewer values at a time")
-        return self._records(shape, found)
+        if shape.schema_path is None:
+            raise UnsupportedOperation(f"{resource!r} has no schema_path here: say it in its Resource", path="resource")
+        target = shape.schema_path.fill({"connection": connection, "resource": resource})
+        body = (await self.ask(connection, target)).json()
+        return read_json_schema(body if shape.schema_at is None else dig(body, shape.schema_at))
 
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
-        """The next page of the resource's ``changes``."""
+        """The next page of the resource's ``changes``.
+
+        :raises CursorExpired: the cursor is of no use, or so old that deletions may be missed.
+        """
         shape = self.resource(resource)
         feed = _needed(shape.changes, resource, "changes")
         place = feed.read(cursor)
         query = feed.asking(limit, feed.since(place))
         found = await self._page(connection, resource, feed, place.after_id, query, can_expire=cursor is not None)
         # Once more, so that a pass that begins now begins by the provider's own clock.
-        place = feed.read(cursor, told_time(found.response))
+        told = told_time(found.response)
+        place = feed.read(cursor, told)
+        feed.check_age(place, told or datetime.fromtimestamp(self._clock.now(), UTC))
         changes = tuple(feed.change(row, shape.record_in(row)) for row in found.items)
         return ChangePage(
             changes,
@@ -210,9 +240,6 @@ class RestProvider(HttpProvider):
             return outcome_for_error(error), NO_FEEDBACK
         except InvalidOperation as error:
             return Rejected(str(error), code=type(error).__name__), NO_FEEDBACK
-        except ConfigurationError as error:
-            # Nothing is wrong with the operation: it waits until the host has put its settings right.
-            return RetryLater(str(error), Cause.NOT_SENT), NO_FEEDBACK
         outcome, feedback = self.judge(response, operation.kind)
         try:
             return self._completed(outcome, response, operation), feedback
@@ -245,6 +272,16 @@ class RestProvider(HttpProvider):
             link_header=listing.link_header,
             can_expire=can_expire,
         )
+
+    async def _found(self, connection: str, resource: str, path: str, values: Sequence[str]) -> Page:
+        """The one page of what a search finds."""
+        search = _needed(self.resource(resource).finding, resource, "search")
+        if search.query is None:
+            raise UnsupportedOperation(f"{resource!r} cannot be searched: its listing has no query", path="resource")
+        found = await self._page(connection, resource, search, None, search.asking(None, search.query(path, values)))
+        if found.next_position is not None:
+            raise InvalidResponse("more records are found than a page takes: search for fewer values at a time")
+        return found
 
     def _records(self, shape: Resource, found: Page) -> RecordPage:
         records = tuple(shape.record_in(row) for row in found.items)

@@ -22,12 +22,14 @@ def capabilities_of(
     concurrency: int | None,
 ) -> Capabilities:
     """What an adapter with these resources promises: no more than holds for each of them."""
+    create_identity = create_identity or _create_identity(resources, idempotency_header)
     return Capabilities(
         kinds=frozenset(kind for resource in resources for kind in resource.kinds),
         batch_max=_batch_max(resources, batch),
         conditional_write=conditional_write,
-        create_identity=create_identity or _create_identity(resources, idempotency_header),
+        create_identity=create_identity,
         concurrency=concurrency,
+        lookup_after=_lookup_after(resources) if create_identity is CreateIdentity.LOOKUP else 0.0,
         deletes=_deletes(resources),
     )
 
@@ -58,12 +60,20 @@ def _size(resource: Resource, kind: Kind, single: int) -> int:
 
 
 def _create_identity(resources: Sequence[Resource], idempotency_header: str | None) -> CreateIdentity:
-    if any(Kind.CREATE in resource.bulk for resource in resources):
-        return CreateIdentity.NONE  # rows carry no header, neither a key nor If-None-Match
-    if idempotency_header is not None:
+    has_rows = any(Kind.CREATE in resource.bulk for resource in resources)  # without a header of their own
+    if idempotency_header is not None and not has_rows:
         return CreateIdentity.IDEMPOTENCY_KEY
+    creating = [resource for resource in resources if Kind.CREATE in resource.kinds]
+    if creating and all(resource.mark_field is not None for resource in creating):
+        return CreateIdentity.LOOKUP
+    if has_rows:
+        return CreateIdentity.NONE
     chosen = any(resource.create_with_id is not None for resource in resources)
     return CreateIdentity.CLIENT_ID if chosen else CreateIdentity.NONE
+
+
+def _lookup_after(resources: Sequence[Resource]) -> float:
+    return max((resource.mark_lag for resource in resources if resource.mark_field is not None), default=0.0)
 
 
 def _deletes(resources: Sequence[Resource]) -> DeleteFeed:

@@ -64,7 +64,7 @@ def object_in(response: Response) -> dict[str, Any]:
     """
     body = json_object(response.json())
     if body is None:
-        raise InvalidResponse("the answer is no JSON object")
+        raise InvalidResponse("the answer is no JSON object: is it the provider that answers, and at this path?")
     return body
 
 

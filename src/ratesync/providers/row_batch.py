@@ -12,7 +12,7 @@ from ratesync.errors import InvalidResponse, UnsupportedOperation
 from ratesync.http.caller import checked_method
 from ratesync.http.headers import Headers
 from ratesync.http.payload import encode_json
-from ratesync.http.response import Response
+from ratesync.http.response import STATUSES, Response
 from ratesync.model.operation import Fields, Operation
 from ratesync.model.outcome import Outcome
 from ratesync.providers.bulk import Bulk
@@ -21,7 +21,6 @@ from ratesync.providers.row import text_at
 
 _JSON = Headers([(b"content-type", b"application/json")])
 _OK = 200
-_STATUSES = range(100, 600)
 
 
 @frozen(kw_only=True)
@@ -98,6 +97,6 @@ class RowBatch:
         if self.status_name is not None:
             told = text_at(row, self.status_name) or ""
             status = int(told) if told.isdecimal() and len(told) == len(str(_OK)) else 0
-            if status not in _STATUSES:
+            if status not in STATUSES:
                 raise InvalidResponse(f"a row of the batch's answer has no HTTP status at {self.status_name!r}")
         return Response(status, _JSON, encode_json(row), whole.secrets)

@@ -73,10 +73,16 @@ def decide_drift(drift: Collection[FieldDrift], policy: DriftPolicy) -> DriftDec
     return DriftDecision(bool(broken or unfilled), frozenset(), tuple(unfilled + broken))
 
 
+def choice_of(value: object) -> str | None:
+    """A value of a record as schemas have choices: a text, also of a whole number; None for what is no choice."""
+    is_choice = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value) if is_choice else None
+
+
 def unknown_choices(schema: RemoteSchema, values: Mapping[str, object]) -> tuple[FieldDrift, ...]:
     """Values of a record that its schema does not know: the schema is older than the record, so describe it again.
 
-    :param values: of the record, by path: text, a list of texts where several can be chosen, or None.
+    :param values: of the record, by path: a text or whole number, a list of them where several can be chosen, or None.
     """
     found: list[FieldDrift] = []
     for path in sorted(values):
@@ -84,7 +90,8 @@ def unknown_choices(schema: RemoteSchema, values: Mapping[str, object]) -> tuple
         if described is None or described.choices is None:
             continue
         given = cast("list[object]", value) if isinstance(value, list) else [value]
-        unknown = tuple(sorted({each for each in given if isinstance(each, str)} - described.choices))
+        choices = {choice for each in given if (choice := choice_of(each)) is not None}
+        unknown = tuple(sorted(choices - described.choices))
         if unknown:
             found.append(FieldDrift(path, DriftKind.CHOICES_NEW, is_used=True, choices=unknown))
     return tuple(found)

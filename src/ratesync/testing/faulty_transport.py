@@ -18,9 +18,13 @@ from ratesync.testing.trouble import OF_ROWS, UNSENT, Trouble
 _PAGE = b"<!doctype html><html><body><p>Please log in to the hotel's network.</p></body></html>"
 _DEEP = b"[" * 10_000 + b"]" * 10_000
 _BLOCK = b"[" * 65_536
+_GIGABYTES = 2 * 1024**3
 _ELSEWHERE = "https://elsewhere.invalid/"
 _DELAY = 0.01
 _RETRY_AFTER = "1"
+_REFUSED = 422
+_NAMING = ("id", "key", "path", "reference", "trace", "url")
+"""Parts of the names of what a row is known by."""
 
 
 class FaultyTransport(httpx.AsyncBaseTransport):
@@ -85,8 +89,9 @@ class FaultyTransport(httpx.AsyncBaseTransport):
                 return httpx.Response(500, json={"error": "something went wrong"})
             case Trouble.TRUNCATED:
                 return _answer(answer.status_code, _CutOff(body[: len(body) // 2], request))
-            case Trouble.ENDLESS:
-                return _answer(answer.status_code, _Endless())
+            case Trouble.ENDLESS | Trouble.DECLARED_HUGE | Trouble.DRIPPING:
+                drip = _Endless(b" ", every=_DELAY) if trouble is Trouble.DRIPPING else _Endless()
+                return _answer(answer.status_code, drip, is_huge=trouble is Trouble.DECLARED_HUGE)
             case Trouble.MISTYPED:
                 return httpx.Response(answer.status_code, text="OK")
             case _:
@@ -151,15 +156,20 @@ def _edited(trouble: Trouble, value: Any) -> Any:
     if not isinstance(value, list):
         return value
     rows = _list(value)
+    first = rows[:1]
     match trouble:
         case Trouble.ROWS_REVERSED:
-            return rows[::-1]
+            rows = rows[::-1]
         case Trouble.ROW_MISSING:
-            return rows[1:]
+            rows = rows[1:]
         case Trouble.ROW_TWICE:
-            return rows[:1] + rows
+            rows = first + rows
+        case Trouble.ROW_CONTRADICTED:
+            others = [_contradicting(row) for row in first]
+            rows = [*others, *rows, *others]
         case _:
-            return [*rows, *(_strange(row) for row in rows[:1])]
+            rows = [*rows, *(_strange(row) for row in first)]
+    return rows
 
 
 def _strange(value: Any) -> Any:
@@ -171,12 +181,26 @@ def _strange(value: Any) -> Any:
     return f"{value}-strange" if isinstance(value, str) else value
 
 
+def _contradicting(value: Any, name: str = "") -> Any:
+    """The value with other texts, numbers and answers to yes or no, but with all that may be an id."""
+    if isinstance(value, dict):
+        return {name: _contradicting(member, name) for name, member in cast("dict[str, Any]", value).items()}
+    if any(part in name.lower() for part in _NAMING):
+        return value
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return _REFUSED if "status" in name.lower() else value + 1
+    return f"{value}-other" if isinstance(value, str) else value
+
+
 def _list(value: Any) -> list[Any]:
     return cast("list[Any]", value)
 
 
-def _answer(status: int, stream: httpx.AsyncByteStream) -> httpx.Response:
-    return httpx.Response(status, headers={"content-type": "application/json"}, stream=stream)
+def _answer(status: int, stream: httpx.AsyncByteStream, *, is_huge: bool = False) -> httpx.Response:
+    length = {"content-length": str(_GIGABYTES)} if is_huge else {}
+    return httpx.Response(status, headers={"content-type": "application/json", **length}, stream=stream)
 
 
 class _CutOff(httpx.AsyncByteStream):
@@ -192,14 +216,15 @@ class _CutOff(httpx.AsyncByteStream):
 class _Endless(httpx.AsyncByteStream):
     """Until it is closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, block: bytes = _BLOCK, *, every: float = 0.0) -> None:
+        self._block, self._every = block, every
         self._is_closed = False
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while not self._is_closed:
-            await anyio.lowlevel.checkpoint()
-            yield _BLOCK
+            await anyio.sleep(self._every)
+            yield self._block
 
     @override
     async def aclose(self) -> None:

@@ -149,6 +149,27 @@ class ProviderSuite(Suite):
         outcomes = await execute(provider, gone, good)
         assert _records_read(outcomes) == {good.id: good.record_id}
 
+    @pytest.mark.parametrize("kind", [Kind.UPDATE, Kind.DELETE])
+    async def test_one_bad_write_does_not_spoil_the_batch(
+        self, provider: ProviderClient, sample: Sample, kind: Kind
+    ) -> None:
+        _needs(provider, kind, Kind.READ, Kind.DELETE)
+        if provider.capabilities.most(kind) == 1:
+            pytest.skip("the adapter takes one operation at a time")
+        good, gone = await sample(kind), await sample(kind)
+        await applied(provider, same_record(gone, Kind.DELETE))
+        outcomes = await execute(provider, gone, good)
+        assert isinstance(outcomes[good.id or ""], Applied), f"beside a record that is gone: {outcomes}"
+        is_again = isinstance(outcomes[gone.id or ""], Applied)
+        assert is_again is (kind is Kind.DELETE), "a record that is gone may be deleted again, and not be changed"
+        found = await outcome_of(provider, same_record(good, Kind.READ))
+        if kind is Kind.DELETE:
+            assert not isinstance(found, Applied), "what was deleted is gone"
+        else:
+            assert isinstance(found, Applied)
+            assert found.record is not None
+            assert {name: found.record.fields.get(name) for name in good.fields} == good.fields
+
     async def test_calls_at_the_same_time_do_not_mix(self, provider: ProviderClient, sample: Sample) -> None:
         _needs(provider, Kind.READ)
         operations = [await sample(Kind.READ) for _ in range(min(provider.capabilities.concurrency or 5, 5))]

@@ -11,13 +11,13 @@ import pytest
 from ratesync.errors import ProviderError
 from ratesync.testing.faulty_transport import FaultyTransport
 from ratesync.testing.suite import Suite
-from ratesync.testing.trouble import HARMLESS, OF_ROWS, Trouble
+from ratesync.testing.trouble import HARMLESS, OF_ROWS, UNENDING, Trouble
 
 PATIENCE = 10.0
 """Seconds after which a call that should have ended counts as one that never ends."""
 MOST_PAGES = 200
 """Pages after which a listing or feed of few records counts as one without an end."""
-FAILING = sorted(set(Trouble) - HARMLESS - OF_ROWS - {Trouble.SILENT})
+FAILING = sorted(set(Trouble) - HARMLESS - OF_ROWS - UNENDING)
 """Troubles with which nothing was read, and at once."""
 
 

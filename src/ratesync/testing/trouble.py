@@ -22,7 +22,7 @@ class Trouble(StrEnum):
     INTRUDED = "intruded"
     """200 with a page of HTML by somebody in between; nothing reaches the provider."""
     HIDDEN = "hidden"
-    """404 by somebody in between, whatever was asked for; nothing reaches the provider."""
+    """404 with a page of HTML by somebody in between, whatever was asked for; nothing reaches the provider."""
     REDIRECTED = "redirected"
     """307 to another host; nothing reaches the provider."""
     DELAYED = "delayed"
@@ -47,6 +47,10 @@ class Trouble(StrEnum):
     """The provider does it, and the answer's JSON is nested 10,000 deep."""
     ENDLESS = "endless"
     """The provider does it, and the answer's body has no end."""
+    DECLARED_HUGE = "declared_huge"
+    """The provider does it, and the answer's head declares a body of 2 GB, which then has no end."""
+    DRIPPING = "dripping"
+    """The provider does it, and the answer's body comes byte by byte and has no end: as for SILENT."""
     ROWS_REVERSED = "rows_reversed"
     """All is well; the lists of the answer's JSON come in another order."""
     ROW_MISSING = "row_missing"
@@ -55,6 +59,9 @@ class Trouble(StrEnum):
     """All is well; the first row of each list of the answer comes twice."""
     ROW_STRANGE = "row_strange"
     """All is well; each list of the answer has a row more, of something nobody asked for."""
+    ROW_CONTRADICTED = "row_contradicted"
+    """The provider does it; before and behind the rows of each list stands the first one with other values, but its
+    ids."""
 
 
 UNSENT = frozenset(
@@ -70,10 +77,21 @@ UNSENT = frozenset(
 )
 """With these nothing reaches the provider."""
 
-OF_ROWS = frozenset({Trouble.ROWS_REVERSED, Trouble.ROW_MISSING, Trouble.ROW_TWICE, Trouble.ROW_STRANGE})
+UNENDING = frozenset({Trouble.SILENT, Trouble.DRIPPING})
+"""These last until somebody ends the call."""
+
+OF_ROWS = frozenset(
+    {
+        Trouble.ROWS_REVERSED,
+        Trouble.ROW_MISSING,
+        Trouble.ROW_TWICE,
+        Trouble.ROW_STRANGE,
+        Trouble.ROW_CONTRADICTED,
+    }
+)
 """These are about answers with many rows."""
 
-HARMLESS = frozenset({Trouble.DELAYED}) | OF_ROWS - {Trouble.ROW_MISSING}
+HARMLESS = frozenset({Trouble.DELAYED}) | OF_ROWS - {Trouble.ROW_MISSING, Trouble.ROW_CONTRADICTED}
 """With these an answer still says what it should."""
 
 _UNCLEAR = (Unknown,)
@@ -98,9 +116,12 @@ ALLOWED: Mapping[Trouble, tuple[type[Outcome], ...]] = {
     Trouble.MISTYPED: _UNREADABLE,
     Trouble.DEEP: _UNREADABLE,
     Trouble.ENDLESS: _UNCLEAR,
+    Trouble.DECLARED_HUGE: _UNCLEAR,
+    Trouble.DRIPPING: _UNCLEAR,
     Trouble.ROWS_REVERSED: (Applied,),
     Trouble.ROW_MISSING: _UNREADABLE,
     Trouble.ROW_TWICE: _UNREADABLE,
     Trouble.ROW_STRANGE: _UNREADABLE,
+    Trouble.ROW_CONTRADICTED: _UNREADABLE,
 }
 """What a write may come to that meets a trouble. A read that failed may be ``RetryLater`` as well."""

@@ -345,7 +345,10 @@ async def test_a_create_whose_answer_was_lost_is_looked_up_by_its_unique_value()
         assert await provider.lookup(lost) == Applied(record_id=str(identity))
         assert await provider.lookup(operation(Kind.CREATE, "contacts", email="bob@example.org")) is None
         other = operation(Kind.CREATE, "contacts", email="ada@example.org", firstname="Eve")
-        assert isinstance(await provider.lookup(other), Unknown), "an older record, perhaps"
+        told = await provider.lookup(other)
+        assert isinstance(told, Conflict), "an older record, perhaps"
+        assert "a person must look" in told.reason
+        assert told.current == Record(str(identity), {})
         nameless = operation(Kind.CREATE, "contacts", firstname="Ada")
         assert isinstance(await provider.lookup(nameless), Unknown)
         assert isinstance(await provider.lookup(deal(1)), Unknown)

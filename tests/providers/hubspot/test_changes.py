@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import anyio
@@ -216,7 +217,7 @@ async def test_what_is_no_cursor_is_told(cursor: str) -> None:
 
 def answering(body: Any) -> HubSpotProvider:
     def respond(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=body)
+        return httpx.Response(200, json=body, headers={"date": formatdate(T // 1000, usegmt=True)})
 
     return HubSpotProvider(Credentials(Bearer("x")), transport=httpx.MockTransport(respond))
 

@@ -246,6 +246,8 @@ async def test_capabilities_are_honest() -> None:
     [
         {"objects": {"a/b": ObjectType()}},
         {"lag": -1.0},
+        {"lag": float("nan")},
+        {"lag": float("inf")},
         {"version": "v4/../x"},
         {"base_url": "nowhere"},
         {"timeout": 0.0},

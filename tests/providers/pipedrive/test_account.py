@@ -11,7 +11,7 @@ import pytest
 from attrs import evolve
 
 from ratesync import Applied, Kind, RetryLater
-from ratesync.errors import ConfigurationError, Unauthorised
+from ratesync.errors import ConfigurationError, NotSent, Unauthorised
 from ratesync.http import Account, ApiKey, RefreshToken, TokenKeeper, Tokens
 from ratesync.model.outcome import Cause
 from ratesync.model.secret import Secret
@@ -101,6 +101,29 @@ async def test_an_address_elsewhere_is_not_told_and_the_tokens_are_kept(company:
     assert domains == []
 
 
+@pytest.mark.parametrize("raised", [ValueError("no room for acme"), SystemExit(1)], ids=["ValueError", "SystemExit"])
+async def test_a_host_that_fails_over_the_domain_loses_no_token(
+    company: Company, raised: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The refresh token before it is used up: without the new one nobody could call any more."""
+
+    def fail(domain: str) -> None:
+        raise raised
+
+    company.add("persons", {"name": "Ada"})
+    endpoint = PipedriveTokens("app", "s3cret", on_domain=fail, transport=transport(company))
+    keeper = TokenKeeper(grant=RefreshToken(), endpoint=endpoint)
+    await keeper.store(Tokens(access=Secret("old"), refresh=Secret(company.refresh), expires_at=0.0))
+    async with (
+        endpoint,
+        PipedriveProvider(app_account(keeper, "https://acme.pipedrive.com"), transport=transport(company)) as pipedrive,
+    ):
+        assert isinstance(await one(pipedrive, Kind.READ, "1"), Applied)
+    assert [asked.path for asked in company.asked] == ["/oauth/token", "/api/v2/persons/1"]
+    assert type(raised).__name__ in caplog.text
+    assert "acme" not in caplog.text
+
+
 async def test_a_refused_refresh_token_pauses_the_connection(company: Company) -> None:
     endpoint = PipedriveTokens("app", "s3cret", transport=transport(company))
     keeper = TokenKeeper(grant=RefreshToken(), endpoint=endpoint)
@@ -146,6 +169,15 @@ async def test_settings_that_are_wrong_are_not_the_operations_fault(company: Com
 
     async with PipedriveProvider(Account(Unset()), transport=transport(company)) as pipedrive:
         outcome = await one(pipedrive, Kind.CREATE, name="Ada")
+        for ask in (
+            pipedrive.pull_changes("default", "persons", None, limit=10),
+            pipedrive.list_records("default", "persons", None, limit=10),
+            pipedrive.find("default", "persons", "name", ["Ada"]),
+            pipedrive.describe("default", "persons"),
+            execute(pipedrive, [operation(Kind.READ, str(number)) for number in range(11)]),
+        ):
+            with pytest.raises(NotSent, match="the key cannot sign"):
+                await ask
     assert outcome == RetryLater("the key cannot sign", Cause.NOT_SENT)
     assert company.asked == []
 
@@ -156,6 +188,8 @@ def test_a_configuration_that_cannot_work_is_refused() -> None:
         {"resources": {}},
         {"identity_fields": {"people": MARK}},
         {"lag": -1.0},
+        {"lag": float("nan")},
+        {"lag": float("inf")},
         {"base_url": "ftp://example.org"},
     ]
     for mistake in mistakes:

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from ratesync import Applied, Kind, Outcome, Rejected, RetryLater, Unknown
-from ratesync.model.outcome import Cause
+from ratesync.http import Response
+from ratesync.model.outcome import NO_SUCH_PAGE, Cause
 from ratesync.providers.pipedrive import LEADS, NOTES
+from ratesync.providers.pipedrive.answer import interpret
 from ratesync.providers.pipedrive.record import version_of
+from ratesync.providers.pipedrive.throttle import throttle_reader
 from tests.providers.pipedrive.speaking import MARK, SCORE, execute, one, operation, provider
 from tests.servers.pipedrive_company import CLOUDFLARE, Company, Told
 
@@ -125,7 +128,6 @@ async def test_each_answer_is_classified(company: Company, case: str) -> None:
         told(200, {"success": True, "data": {"id": None}}),
         told(200, {"success": True, "data": {"id": True, "name": "Ada"}}),
         told(200, {"success": True, "data": {"id": 2, "name": "Ada"}}),
-        told(404, "<html>", "text/html"),
     ],
 )
 async def test_an_answer_that_is_none_leaves_it_open(company: Company, answer: Told) -> None:
@@ -138,10 +140,25 @@ async def test_an_answer_that_is_none_leaves_it_open(company: Company, answer: T
             assert outcome == Applied()  # what it says beyond success is of no matter
         elif kind is Kind.CREATE and row == {"id": 2, "name": "Ada"}:
             assert isinstance(outcome, Applied)
-        elif answer.status == 404 and kind in {Kind.UPDATE, Kind.READ, Kind.CREATE}:
-            assert isinstance(outcome, Rejected)
         else:
             assert isinstance(outcome, Unknown), (kind, outcome)
+
+
+@pytest.mark.parametrize("answer", [told(404, "<html>", "text/html"), told(410, "gone", "text/plain")])
+async def test_a_page_that_is_not_pipedrives_says_of_no_record_that_it_is_gone(company: Company, answer: Told) -> None:
+    pipedrive = provider(company)
+    for kind in (Kind.UPDATE, Kind.READ, Kind.CREATE, Kind.DELETE):
+        company.before.append(answer)
+        outcome = await one(pipedrive, kind, None if kind is Kind.CREATE else "1")
+        assert isinstance(outcome, Rejected)
+        assert outcome.code == NO_SUCH_PAGE
+
+
+def test_an_answer_does_not_show_the_record() -> None:
+    response = Response(200, body=b'{"success": true, "data": {"id": 1, "name": "Ada Lovelace"}}')
+    answer = interpret(response, Kind.READ, 0.0, throttle_reader(1))
+    assert answer.data["name"] == "Ada Lovelace"
+    assert "Ada" not in repr(answer)
 
 
 async def test_a_header_of_a_proxy_is_no_version(company: Company) -> None:

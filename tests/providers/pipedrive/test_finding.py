@@ -11,6 +11,7 @@ from ratesync import Applied, Kind, Unknown
 from ratesync.errors import InvalidResponse, PagingBroken, Unavailable, UnsupportedOperation
 from ratesync.model.schema import RemoteField
 from ratesync.providers.pipedrive import NOTES, PERSONS
+from ratesync.rules.schema_drift import choices_in, unknown_choices
 from tests.providers.pipedrive.speaking import MARK, SCORE, execute, operation, provider
 from tests.servers.pipedrive_company import Company
 
@@ -195,6 +196,20 @@ async def test_fields_are_described_by_their_path_in_a_record(company: Company) 
         f"custom_fields.{MARK}.value": RemoteField("double"),
         f"custom_fields.{MARK}.currency": RemoteField("varchar"),
     }
+
+
+async def test_an_option_that_is_newer_than_the_description_is_noticed(company: Company) -> None:
+    """Records hold the ids of options as numbers."""
+    company.fields = FIELDS  # type: ignore[assignment]
+    company.custom = {SCORE}
+    pipedrive = provider(company)
+    schema, path = await pipedrive.describe("default", "persons"), f"custom_fields.{SCORE}"
+    company.add("persons", {"name": "Ada", "custom_fields": {SCORE: 27}})
+    company.add("persons", {"name": "Eve", "custom_fields": {SCORE: 31}})
+    known, new = (await pipedrive.list_records("default", "persons", None, limit=10)).records
+    assert unknown_choices(schema, choices_in(schema, known.fields, {path})) == ()
+    (drift,) = unknown_choices(schema, choices_in(schema, new.fields, {path}))
+    assert (drift.path, drift.choices) == (path, ("31",))
 
 
 async def test_fields_come_on_several_pages_but_not_for_ever(company: Company) -> None:

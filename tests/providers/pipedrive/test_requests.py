@@ -183,6 +183,9 @@ def test_quotas_are_those_of_the_plans(plan: Plan) -> None:
     assert searches == Rate(10, per=2.0, unit="searches")
     _, burst, _ = default_quotas(plan, is_app=True)
     assert burst.permits == plans["app_burst"][plan]  # type: ignore[union-attr]
+    for seats, top_up in ((0, 1_000), (1, -1)):
+        with pytest.raises(ValueError, match="seats must be at least 1"):
+            default_quotas(plan, seats=seats, top_up=top_up)
 
 
 @pytest.mark.parametrize(

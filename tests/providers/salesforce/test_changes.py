@@ -164,6 +164,28 @@ async def test_deleted_records_are_told_until_the_recycle_bin_is_emptied() -> No
     assert [(change.record_id, change.is_deleted, change.fields) for change in changes] == [(gone, True, None)]
 
 
+DAY = 86_400_000
+
+
+async def test_a_pull_after_more_than_two_weeks_may_miss_deletions() -> None:
+    """As an engine that was off over a holiday makes it: the recycle bin has dropped what went at its beginning."""
+    salesforce = Salesforce()
+    users = SObject(name="User", fields=("Name",), tombstones=False)
+    salesforce.org.seed("Contact", 3, LastName="A")
+    salesforce.org.seed("User", 1, Name="Ada")
+    salesforce.org.now += 400 * DAY
+    async with provider_of(salesforce, objects={**OBJECTS, "users": users}) as provider:
+        first = await provider.pull_changes("default", "contacts", None, limit=1)
+        salesforce.org.now += 13 * DAY
+        _, cursor = await pull_pass(provider, first.cursor)  # a first pass misses none, however long it takes
+        _, cursor = await pull_pass(provider, cursor)
+        told = await provider.pull_changes("default", "users", None, limit=10)
+        salesforce.org.now += 15 * DAY
+        with pytest.raises(CursorExpired, match="list all records anew"):
+            await provider.pull_changes("default", "contacts", cursor, limit=1)
+        await provider.pull_changes("default", "users", told.cursor, limit=1)
+
+
 async def test_types_without_deletion_marks_are_read_without_them() -> None:
     salesforce = Salesforce()
     (user,) = salesforce.org.seed("User", 1, Name="Ada")

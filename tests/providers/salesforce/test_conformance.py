@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from itertools import count
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -125,7 +126,7 @@ class InMemory:
 
     @pytest.fixture
     def provider_over(self, salesforce: Salesforce) -> ProviderOver:
-        return lambda faulty: provider_of(salesforce, transport=faulty, max_response_bytes=200_000)
+        return lambda faulty: provider_of(salesforce, transport=faulty, timeout=0.3, max_response_bytes=200_000)
 
     @pytest.fixture
     def there(self, provider: SalesforceProvider, sample: Sample) -> RecordsThere:
@@ -155,7 +156,9 @@ class _There(WrittenThere):
 
 
 class TestInTrouble(InMemory, TroubleSuite):
-    pass
+    known_failures: ClassVar[Mapping[str, str]] = {
+        "test_a_new_id_is_told_to_whom_it_belongs": "the rows of a collection have nothing but their order",
+    }
 
 
 class TestPull(InMemory, PullSuite):

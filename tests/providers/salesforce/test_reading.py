@@ -16,7 +16,7 @@ from ratesync.model.batch import Batch, Capabilities, ConditionalWrite, CreateId
 from ratesync.model.feedback import Reading, ThrottleCause
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, RetryLater, Unknown
+from ratesync.model.outcome import Applied, Cause, Conflict, RetryLater, Unknown
 from ratesync.model.quota import Concurrency, Rate
 from ratesync.model.schema import RemoteField
 from ratesync.protocols import ProviderClient
@@ -193,7 +193,7 @@ async def test_a_create_is_looked_up_by_its_external_id() -> None:
     cases: list[tuple[str, dict[str, Any], Any]] = [
         ("contacts", {"LastName": " Ada ", "Customer_No__c": "k/1", "FirstName": ""}, Applied(ada)),
         ("contacts", {"LastName": "Ada", "Customer_No__c": "K/2"}, None),
-        ("contacts", {"LastName": "Bob", "Customer_No__c": "K/1"}, Unknown),
+        ("contacts", {"LastName": "Bob", "Customer_No__c": "K/1"}, Conflict),
         ("contacts", {"LastName": "Ada"}, Unknown),
         ("contacts", {"LastName": "Ada", "Customer_No__c": None}, Unknown),
         ("companies", {"Name": "Acme"}, Unknown),

@@ -219,6 +219,8 @@ async def test_an_account_without_an_address_waits_for_one() -> None:
         {"version": "46.0"},
         {"version": "65"},
         {"lag": -1.0},
+        {"lag": float("nan")},
+        {"lag": float("inf")},
         {"batch_max": 0},
         {"batch_max": 201},
         {"objects": {"my cars": SObject()}},

@@ -7,13 +7,13 @@ from attrs import evolve, frozen
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair
-from ratesync.engine.sync.side import GONE, Change
+from ratesync.engine.sync.side import Change
 from ratesync.engine.sync.steps import buried, recovered, with_deferred
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
-from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import GONE_CODES, Applied, Conflict, Outcome, Rejected, RetryLater
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.rules.link_end import end_after_create, end_after_patch, end_after_read, patched, told
 
@@ -66,7 +66,7 @@ class Endings:
                 case.leave(reason)  # such as a record of the same key, which is not ours
             case Conflict():
                 return False  # look again: the intent tells what was tried
-            case Rejected(code=code) if code in GONE and making is None:
+            case Rejected(code=code) if code in GONE_CODES and making is None:
                 return False
             case Rejected(reason):
                 case.next = quarantined(link, reason)

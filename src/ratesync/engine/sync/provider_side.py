@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import GONE, Change, Keep, Make, Order, Tell, Trouble, keep_all
+from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
 from ratesync.errors import UnsupportedOperation
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
@@ -18,7 +18,7 @@ from ratesync.model.held import Held
 from ratesync.model.intent import Fate
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Fields, Kind, Operation
-from ratesync.model.outcome import Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import GONE_CODES, Applied, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.record import Record
 from ratesync.protocols.lens import Lens
 from ratesync.rules.link_end import patched
@@ -175,7 +175,7 @@ class ProviderSide:
                 return self._hold(record)
             case Applied():
                 return Trouble("the adapter read a record and gave none", passes=False)
-            case Rejected(code=code) if code in GONE:
+            case Rejected(code=code) if code in GONE_CODES:
                 return None
             case RetryLater(reason, _, retry_after):
                 return Trouble(reason, retry_after=retry_after)
@@ -289,6 +289,8 @@ class ProviderSide:
         found = await self.caller.lookup(self.lane, operation)
         if found is None:  # made anew, it is a new creation, with a wait of its own should its answer be lost
             return Fate.NOT_MADE
+        if isinstance(found, Conflict):  # asked again it would say the same
+            return Fate.CANNOT_TELL
         return found if isinstance(found, Applied) else Fate.IN_DOUBT
 
     async def _make_again(self, order: Make, keep: Keep) -> Outcome | Fate:

@@ -14,9 +14,6 @@ from ratesync.model.intent import Fate
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Outcome
 
-GONE = frozenset({"404", "410"})
-"""Codes of refusals that say that there is no such record."""
-
 
 @frozen
 class Trouble:

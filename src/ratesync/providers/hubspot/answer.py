@@ -10,40 +10,35 @@ from typing import Any
 
 from attrs import evolve
 
-from ratesync.errors import InvalidResponse, ProviderError, Unavailable
+from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import server_time
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.payload import json_object
 from ratesync.http.reason import reason_of
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import hubspot_throttle
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import NO_SUCH_PAGE, Applied, Cause, Conflict, Outcome, Rejected, RetryLater
 from ratesync.providers.hubspot.problem import LOCKED_FOR, Problem
+from ratesync.providers.refusal import PAUSE, refused_reading
 from ratesync.rules.masking import mask_outcome
-from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
 _MIGRATING = 477
 MIGRATING_FOR = 600.0
 """Seconds to wait while an account moves to another data centre, where HubSpot does not say how long."""
-_PAUSE = 5.0
-"""HubSpot asks for "a few seconds"."""
 _WAITS = {
     HTTPStatus.LOCKED: LOCKED_FOR,
     _MIGRATING: MIGRATING_FOR,
-    HTTPStatus.SERVICE_UNAVAILABLE: _PAUSE,
+    HTTPStatus.SERVICE_UNAVAILABLE: PAUSE,
     # What the network before HubSpot answers when it did not get through to it:
-    521: _PAUSE,
-    523: _PAUSE,
-    525: _PAUSE,
-    526: _PAUSE,
+    521: PAUSE,
+    523: PAUSE,
+    525: PAUSE,
+    526: PAUSE,
 }
 """Statuses that say that nothing was carried out and that it will pass, and how long to wait."""
-_SERVER_ERROR = 5
-_MISSING = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_NO_SUCH_PAGE = "no_such_page"
 _POLICY_WAITS = {"SECONDLY": 1.0}
 """Of searches, whose answers have no header that tells."""
 
@@ -56,7 +51,7 @@ def read_whole(response: Response, kind: Kind, now: float) -> tuple[Outcome, Fee
         reason = outcome.reason if not isinstance(outcome, Applied) else f"HTTP {response.status}"
         asked = parse_retry_after(response.headers.get("retry-after"), server_time(response, now))
         outcome = RetryLater(reason, Cause.UNAVAILABLE, wait if asked is None else asked)
-    elif response.status in _MISSING:
+    elif response.status in NOT_FOUND:
         outcome = _missing(response, kind)
     else:
         outcome = _in_hubspots_words(response, kind, outcome)
@@ -90,7 +85,7 @@ def _missing(response: Response, kind: Kind) -> Outcome:
     problem = Problem.read(_body(response))
     if problem.is_not_found:
         return problem.outcome(kind)
-    return Rejected(reason_of(response), code=_NO_SUCH_PAGE)
+    return Rejected(reason_of(response), code=NO_SUCH_PAGE)
 
 
 def _policy(response: Response) -> str:
@@ -103,15 +98,7 @@ def refusal(response: Response, now: float) -> ProviderError | None:
     if response.is_success:
         return None
     outcome, _ = read_whole(response, Kind.READ, now)
-    match outcome:
-        case RetryLater():
-            return error_for_outcome(outcome)
-        case Unknown() if response.status // 100 == _SERVER_ERROR:
-            return Unavailable(outcome.reason, retry_after=_PAUSE)
-        case Applied():
-            return InvalidResponse(f"HTTP {response.status}")
-        case _:
-            return InvalidResponse(outcome.reason)
+    return refused_reading(outcome, response.status)
 
 
 def _body(response: Response) -> Any:

@@ -18,6 +18,7 @@ from ratesync.providers.hubspot.problem import Problem
 from ratesync.providers.hubspot.properties import all_agree, plain, written
 from ratesync.providers.hubspot.record import next_after, properties_of, read_records
 from ratesync.providers.hubspot.requests import BATCH_MAX, SEARCH_MAX, read_by_ids, read_by_value, search
+from ratesync.providers.lookup import another_found
 
 MOST_CALLS = 1 + -(-SEARCH_MAX // BATCH_MAX)
 """Calls that finding records takes at most: a search, and reads of what it has found."""
@@ -71,8 +72,8 @@ async def _read_whole(client: Client, resource: str, described: ObjectType, reco
 async def look_up(client: Client, resource: str, described: ObjectType, operation: Operation) -> Outcome | None:
     """Whether a create was applied, by its value of the unique property. No search is made, so nothing lags behind.
 
-    ``Unknown`` where it has no such value, and where the record with that value has other values than it wrote: that
-    may be an older record, for which HubSpot has refused it.
+    ``Unknown`` where it has no such value. ``Conflict`` where the record with that value has others than it wrote: that
+    may be an older record, for which HubSpot has refused it, or its own that somebody has changed since.
     """
     unique, sent = described.unique_property, written(operation.fields)
     value = sent.get(unique or "", "").strip()
@@ -84,9 +85,10 @@ async def look_up(client: Client, resource: str, described: ObjectType, operatio
         return None
     if len(records) != 1:
         return Unknown("HubSpot did not say whether there is a record with its unique value")
+    identity = records[0].record_id
     if not all_agree(sent, properties_of(records[0])):
-        return Unknown("there is a record with its unique value, but with other values than it wrote")
-    return Applied(record_id=records[0].record_id)
+        return another_found(identity, "unique value")
+    return Applied(record_id=identity)
 
 
 def _is_missing(body: dict[str, Any], value: str) -> bool:

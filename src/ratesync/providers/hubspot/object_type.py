@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from attrs import field, frozen
 
 from ratesync.errors import ConfigurationError
+from ratesync.providers.field_names import field_names
 
 CHANGED = "hs_lastmodifieddate"
 """The property that tells when a record changed last, of all types but contacts."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _MARKS = ("hs_object_id", "createdate")
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
 
 
 @frozen(kw_only=True)
@@ -32,7 +29,7 @@ class ObjectType:
 
     name: str | None = None
     """In HubSpot's paths: ``"contacts"``, ``"2-3465404"``, ``"p12345_cars"``. Default: as operations name it."""
-    properties: tuple[str, ...] = field(default=(), converter=_names)
+    properties: tuple[str, ...] = field(default=(), converter=field_names)
     """What is read of each record. Default: what HubSpot gives by itself, which is little."""
     unique_property: str | None = None
     """A property that HubSpot keeps unique. By its values records are upserted, and creates looked up whose answer was

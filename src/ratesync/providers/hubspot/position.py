@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ratesync.errors import CursorExpired
+from ratesync.rules.time_cursor import TimeCursor
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -61,10 +62,12 @@ class Position:
         """The position in a pass that has begun, at the latest now."""
         return self if self.began_at is not None else evolve(self, began_at=at)
 
-    def is_older_than(self, seconds: float) -> bool:
-        """Tell whether the pass looks further back than that from when it began; never if it is the first one."""
-        began = self.from_at if self.began_at is None else self.began_at
-        return self.from_at > BEGINNING and began - self.from_at > timedelta(seconds=seconds)
+    def is_older_than(self, seconds: float, now: datetime) -> bool:
+        """Tell whether some of what went since the pass looks back to may no longer be listed.
+
+        See :meth:`ratesync.rules.time_cursor.TimeCursor.is_older_than`.
+        """
+        return TimeCursor(self.from_at, None, now, self.from_at).is_older_than(seconds, now)
 
     def at(self, since: datetime) -> Position:
         """Behind all that changed before an instant."""

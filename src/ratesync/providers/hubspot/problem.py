@@ -13,11 +13,9 @@ from attrs import field, frozen
 
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import GONE, Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.record import Record
 
-GONE = "404"
-"""Code of the rejection of an operation on a record that is not there, in a batch too."""
 LOCKED_FOR = 2.0
 """Seconds that HubSpot locks a record type for, as it says."""
 

@@ -31,6 +31,7 @@ from ratesync.providers.hubspot.position import BEGINNING, Position
 from ratesync.providers.hubspot.quotas import SEARCHES
 from ratesync.providers.hubspot.requests import BATCH_MAX, V3, description, is_version, listing, path_in
 from ratesync.providers.hubspot.schema import read_schema
+from ratesync.providers.lag import checked_lag
 from ratesync.rules.provider_errors import outcome_for_error
 
 API_URL = "https://api.hubapi.com"
@@ -90,8 +91,7 @@ class HubSpotProvider(AccountProvider):
             raise ConfigurationError(f"{unusable[0]!r} is no name of a resource at HubSpot")
         if not is_version(version):
             raise ConfigurationError(f"{version!r} is no version of HubSpot's API: it is 'v3', or one like '2026-03'")
-        if lag < 0:
-            raise ConfigurationError("lag is in seconds, and not negative")
+        self._lag = checked_lag(lag)
         super().__init__(name, base_url, accounts, **options)
         has_unique = any(described.unique_property is not None for described in self._objects.values())
         self.capabilities = Capabilities(
@@ -104,7 +104,6 @@ class HubSpotProvider(AccountProvider):
         )
         self._version = version
         self._tombstones = tombstones
-        self._lag = lag
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, and what the answers told of quotas.
@@ -123,7 +122,7 @@ class HubSpotProvider(AccountProvider):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the unique property. It reads, and does not search.
 
-        ``Unknown`` where it has none, and where the record with that value has other values than it wrote.
+        ``Unknown`` where it has none, ``Conflict`` where the record with that value has other values than it wrote.
 
         :raises ProviderError: as for ``execute``.
         """
@@ -159,8 +158,9 @@ class HubSpotProvider(AccountProvider):
         client = self._client(connection)
         request, is_whole = ask(resource, described, position, limit=limit)
         body = await client.read(request)
-        position = position.begun(datetime.fromtimestamp(client.answered_at, UTC))
-        if self._tombstones and position.is_older_than(ARCHIVE_KEPT):
+        answered_at = datetime.fromtimestamp(client.answered_at, UTC)
+        position = position.begun(answered_at)
+        if self._tombstones and position.is_older_than(ARCHIVE_KEPT, answered_at):
             raise CursorExpired("HubSpot has forgotten some deletions since that pass: list all records anew")
         changes, following = read_page(body, described, position, is_whole=is_whole)
         if following is not None:

@@ -5,6 +5,7 @@ https://pipedrive.readme.io/docs/core-api-concepts-authentication and ``marketpl
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 API_URL = "https://api.pipedrive.com"
 """Serves every company; a company's own domain is nearer to its data."""
 TOKEN_URL = "https://oauth.pipedrive.com/oauth/token"  # noqa: S105  no secret, but where to ask for one
+
+_log = logging.getLogger("ratesync")
 
 _DOMAIN = re.compile(r"https://([a-z0-9-]{1,63}\.)?pipedrive\.com/?", re.ASCII)
 _COMPANY = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
@@ -67,8 +70,8 @@ class PipedriveTokens(TokenEndpoint):
     """Pipedrive's token endpoint. An access token lives for an hour, a refresh token for 60 days after its last use.
 
     :param client_id: the app's. :param client_secret: the app's.
-    :param on_domain: told the company's ``api_domain`` whenever tokens were had: keep it beside them. It must not
-        raise.
+    :param on_domain: told the company's ``api_domain`` whenever tokens were had: keep it beside them. What it raises is
+        logged by its type (logger ``ratesync``), and the tokens are good all the same.
     :param url: for tests. :param transport: of httpx's kind, closed with the endpoint. :param timeout: seconds.
     :param clock: tells from when a token lives. Default: the system's.
     """
@@ -101,9 +104,21 @@ class PipedriveTokens(TokenEndpoint):
             domain = read_api_domain(json_object(response.json()) or {})
         except (ConfigurationError, InvalidResponse):
             domain = None  # the tokens are good, and go to where the host has the account
-        if domain is not None and self._on_domain is not None:
-            self._on_domain(domain)
+        if domain is not None:
+            self._tell(domain)
         return tokens
+
+    def _tell(self, domain: str) -> None:
+        """Tell the host, whose function may not take the tokens along: the refresh token before them is used up."""
+        if self._on_domain is None:
+            return
+        try:
+            self._on_domain(domain)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  a function of the host's may raise anything
+            # The type only: what it raises may be private.
+            _log.error("on_domain raised %s: it is told again when tokens are renewed", type(error).__name__)
 
 
 def _checked(api_domain: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import ThrottleReader
@@ -18,7 +18,8 @@ from ratesync.http.reason import code_of, reason_of
 from ratesync.http.response import Response
 from ratesync.model.feedback import Feedback
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.model.outcome import GONE, NO_SUCH_PAGE, Applied, Cause, Outcome, Rejected, RetryLater
+from ratesync.providers.pipedrive.throttle import is_json
 from ratesync.rules.provider_errors import error_for_outcome
 
 _SCOPE = "scope"
@@ -31,7 +32,7 @@ class Answer:
 
     status: int
     outcome: Outcome
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     """The JSON object that it is; empty where the outcome is no ``Applied``."""
     response: Response
     feedback: Feedback
@@ -57,6 +58,7 @@ def interpret(response: Response, kind: Kind, now: float, throttle: ThrottleRead
     * Success is what says ``"success": true``, in JSON.
     * 402 (the company's account is not open) and a 403 for want of a scope pause the connection.
     * Any other 403 in JSON is about the record or a limit of the plan: rejected. In HTML it is Cloudflare's: throttled.
+    * A 404 or 410 that is not in JSON is a wrong address, or somebody in between: no record is gone for it.
     * 501 is no failure on the way, but an endpoint that does not exist: rejected.
 
     :raises InvalidResponse: it is not Pipedrive that answers, or nothing that can be understood.
@@ -74,7 +76,7 @@ def interpret(response: Response, kind: Kind, now: float, throttle: ThrottleRead
 
 def record_gone(record_id: str | None) -> Rejected:
     """The outcome for a record that Pipedrive has no longer, or that the connection's user cannot see."""
-    return Rejected(f"Pipedrive has no record {record_id}, or does not show it to this user", code="404")
+    return Rejected(f"Pipedrive has no record {record_id}, or does not show it to this user", GONE)
 
 
 def _corrected(outcome: Outcome, response: Response) -> Outcome:
@@ -87,6 +89,8 @@ def _corrected(outcome: Outcome, response: Response) -> Outcome:
         case HTTPStatus.FORBIDDEN:
             reason = reason_of(response)
             return outcome if _SCOPE in reason.lower() else Rejected(reason, code_of(response) or "403")
+        case HTTPStatus.NOT_FOUND | HTTPStatus.GONE if not is_json(response):
+            return Rejected(reason_of(response), NO_SUCH_PAGE)
         case HTTPStatus.NOT_IMPLEMENTED:
             return Rejected(reason_of(response), code_of(response) or "501")
         case _:

@@ -12,6 +12,7 @@ from ratesync.http.caller import HttpCaller
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.operation import Kind
 from ratesync.model.quota import CALLS
+from ratesync.providers.call import make_call
 from ratesync.providers.pipedrive.answer import Answer, interpret
 from ratesync.providers.pipedrive.quotas import SEARCHES, TOKENS
 from ratesync.providers.pipedrive.throttle import throttle_reader
@@ -48,7 +49,7 @@ class Client:
         self.requests += 1
         self.tokens += cost
         self.searches += is_search
-        response = await self.caller.send(method, path, params=params, json=json)
+        response = await make_call(self.caller, method, path, params=params, json=json)
         answer = interpret(response, kind, self.clock.now(), throttle_reader(cost, is_search=is_search))
         self._told = join_feedback(self._told, answer.feedback)
         return answer

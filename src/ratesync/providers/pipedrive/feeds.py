@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from attrs import frozen
 
 from ratesync.errors import CursorExpired, UnsupportedOperation
@@ -15,6 +17,8 @@ from ratesync.providers.pipedrive.position import Position
 from ratesync.providers.pipedrive.record import is_gone, record_of, records_of
 from ratesync.providers.pipedrive.resource import Feed, PipedriveResource
 
+DELETED_SHOWN_FOR = 29 * 86_400.0
+"""Seconds for which Pipedrive shows what was deleted: 30 days, less a day."""
 _BAD_REQUEST = 400
 
 
@@ -43,7 +47,7 @@ class Feeds:
         feed = self._feed(feeds, position)
         answer, page = await self._page(feed, position)
         position = self._begun(position, answer)
-        if position.may_miss_deletions() and self.resource.tells_deleted:
+        if self.resource.tells_deleted and position.time.is_older_than(DELETED_SHOWN_FOR, self._told_time(answer)):
             raise CursorExpired("the last pull is too long ago: Pipedrive shows for 30 days only what was deleted")
         following = position.behind(page.next_page, len(feeds))
         return ChangePage(
@@ -82,7 +86,11 @@ class Feeds:
         """The position with the provider's time at which its pass began, which the first answer tells."""
         if not position.is_start:
             return position
-        return position.begun(server_time(answer.response, self.client.clock.now()))
+        return position.begun(self._told_time(answer))
+
+    def _told_time(self, answer: Answer) -> datetime:
+        """The provider's time of an answer."""
+        return datetime.fromtimestamp(server_time(answer.response, self.client.clock.now()), UTC)
 
     def _feed(self, feeds: tuple[Feed, ...], position: Position) -> Feed:
         if position.feed >= len(feeds):

@@ -8,6 +8,7 @@ from typing import Any
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.schema import RemoteField, RemoteSchema
 from ratesync.providers.pipedrive.resource import CUSTOM, PipedriveResource
+from ratesync.rules.schema_drift import choice_of
 
 
 def read_schema(resource: PipedriveResource, rows: Iterable[Any]) -> RemoteSchema:
@@ -39,5 +40,5 @@ def _is_required(described: dict[str, Any]) -> bool:
 
 def _choices(described: dict[str, Any]) -> frozenset[str] | None:
     options = [json_object(option) or {} for option in json_array(described.get("options"))]
-    ids = [option.get("id") for option in options]
-    return frozenset(str(identity) for identity in ids if identity is not None) or None
+    ids = (choice_of(option.get("id")) for option in options)
+    return frozenset(choice for choice in ids if choice is not None) or None

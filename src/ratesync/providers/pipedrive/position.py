@@ -12,9 +12,6 @@ from ratesync.errors import CursorExpired
 from ratesync.providers.pipedrive.resource import Feed
 from ratesync.rules.time_cursor import TimeCursor
 
-DELETED_SHOWN_FOR = timedelta(days=29)
-"""How long Pipedrive shows what was deleted (30 days), less a day."""
-
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,13 +61,9 @@ class Position:
         """Of the pass that meets all records there are."""
         return self.time.since == _BEGINNING
 
-    def begun(self, now: float) -> Position:
+    def begun(self, now: datetime) -> Position:
         """The position once the provider's time is known at which its pass began."""
-        return evolve(self, time=evolve(self.time, began_at=datetime.fromtimestamp(now, UTC)))
-
-    def may_miss_deletions(self) -> bool:
-        """Tell whether something may have been deleted since that Pipedrive no longer shows."""
-        return not self.is_first and self.time.began_at - self.time.since > DELETED_SHOWN_FOR
+        return evolve(self, time=evolve(self.time, began_at=now))
 
     def params(self, feed: Feed, lag: float) -> dict[str, str]:
         """Which records to ask for. In whole seconds: Pipedrive refuses fractions of them."""

@@ -17,6 +17,7 @@ from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, Rejected
 from ratesync.model.schema import RemoteSchema
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.pipedrive import charge
 from ratesync.providers.pipedrive.account import API_URL
 from ratesync.providers.pipedrive.client import Client
@@ -78,8 +79,7 @@ class PipedriveProvider(AccountProvider):
         self._keys = dict(identity_fields or {})
         if not resources or self._keys.keys() - resources.keys():
             raise ConfigurationError("resources must not be empty, and identity_fields are of some of them")
-        if lag < 0:
-            raise ConfigurationError("lag is in seconds, and not negative")
+        self._lag = checked_lag(lag)
         self._resources = dict(resources)
         tells_all = all(resource.tells_deleted for resource in resources.values())
         marks_all = self._keys.keys() == self._resources.keys()
@@ -92,7 +92,6 @@ class PipedriveProvider(AccountProvider):
             lookup_after=lag,
             deletes=DeleteFeed.TOMBSTONES if tells_all else DeleteFeed.LISTING,
         )
-        self._lag = lag
         self._patience = (
             options.get("timeout", DEFAULT_TIMEOUT) / 2
         )  # a request that begins then ends within one and a half timeouts

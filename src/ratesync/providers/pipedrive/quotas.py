@@ -51,9 +51,11 @@ def default_quotas(
     :param is_app: the connection's tokens are an app's, by OAuth; False: a user's API token.
     :param zone: where the day begins at midnight: that of Pipedrive's servers, which nobody tells. Answers tell what is
         left, so that a wrong guess costs some refusals around midnight.
-    :raises ValueError: there is no such plan, or no seat.
+    :raises ValueError: there is no such plan, or no seat, or ``top_up`` is negative.
     """
     plan = Plan(plan)
+    if seats < 1 or top_up < 0:
+        raise ValueError("seats must be at least 1, and top_up not below 0: as the company's subscription says")
     tokens = BASE * _FACTORS[plan] * seats + top_up
     burst = _BURSTS[plan] * (_APP if is_app else 1)
     searches = Rate(SEARCH_BURST, per=BURST_WINDOW, unit=SEARCHES)

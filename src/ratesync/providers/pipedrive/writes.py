@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from ratesync.errors import ConfigurationError, InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
+from ratesync.errors import InvalidOperation, InvalidResponse, ProviderError, UnsupportedOperation
 from ratesync.http.payload import json_object
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.protocols.preview import recorded
 from ratesync.providers.pipedrive.answer import record_gone
 from ratesync.providers.pipedrive.client import Client
 from ratesync.providers.pipedrive.reads import read_one
@@ -43,7 +44,7 @@ async def carry_out(
             rest = RetryLater("not sent: those before it took too long", Cause.NOT_SENT)
         if rest is None:
             outcome = await _outcome(client, resource, operation, key)
-            rest = _for_the_rest(outcome)
+            rest = None if recorded() is not None else _for_the_rest(outcome)  # a dry run shows all requests
         else:
             outcome = rest
         outcomes[operation.id or ""] = outcome
@@ -65,9 +66,6 @@ async def _outcome(client: Client, resource: PipedriveResource, operation: Opera
         return outcome_for_error(error)
     except InvalidOperation as error:
         return Rejected(str(error), code=type(error).__name__)
-    except ConfigurationError as error:
-        # Nothing is wrong with the operation: it waits until the host has put its settings right.
-        return RetryLater(str(error), Cause.NOT_SENT)
 
 
 async def _write(client: Client, resource: PipedriveResource, operation: Operation, key: str | None) -> Outcome:

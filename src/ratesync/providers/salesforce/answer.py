@@ -6,24 +6,22 @@ from http import HTTPStatus
 
 from attrs import evolve
 
-from ratesync.errors import InvalidResponse, ProviderError, Unavailable
+from ratesync.errors import InvalidResponse, ProviderError
 from ratesync.http.feedback import server_time
-from ratesync.http.outcome import read_answer
+from ratesync.http.outcome import NOT_FOUND, read_answer
 from ratesync.http.payload import json_array
 from ratesync.http.response import Response
 from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.operation import Kind
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.providers.refusal import refused_reading
 from ratesync.providers.salesforce.problem import Problem
 from ratesync.rules.masking import mask_outcome
-from ratesync.rules.provider_errors import error_for_outcome
 from ratesync.rules.retry_after import parse_retry_after
 
 SEVERAL = "MULTIPLE_CHOICES"
 """Code of the rejection of an operation whose external id several records have."""
 _SERVER_ERROR = 5
-_PAUSE = 5.0
-_NOT_THERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
 def read_whole(response: Response, kind: Kind, now: float) -> Outcome:
@@ -41,7 +39,7 @@ def _read_whole(response: Response, kind: Kind, now: float) -> Outcome:
     if problem.code:
         return _explained(response, outcome, problem, kind, now)
     # Without an error of Salesforce's own somebody in between has answered, who knows nothing of records.
-    return Unknown(outcome.reason) if response.status in _NOT_THERE else outcome
+    return Unknown(outcome.reason) if response.status in NOT_FOUND else outcome
 
 
 def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kind, now: float) -> Outcome:
@@ -63,16 +61,9 @@ def _explained(response: Response, outcome: Outcome, problem: Problem, kind: Kin
 
 def refusal(response: Response, now: float) -> ProviderError | None:
     """The error that an answer to a reading call stands for; None for a success."""
-    outcome = read_whole(response, Kind.READ, now)
-    match outcome:
-        case RetryLater():
-            return error_for_outcome(outcome)
-        case Unknown() if response.status // 100 == _SERVER_ERROR:
-            return Unavailable(outcome.reason, retry_after=_PAUSE)
-        case Applied():  # only a success is
-            return None
-        case _:
-            return InvalidResponse(outcome.reason)
+    if response.is_success:
+        return None
+    return refused_reading(read_whole(response, Kind.READ, now), response.status)
 
 
 def read_problem(response: Response) -> Problem:

@@ -51,7 +51,7 @@ def read_page(body: dict[str, Any], described: SObject, cursor: TimeCursor, *, l
     if not has_more(body, rows, max(1, min(limit, page_max(described)))):
         return Page(changes, cursor.next_pass(lag), has_more=False)
     last_at, last_id = places[-1]
-    return Page(changes, TimeCursor(last_at, last_id, cursor.began_at).written(), has_more=True)
+    return Page(changes, cursor.at(last_at, last_id).written(), has_more=True)
 
 
 def _check_order(places: Sequence[tuple[datetime, str]], cursor: TimeCursor) -> None:

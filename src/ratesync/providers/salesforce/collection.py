@@ -10,8 +10,9 @@ from attrs import frozen
 from ratesync.errors import InvalidResponse
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Applied, Outcome, Rejected, Unknown
-from ratesync.providers.salesforce.problem import GONE, Problem
+from ratesync.model.outcome import GONE, Applied, Outcome, Rejected, Unknown
+from ratesync.model.record import Record
+from ratesync.providers.salesforce.problem import Problem
 from ratesync.providers.salesforce.record import read_record
 from ratesync.providers.salesforce.record_id import is_id, plain_id
 from ratesync.providers.salesforce.sobject import SObject
@@ -87,13 +88,17 @@ def read_fetched(
     found = [read_record(row, described) for row in rows]
     records = [record for record in found if record is not None]
     is_clear = is_whole and all(row is None or record is not None for row, record in zip(rows, found, strict=True))
-    by_id = {plain_id(record.record_id): record for record in records}
+    by_id: dict[str, list[Record]] = {}
+    for record in records:
+        by_id.setdefault(plain_id(record.record_id), []).append(record)
     is_clear = is_clear and len(by_id) == len(records)
     outcomes: dict[str, Outcome] = {}
     for operation in operations:
-        record = by_id.get(plain_id(operation.record_id or ""))
-        if record is not None:
-            outcomes[operation.id or ""] = Applied(version=record.version, record=record)
+        same = by_id.get(plain_id(operation.record_id or ""), [])
+        if any(other != same[0] for other in same):
+            outcomes[operation.id or ""] = Unknown("Salesforce's answer has rows that contradict each other")
+        elif same:
+            outcomes[operation.id or ""] = Applied(version=same[0].version, record=same[0])
         elif is_clear:
             outcomes[operation.id or ""] = Rejected("Salesforce has no such record, or does not show it", GONE)
         else:

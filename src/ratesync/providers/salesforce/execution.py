@@ -16,6 +16,7 @@ from ratesync.http.response import Response
 from ratesync.model.batch import Batch
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Cause, Outcome, Rejected, RetryLater, Unknown
+from ratesync.protocols.preview import recorded
 from ratesync.providers.client import Client
 from ratesync.providers.row import object_in
 from ratesync.providers.salesforce.answer import read_whole
@@ -62,9 +63,12 @@ class Execution:
             try:
                 outcomes |= await self._carry_out(evolve(batch, operations=tuple(operations)))
             except ProviderError as error:
-                # Only reads have several parts. No other call is made after one that failed.
-                left = (operation.id or "" for part in parts[place:] for operation in part)
-                return outcomes | dict.fromkeys(left, outcome_for_error(error))
+                # Only reads have several parts. No other call is made after one that failed, but a dry run shows all.
+                failed = parts[place:] if recorded() is None else [operations]
+                left = (operation.id or "" for part in failed for operation in part)
+                outcomes |= dict.fromkeys(left, outcome_for_error(error))
+                if recorded() is None:
+                    break
         return outcomes
 
     def _parts(self, kind: Kind, operations: Sequence[Operation]) -> list[Sequence[Operation]]:

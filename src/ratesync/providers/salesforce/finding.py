@@ -11,6 +11,7 @@ from ratesync.model.change import RecordPage
 from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Applied, Outcome, Rejected, RetryLater, Unknown
 from ratesync.providers.client import Client
+from ratesync.providers.lookup import another_found
 from ratesync.providers.row import instant_in, object_in
 from ratesync.providers.salesforce.answer import read_problem, read_whole
 from ratesync.providers.salesforce.record import has_more, read_records
@@ -67,8 +68,8 @@ async def find_records(client: Client, name: str, described: SObject, path: str,
 async def look_up(client: Client, name: str, described: SObject, operation: Operation) -> Outcome | None:
     """Whether a create was applied, by its value of the external id.
 
-    ``Unknown`` where it has no such value, and where the record with that value has other values than it wrote: that
-    may be an older record, for which Salesforce has refused it.
+    ``Unknown`` where it has no such value. ``Conflict`` where the record with that value has others than it wrote: that
+    may be an older record, for which Salesforce has refused it, or its own that somebody has changed since.
     """
     written = operation.fields.get(described.external_id or "")
     value = None if written is None else external_value(f"{described.external_id}/{_plain(written)}", described)
@@ -92,7 +93,7 @@ def _found(held: dict[str, Any], sent: Mapping[str, Any]) -> Outcome:
     if not isinstance(identity, str) or not is_id(identity):
         return Unknown("Salesforce's answer to a read is no record")
     if not all(agrees(value, held.get(name)) for name, value in sent.items() if not isinstance(value, dict)):
-        return Unknown("there is a record with its external id, but with other values than it wrote")
+        return another_found(identity, "external id")
     return Applied(record_id=identity)
 
 

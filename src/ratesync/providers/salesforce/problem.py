@@ -14,12 +14,10 @@ from attrs import field, frozen
 
 from ratesync.http.payload import json_array, json_object
 from ratesync.model.operation import Kind
-from ratesync.model.outcome import Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
+from ratesync.model.outcome import GONE, Applied, Cause, Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.record import Record
 from ratesync.providers.salesforce.record_id import is_id
 
-GONE = "404"
-"""Code of the rejection of an operation on a record that is not there, in a batch too."""
 LOCKED_FOR = 5.0
 """Seconds to wait for a record that another transaction has locked. Salesforce itself has waited ten by then."""
 

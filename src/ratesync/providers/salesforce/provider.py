@@ -9,7 +9,7 @@ from typing import Unpack
 
 from typing_extensions import override
 
-from ratesync.errors import ConfigurationError, ProviderError, UnsupportedOperation
+from ratesync.errors import ConfigurationError, CursorExpired, ProviderError, UnsupportedOperation
 from ratesync.http.accounts import Accounts
 from ratesync.http.throttle_readers import salesforce_throttle
 from ratesync.model.batch import Batch, Capabilities, CreateIdentity, DeleteFeed, Reply
@@ -21,6 +21,7 @@ from ratesync.model.quota import CALLS
 from ratesync.model.schema import RemoteSchema
 from ratesync.providers.account_provider import AccountOptions, AccountProvider
 from ratesync.providers.client import Client
+from ratesync.providers.lag import checked_lag
 from ratesync.providers.salesforce.answer import refusal
 from ratesync.providers.salesforce.changes import ask, read_page
 from ratesync.providers.salesforce.execution import Execution
@@ -35,6 +36,9 @@ API_VERSION = "65.0"
 LAG = 600.0
 """Seconds until a change surely shows: ten minutes is the longest that a transaction of Salesforce's may take, and a
 record is stamped before its end."""
+
+BIN_KEPT = 14 * 86_400.0
+"""Seconds for which Salesforce tells of a deleted record: the recycle bin keeps it for 15 days, less a day."""
 
 _VERSION = re.compile(r"[1-9]\d{1,2}\.0")
 _OLDEST = 51
@@ -88,11 +92,11 @@ class SalesforceProvider(AccountProvider):
         **options: Unpack[AccountOptions],
     ) -> None:
         self._objects = {**OBJECTS, **(objects or {})}
-        _check(self._objects, version, lag, batch_max)
+        _check(self._objects, version, batch_max)
         super().__init__(name, base_url, accounts, **options)
+        self._lag = checked_lag(lag)
         self.capabilities = _capabilities(self._objects.values(), lag, batch_max, concurrency)
         self._root = f"/services/data/v{version}"
-        self._lag = lag
 
     async def execute(self, batch: Batch) -> Reply:
         """Carry the operations out; outcomes by operation id, and what the answers told of quotas.
@@ -113,7 +117,7 @@ class SalesforceProvider(AccountProvider):
     async def lookup(self, operation: Operation) -> Outcome | None:
         """Whether a create was applied, by its value of the external id.
 
-        ``Unknown`` where it has none, and where the record with that value has other values than it wrote.
+        ``Unknown`` where it has none, ``Conflict`` where the record with that value has other values than it wrote.
 
         :raises ProviderError: as for ``execute``.
         """
@@ -131,13 +135,17 @@ class SalesforceProvider(AccountProvider):
         Deleted records are told for as long as they are in the recycle bin, which is 15 days.
 
         :param limit: most changes on the page; at most 2,000, of types whose fields are not named 200.
-        :raises CursorExpired: it is none of ours. :raises PagingBroken: Salesforce did not keep the order.
+        :raises CursorExpired: it is none of ours, or so old that deletions may be missed.
+        :raises PagingBroken: Salesforce did not keep the order.
         """
         name, described = self._known(resource)
         position = TimeCursor.read(cursor, datetime.fromtimestamp(self._clock.now(), UTC))
         client = self._client(connection)
         body = await client.read(ask(name, described, position, limit=limit))
-        position = TimeCursor.read(cursor, datetime.fromtimestamp(client.answered_at, UTC))
+        answered_at = datetime.fromtimestamp(client.answered_at, UTC)
+        position = TimeCursor.read(cursor, answered_at)
+        if described.tombstones and position.is_older_than(BIN_KEPT, answered_at):
+            raise CursorExpired("Salesforce has forgotten some deletions since that pull: list all records anew")
         page = read_page(body, described, position, limit=limit, lag=self._lag)
         return ChangePage(page.changes, page.cursor, page.has_more, client.feedback)
 
@@ -184,14 +192,12 @@ class SalesforceProvider(AccountProvider):
         return name, described
 
 
-def _check(objects: Mapping[str, SObject], version: str, lag: float, batch_max: int) -> None:
+def _check(objects: Mapping[str, SObject], version: str, batch_max: int) -> None:
     for resource, described in objects.items():
         if described.name is None and not is_name(resource):
             raise ConfigurationError(f"{resource!r} is no name of an object at Salesforce: give SObject(name=...)")
     if not _VERSION.fullmatch(version) or float(version) < _OLDEST:
         raise ConfigurationError(f"{version!r} is no version of Salesforce's API that is spoken here: 51.0 or newer")
-    if lag < 0:
-        raise ConfigurationError("lag is in seconds, and not negative")
     if not 1 <= batch_max <= BATCH_MAX:
         raise ConfigurationError(f"batch_max must be from 1 to {BATCH_MAX}")
 

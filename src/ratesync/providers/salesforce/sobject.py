@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from attrs import field, frozen
 
 from ratesync.errors import ConfigurationError
+from ratesync.providers.field_names import field_names
 
 ID = "Id"
 CHANGED = "SystemModstamp"
@@ -19,10 +20,6 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
 _PREFIX = re.compile(r"[A-Za-z0-9]{3}")
 _LONGEST = 8_000
 """Characters of all names together: they are part of a query's URL, which may have 16,384 with the headers."""
-
-
-def _names(names: Iterable[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
 
 
 @frozen(kw_only=True)
@@ -36,7 +33,7 @@ class SObject:
 
     name: str | None = None
     """Its API name: ``"Contact"``, ``"Invoice__c"``. Default: as operations name it."""
-    fields: tuple[str, ...] = field(default=(), converter=_names)
+    fields: tuple[str, ...] = field(default=(), converter=field_names)
     """What is read of each record. Default: all fields there are, 200 records on a page."""
     external_id: str | None = None
     """A field that is marked as external id and as unique. By its values records are upserted and read, and creates

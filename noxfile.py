@@ -71,7 +71,10 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
 
 
+AT_ONCE = (f"-n{(os.cpu_count() or 2) * 3 // 2}", "--dist=worksteal")
+"""More tests at once than there are cores: those of servers wait most of their time."""
 UNTRACED = "trio or simulation or slow"
+"""Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones."""
 
 
 @nox.session
@@ -81,13 +84,12 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    # Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones.
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n2", "--dist=worksteal", "-k", f"not ({UNTRACED})")
+    session.run("coverage", "run", "-m", "pytest", *AT_ONCE, "-k", f"not ({UNTRACED})")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
     session.run("coverage", "report", "--include=*/ratesync/rules/*", "--fail-under=100")
-    session.run("pytest", "-n2", "--dist=worksteal", "-k", UNTRACED)
+    session.run("pytest", *AT_ONCE, "-k", UNTRACED)
 
 
 OF_THE_WHEEL = (
@@ -127,7 +129,7 @@ def wheel(session: nox.Session) -> None:
             paths = [f"tests/{name}" for name in OF_THE_WHEEL]
             # Data files are there or not, on whichever event loop.
             chosen = ("-m", "not slow and not simulation", "-k", "not trio")
-            session.run("pytest", "-n2", "--dist=worksteal", *chosen, *paths)
+            session.run("pytest", *AT_ONCE, *chosen, *paths)
 
 
 @nox.session

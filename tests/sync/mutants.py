@@ -14,6 +14,7 @@ from attrs import evolve
 
 from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps, waiting
 from ratesync.engine.sync.arrivals import Arrivals
+from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.endings import created
 from ratesync.engine.sync.link_codec import encode_link
 from ratesync.engine.sync.provider_side import ProviderSide
@@ -53,7 +54,13 @@ def bug(name: str, start: int = 0, **where: Any) -> Callable[[Bug], Bug]:
     return add
 
 
-CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
+CALM: dict[str, Any] = {
+    "edit_chance": 0.2,
+    "fault_chance": 0.0,
+    "kill_chance": 0.0,
+    "expiry_chance": 0.0,
+    "blink_chance": 0.0,
+}
 LOSING: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.2}
 UPSERTING: dict[str, Any] = {"identity": CreateIdentity.LOOKUP, "upserts": True}
 TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
@@ -64,6 +71,7 @@ KILLED: dict[str, Any] = {
     "poller": False,
     "tombstones": True,
     "passes": 12,
+    "blink_chance": 0.0,
 }
 DELETING: dict[str, Any] = {
     **KILLED,
@@ -328,7 +336,7 @@ def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion
 
     def forgetful(self: Any, case: Any, link: Any, found: Any, held: Any) -> None:
-        order(self, case, evolve(link, is_held=False), found, held)
+        order(self, case, evolve(link, gone_on=None), found, held)
 
     patch.setattr(steps.Planner, "_order_deletion", forgetful)
 
@@ -357,3 +365,8 @@ def _(patch: Patch) -> None:
 
     for module in (creations, reconciler, waiting):
         patch.setattr(module, "draft_of", forgetful)
+
+
+@bug("a 404 is believed at once", blink_chance=0.2)
+def _(patch: Patch) -> None:
+    patch.setattr(Case, "doubt", lambda self, lagging: None)

@@ -52,7 +52,7 @@ links = st.builds(
     st.dictionaries(names, names, max_size=2),
     st.dictionaries(names, st.just({"of": "x", "as": {"take": "local"}}), max_size=1),
     trouble=names,
-    is_held=st.booleans(),
+    gone_on=st.none() | sides,
     hold_reason=names,
     writes=st.lists(st.tuples(st.floats(0, 1e9), names), max_size=2).map(tuple),
 )

@@ -101,7 +101,7 @@ async def a_record_is_made_anew_behind_a_delete() -> Desk:
     external_id = link.external.record_id or ""
     fields = desk.crm.records[external_id].fields
     step = Deleting(Side.EXTERNAL, link.external.version, fields)
-    left = evolve(link, intent=Intent("op", "dead engine", 0.0, 0.0, step), is_held=True)
+    left = evolve(link, intent=Intent("op", "dead engine", 0.0, 0.0, step), gone_on=step.side.other)
     keys = desk.reconciler.books.keys
     await desk.state.commit([Write(keys.link(link.link_id), encode_link(left))])
     desk.local.remove("l0")

@@ -68,7 +68,7 @@ class TwoSidedWorld(World):
     @override
     def calm_down(self) -> None:
         World.calm_down(self)
-        self.here.trial = evolve(self.other, fault_chance=0.0, expiry_chance=0.0)
+        self.here.trial = evolve(self.other, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0)
 
 
 class TwoSidedProcess(Process):

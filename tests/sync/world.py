@@ -113,7 +113,7 @@ class World:
     def calm_down(self) -> None:
         """Everybody goes home, and no call fails any more."""
         self.is_quiet = True
-        self.turn_into(evolve(self.trial, fault_chance=0.0, expiry_chance=0.0))
+        self.turn_into(evolve(self.trial, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0))
 
     def turn_into(self, trial: Trial) -> None:
         """From now on everybody is as busy as that trial has it. What the provider can do must be the same."""

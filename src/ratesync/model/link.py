@@ -57,8 +57,9 @@ class RecordLink:
     """Fields that a person decided: the digest of the values in question, and the resolution in plain JSON."""
     trouble: str = ""
     """Why it failed last; no values."""
-    is_held: bool = False
-    """A delete waits for the end of the pass, or for approval."""
+    gone_on: Side | None = None
+    """The side whose record was deleted, while the delete of the other one waits for the end of the pass, or for
+    approval. None: no delete waits."""
     hold_reason: str = ""
     """Why that delete needs approval of its own; empty if it needs none."""
     writes: tuple[tuple[float, str], ...] = ()
@@ -72,6 +73,16 @@ class RecordLink:
     def with_end(self, side: Side, end: LinkEnd) -> RecordLink:
         """The same link with another end."""
         return evolve(self, local=end) if side is Side.LOCAL else evolve(self, external=end)
+
+    @property
+    def is_held(self) -> bool:
+        """A delete waits."""
+        return self.gone_on is not None
+
+    @property
+    def released(self) -> RecordLink:
+        """The same link, with no delete that waits."""
+        return evolve(self, gone_on=None, hold_reason="")
 
     @property
     def is_over(self) -> bool:

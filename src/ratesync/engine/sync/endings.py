@@ -49,7 +49,8 @@ class Endings:
                 case.next = evolve(_finished(link), status=LinkStatus.UNLINKED, synced_at=now)
                 return True
             case Deleting(side, version):
-                case.next = evolve(buried(link.with_end(side, evolve(link.end(side), version=version))), synced_at=now)
+                link = link.with_end(side, evolve(link.end(side), version=version))
+                case.next = evolve(buried(link, is_ours=True), synced_at=now)
                 return True
             case Decided():
                 if case.finishes_earlier:
@@ -156,7 +157,7 @@ def not_made(link: RecordLink, side: Side) -> RecordLink:
 
 
 def _finished(link: RecordLink) -> RecordLink:
-    return evolve(link, intent=None, status=LinkStatus.ACTIVE, trouble="", is_held=False, hold_reason="")
+    return evolve(link.released, intent=None, status=LinkStatus.ACTIVE, trouble="")
 
 
 def quarantined(link: RecordLink, reason: str) -> RecordLink:

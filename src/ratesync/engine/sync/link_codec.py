@@ -111,7 +111,7 @@ def encode_link(link: RecordLink) -> bytes:
     return to_bytes(value)
 
 
-_PLAIN = ("deferred", "resolved", "trouble", "is_held", "hold_reason", "writes", "synced_at")
+_PLAIN = ("deferred", "resolved", "trouble", "gone_on", "hold_reason", "writes", "synced_at")
 
 
 def decode_link(data: bytes) -> RecordLink:
@@ -125,6 +125,8 @@ def decode_link(data: bytes) -> RecordLink:
         plain = {name: value[name] for name in _PLAIN if name in value}
         if "writes" in plain:
             plain["writes"] = tuple((at, what) for at, what in plain["writes"])
+        if "gone_on" in plain:
+            plain["gone_on"] = Side(plain["gone_on"])
         return RecordLink(
             value["id"],
             _unpack_end(value["l"]),

@@ -80,7 +80,7 @@ class Reconciler:
         await waiting.rouse(self.books.still_open(cases))
         cases = self.books.still_open(cases)
         await self._read(cases)
-        await self._meet([case for case in self.books.still_open(cases) if case.link is None])
+        await self._meet([case for case in self.books.still_open(cases) if case.link is None and not case.is_doubted])
         await waiting.learn(self.books.still_open(cases))
         cases = self.books.still_open(cases)
         planner = Planner(self.pair, self.begin, is_stuck)
@@ -93,7 +93,7 @@ class Reconciler:
             if case not in creating:
                 self._plan(planner, case, may_delete=may_delete)
         await waiting.keep(met)
-        cases = [case for case in self.books.still_open(cases) if case not in creating]
+        cases = [case for case in self.books.still_open(cases) if case not in creating and not case.is_doubted]
         await self._write_down(cases)
         self._writing[:] = [case for case in self.books.still_open(cases) if case.orders]
         for side in _ORDER:
@@ -112,7 +112,7 @@ class Reconciler:
         matched: list[Write] = []
         for case in cases:
             self._plan(planner, case, may_delete=True)
-            if case.state is CaseState.OPEN:
+            if case.state is CaseState.OPEN and not case.is_doubted:
                 case.state = CaseState.DONE
                 case.actions.append(Action.LINK if case.found is None else case.found.action)
                 if case.link is None and case.next is not None:  # its other half would be linked as well by then
@@ -159,6 +159,9 @@ class Reconciler:
                         case.leave(held.reason)
                     else:
                         case.held[side] = held
+        lagging = [side for side in Side if self.pair.side(side).may_lag]
+        for case in cases:
+            case.doubt(() if _is_creating(case) else lagging)  # what is only being made may be there the next time
 
     def _plan(self, planner: Planner, case: Case, *, may_delete: bool) -> None:
         link = case.next if case.link is None else case.link

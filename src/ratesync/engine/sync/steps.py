@@ -43,10 +43,13 @@ class Planner:
     def plan(self, case: Case, link: RecordLink, *, may_delete_now: bool) -> None:
         """Set what the case's link becomes, and its orders. No orders: the case comes to its end with that link.
 
+        A case that stays doubted has neither: it must be looked at again.
+
         :param may_delete_now: False: a delete is put off.
         """
         case.orders, case.found, case.finishes_earlier = {}, None, False
         case.conflicts, case.pending, case.lacks = (), (), ()
+        met_in, is_doubted, case.is_doubted = case.situation, case.is_doubted, False
         held = {side: record for side, record in case.held.items() if not self._is_stale(link, side, record)}
         if link.status is LinkStatus.UNLINKED:
             case.next = link
@@ -59,14 +62,19 @@ class Planner:
             return
         self._see(case, link, held)
         if case.situation is Situation.OUT_OF_SCOPE:
-            self._pass_over(case, link)
-            return
-        found = self._reconcile(case, link, held)
+            found = Reconciliation(Action.NONE)
+        else:
+            found = self._reconcile(case, link, held)
         if isinstance(step, Deleting) and found.action is Action.DELETE and not may_delete(step, held.get(step.side)):
             # Somebody made the record again: it is a new one, which only looks like the one that was to go.
             link = evolve(link, local=evolve(link.local, base=None), external=evolve(link.external, base=None))
             found = self._reconcile(case, link, held)
-        self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
+        if is_doubted and not _is_put_off(link, found, may_delete_now=may_delete_now):
+            case.next, case.situation, case.is_doubted = None, met_in, True
+        elif case.situation is Situation.OUT_OF_SCOPE:
+            self._pass_over(case, link)
+        else:
+            self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
 
     def _is_stale(self, link: RecordLink, side: Side, held: Held) -> bool:
         """What was read is the record that was deleted, from a replica that does not know yet.
@@ -88,7 +96,7 @@ class Planner:
 
     def _pass_over(self, case: Case, link: RecordLink) -> None:
         """Leave a record alone that is none of the pair's. A delete that waited for it does so no more."""
-        case.next, case.found = evolve(link, is_held=False, hold_reason=""), Reconciliation(Action.NONE)
+        case.next, case.found = link.released, Reconciliation(Action.NONE)
         case.response = self.pair.policy[Situation.OUT_OF_SCOPE]
         if case.response is Response.REPORT:
             case.leave("out of scope")
@@ -168,7 +176,7 @@ class Planner:
         case.found, case.pending = found, found.pending
         case.conflicts = tuple(self._timed(conflict, link, held) for conflict in found.deferred)
         # While a step is under way, what brought the link here stays: a mark, or the delete that waits.
-        released = evolve(link, is_held=False, hold_reason="")
+        released = link.released
         match found.action:
             case Action.NONE | Action.CONVERGE | Action.CONFLICT:
                 case.next = released if len(held) < len(Side) else settled(released, held, case)
@@ -180,13 +188,14 @@ class Planner:
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
             case Action.DELETE | Action.ARCHIVE if not may_delete_now:
-                case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
+                gone_on = None if found.side is None else found.side.other
+                case.next = evolve(link, gone_on=gone_on, hold_reason=case.hold_reason or link.hold_reason)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
             case Action.UNLINK | Action.LINK:  # reconcile never links
                 case.next = evolve(released, status=LinkStatus.UNLINKED)
             case Action.TOMBSTONE:
-                case.next = buried(link)
+                case.next = buried(link, is_ours=_is_deleting(case.link))
 
     def _order_patches(
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], decided: Decided
@@ -232,6 +241,13 @@ class Planner:
         case.orders[side] = Change(intent.op_id, before, patch) if patch else Remove(intent.op_id, before)
 
 
+def _is_put_off(link: RecordLink, found: Reconciliation, *, may_delete_now: bool) -> bool:
+    """Whether a step waits for the end of the pass, where the records are looked at again; or has waited."""
+    if found.action not in {Action.DELETE, Action.ARCHIVE} or found.side is None:
+        return False
+    return not may_delete_now or link.gone_on is found.side.other
+
+
 def _action_of(merged: Merge) -> Action:
     if merged.to_local:
         return Action.MERGE if merged.to_external else Action.PULL
@@ -260,8 +276,18 @@ def recovered(link: RecordLink, decided: Decided, held: dict[Side, Held]) -> Rec
     return evolve(link, intent=None)
 
 
-def buried(link: RecordLink) -> RecordLink:
-    """The link, when both records are gone."""
+def _is_deleting(link: RecordLink | None) -> bool:
+    return link is not None and link.intent is not None and isinstance(link.intent.step, Deleting)
+
+
+def buried(link: RecordLink, *, is_ours: bool) -> RecordLink:
+    """The link, when both records are gone.
+
+    :param is_ours: we have deleted one of them. Only then versions are kept, by which a read is known that comes too
+        late: what nobody is known to have deleted may as well be back.
+    """
     ends = {side: evolve(link.end(side), base=None, unconfirmed=()) for side in Side}
-    link = evolve(link, status=LinkStatus.TOMBSTONE, intent=None, trouble="", is_held=False, hold_reason="")
+    if not is_ours:
+        ends = {side: evolve(end, version=None) for side, end in ends.items()}
+    link = evolve(link.released, status=LinkStatus.TOMBSTONE, intent=None, trouble="")
     return with_deferred(evolve(link, local=ends[Side.LOCAL], external=ends[Side.EXTERNAL]), ())

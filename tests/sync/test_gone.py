@@ -12,14 +12,16 @@ from typing_extensions import override
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.link_codec import decode_mark
 from ratesync.engine.sync.saving import Draft, draft_of, mark_write
-from ratesync.engine.sync.side import Keep, keep_all
+from ratesync.engine.sync.side import Keep, Make, keep_all
 from ratesync.engine.sync.sync_pass import Pass
+from ratesync.model.batch import CreateIdentity
 from ratesync.model.difference import Side
+from ratesync.model.intent import Fate
 from ratesync.model.lane import Lane
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
 from ratesync.model.mark import Lack, Mark
 from ratesync.model.operation import Kind, Operation
-from ratesync.model.outcome import Outcome
+from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.record import Record
 from ratesync.model.run import SyncRun
 from ratesync.rules.reconcile import GoneMode, GonePolicy
@@ -124,6 +126,16 @@ async def test_a_record_that_is_made_anew_in_place_of_a_delete_is_not_deleted_fo
     assert each.run.actions["resurrect"] == 1
     await desk.sync()
     assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])
+
+
+async def test_a_create_that_is_not_wanted_any_more_counts_as_made_though_one_read_misses_its_record() -> None:
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.CLIENT_ID), crm=Blinking)
+    side, order = desk.reconciler.pair.external, Make("op", {"name": "Ada"}, "x1")
+    desk.crm.put("x1", {"name": "Ada"})
+    blind(desk)
+    assert await side.make_sure(order, 1000.0, is_wanted=False) == Applied("x1")
+    desk.crm.remove("x1")
+    assert await side.make_sure(order, 1000.0, is_wanted=False) is Fate.NOT_MADE
 
 
 async def test_who_comes_back_after_both_were_deleted_by_users_is_made_here_again() -> None:

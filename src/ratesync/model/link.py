@@ -61,7 +61,7 @@ class RecordLink:
     """The side whose record was deleted, while the delete of the other one waits for the end of the pass, or for
     approval. None: no delete waits."""
     hold_reason: str = ""
-    """Why that delete needs approval of its own; empty if it needs none."""
+    """Why a delete needs approval of its own, be it due already or not; empty if it needs none."""
     writes: tuple[tuple[float, str], ...] = ()
     """Our latest writes: instant, and a digest of what was written to which side."""
     synced_at: float = 0.0

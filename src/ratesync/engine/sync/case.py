@@ -104,8 +104,3 @@ class Case:
     def untouched(self) -> tuple[FieldConflict, ...]:
         """The fields whose bases stay as they were."""
         return (*self.conflicts, *self.pending)
-
-    @property
-    def hold_reason(self) -> str:
-        """Why a delete needs approval of its own."""
-        return next((mark.hold_reason for mark in self.marks if mark.hold_reason), "")

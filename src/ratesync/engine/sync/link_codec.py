@@ -240,8 +240,6 @@ def encode_mark(mark: Mark) -> bytes:
     value: dict[str, Any] = {}
     if mark.waits_for:
         value["w"] = mark.waits_for
-    if mark.hold_reason:
-        value["h"] = mark.hold_reason
     if mark.lacks:
         value["r"] = [[lack.name, lack.side, lack.record_id] for lack in mark.lacks]
     return to_bytes(value)
@@ -260,4 +258,4 @@ def decode_mark(data: bytes, side: Side, record_id: str, revision: int) -> Mark:
     """
     value = from_bytes(data)
     lacks = tuple(Lack(name, Side(of), other_id) for name, of, other_id in value.get("r", ()))
-    return Mark(side, record_id, revision, tuple(value.get("w", ())), value.get("h", ""), lacks)
+    return Mark(side, record_id, revision, tuple(value.get("w", ())), lacks)

@@ -236,10 +236,14 @@ class Puller:
         while after is not None:
             after = await missing.mark_anew(after, limit)
         while True:
-            writes, after = await missing.of_links(after, limit)
-            self.pulled.missing += len(writes)
-            if writes:
-                await self.books.state.commit(writes)
+            page = await missing.of_links(after, limit)
+            if page.writes:
+                try:
+                    await self.books.state.commit(page.writes)
+                except StateConflict:
+                    continue
+            self.pulled.missing += page.count
+            after = page.after
             if after is None:
                 return
 

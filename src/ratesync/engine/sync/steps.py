@@ -189,7 +189,7 @@ class Planner:
                 self._order_creation(case, link, found, held)
             case Action.DELETE | Action.ARCHIVE if not may_delete_now:
                 gone_on = None if found.side is None else found.side.other
-                case.next = evolve(link, gone_on=gone_on, hold_reason=case.hold_reason or link.hold_reason)
+                case.next = evolve(link, gone_on=gone_on)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
             case Action.UNLINK | Action.LINK:  # reconcile never links

@@ -21,7 +21,7 @@ class LinkStatus(StrEnum):
     UNLINKED = "unlinked"
     """One record was deleted, and the other is left alone by policy."""
     QUARANTINED = "quarantined"
-    """It failed in a way that does not pass. It is tried again when one of its records changes."""
+    """It failed in a way that does not pass. It is tried again when one of its records changes, and by a resync."""
     AMBIGUOUS_CREATE = "ambiguous create"
     """A record may or may not have been made, and nothing can tell: a person must look."""
 
@@ -65,6 +65,9 @@ class RecordLink:
     writes: tuple[tuple[float, str], ...] = ()
     """Our latest writes: instant, and a digest of what was written to which side."""
     synced_at: float = 0.0
+    seen: Mapping[Side, LinkEnd] = field(factory=dict[Side, LinkEnd], repr=False)
+    """What the sides held when the link was set aside, or left as it is by policy; a side that held nothing is missing.
+    As long as they hold just that, nothing is to be done. Empty as long as they are kept alike."""
 
     def end(self, side: Side) -> LinkEnd:
         """The link's end on a side."""
@@ -83,6 +86,11 @@ class RecordLink:
     def released(self) -> RecordLink:
         """The same link, with no delete that waits."""
         return evolve(self, gone_on=None, hold_reason="")
+
+    @property
+    def mended(self) -> RecordLink:
+        """The same link, with nothing wrong: its records are kept alike again."""
+        return evolve(self, status=LinkStatus.ACTIVE, trouble="", seen={})
 
     @property
     def is_over(self) -> bool:

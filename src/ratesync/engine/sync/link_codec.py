@@ -63,6 +63,14 @@ def digest_of_patches(to_local: View, to_external: View) -> str:
     return digest(_pack_view(to_local), _pack_view(to_external))
 
 
+def digest_of_view(view: View) -> str:
+    """A short fingerprint of what a record holds.
+
+    :raises InvalidPayload: the view holds what is not JSON.
+    """
+    return blake2b(to_bytes({"view": _pack_view(view)}), digest_size=8).hexdigest()
+
+
 def pack(value: Any) -> Any:
     """A value in plain JSON, told from ``ABSENT`` and ``NOT_KNOWN``."""
     return _ABSENT if value is ABSENT else None if value is NOT_KNOWN else [value]
@@ -105,6 +113,8 @@ def encode_link(link: RecordLink) -> bytes:
         value["s"] = link.status
     if link.intent is not None:
         value["i"] = _pack_intent(link.intent)
+    if link.seen:
+        value["seen"] = {side: _pack_end(end) for side, end in link.seen.items()}
     for name in _PLAIN:
         if part := getattr(link, name):
             value[name] = part
@@ -133,6 +143,7 @@ def decode_link(data: bytes) -> RecordLink:
             _unpack_end(value["x"]),
             LinkStatus(value.get("s", LinkStatus.ACTIVE)),
             _unpack_intent(value["i"]) if "i" in value else None,
+            seen={Side(side): _unpack_end(end) for side, end in value.get("seen", {}).items()},
             **plain,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:

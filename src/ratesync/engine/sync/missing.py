@@ -71,8 +71,9 @@ class Missing:
     def _listed_id(self, link: RecordLink) -> str | None:
         """The record that the listing must have named; None where the link says nothing of it."""
         end = link.end(self.side)
-        is_known = link.status is LinkStatus.ACTIVE and (link.intent is not None or end.base is not None)
-        return end.record_id if is_known else None
+        was_there = self.side in link.seen if link.seen else end.base is not None
+        is_kept = link.status in {LinkStatus.ACTIVE, LinkStatus.QUARANTINED}
+        return end.record_id if is_kept and (was_there or link.intent is not None) else None
 
     def _hold(self, stored: Stored, link: RecordLink) -> Write | None:
         """What keeps with the link that a delete of it needs approval: a mark may be written anew by anybody.

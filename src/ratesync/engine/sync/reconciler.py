@@ -14,6 +14,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
+from ratesync.engine.sync.ignored import Ignored
 from ratesync.engine.sync.leases import Leases
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import Draft, draft_of
@@ -121,10 +122,15 @@ class Reconciler:
         await self.books.state.commit(matched)
 
     async def _meet(self, cases: list[Case]) -> None:
-        """Link records that have no link; those that are gone need none."""
+        """Link records that have no link; those that are gone, or left alone, need none."""
         await Arrivals(self.pair, self.books, self._new_id).meet(cases)
-        gone = [case for case in cases if case.state is CaseState.DONE]
-        await self.books.commit(draft_of(case, self.books.keys, clear=True) for case in gone)
+        await self.books.commit(self._met(case) for case in cases if case.state is CaseState.DONE)
+
+    def _met(self, case: Case) -> Draft:
+        """What ends a case that gets no link: its record is gone, or is left alone."""
+        draft = draft_of(case, self.books.keys, clear=True)
+        draft.writes += [write for side in Side for write in Ignored(self.pair.side(side), self.books).note(case)]
+        return draft
 
     def _new_id(self) -> str:
         return operation_id(self.clock.now(), self.source)

@@ -131,7 +131,7 @@ class Resync:
     async def _news(self, changes: Sequence[Change]) -> list[Write]:
         reconciler = self.reconciler
         side = reconciler.pair.side(self._position.side)
-        news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes)
+        news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes, afresh=True)
         return [mark_write(Mark(side.side, record_id), reconciler.books.keys) for record_id in news]
 
     async def _compare_marks(self, position: ResyncPosition) -> None:

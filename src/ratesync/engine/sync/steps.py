@@ -5,7 +5,7 @@ Nothing is done here. A step that was begun earlier is looked at first: it may b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
@@ -72,7 +72,7 @@ class Planner:
         if is_doubted and not _is_put_off(link, found, may_delete_now=may_delete_now):
             case.next, case.situation, case.is_doubted = None, met_in, True
         elif case.situation is Situation.OUT_OF_SCOPE:
-            self._pass_over(case, link)
+            self._pass_over(case, link, held)
         else:
             self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
 
@@ -94,9 +94,9 @@ class Planner:
         elif case.situation is None:
             case.situation = situation_of(link.bases, frozenset(held))
 
-    def _pass_over(self, case: Case, link: RecordLink) -> None:
+    def _pass_over(self, case: Case, link: RecordLink, held: dict[Side, Held]) -> None:
         """Leave a record alone that is none of the pair's. A delete that waited for it does so no more."""
-        case.next, case.found = link.released, Reconciliation(Action.NONE)
+        case.next, case.found = evolve(link.released, seen=seen(held)), Reconciliation(Action.NONE)
         case.response = self.pair.policy[Situation.OUT_OF_SCOPE]
         if case.response is Response.REPORT:
             case.leave("out of scope")
@@ -179,12 +179,13 @@ class Planner:
         released = link.released
         match found.action:
             case Action.NONE | Action.CONVERGE | Action.CONFLICT:
-                case.next = released if len(held) < len(Side) else settled(released, held, case)
+                is_whole = len(held) == len(Side)
+                case.next = settled(released, held, case) if is_whole else evolve(released, seen=seen(held))
             case Action.PUSH | Action.PULL | Action.MERGE:
                 view = {**found.to_local, **found.to_external}
                 self._order_patches(case, link, found, held, self._decided(view, held, found.losers))
             case Action.CREATE | Action.RESURRECT if found.side not in self.pair.direction.written:
-                case.next, case.found = released, Reconciliation(Action.NONE)
+                case.next, case.found = evolve(released, seen=seen(held)), Reconciliation(Action.NONE)
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
             case Action.DELETE | Action.ARCHIVE if not may_delete_now:
@@ -205,7 +206,8 @@ class Planner:
         writes = note_write(self.pair.oscillation, link.writes, what, intent.started_at)
         if writes is None:
             case.found, case.reason = None, "the sides rewrite each other's values again and again"
-            case.next = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            aside = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            case.next = evolve(aside, seen=seen(held))
             return
         case.next = evolve(link, intent=intent, writes=writes)
         for side, patch in ((Side.LOCAL, found.to_local), (Side.EXTERNAL, found.to_external)):
@@ -226,7 +228,7 @@ class Planner:
         record_id = self.pair.side(side).new_id(intent.op_id)
         step = Creating(side, view, record_id, source.version, intent.until)
         source_end = evolve(link.end(side.other), record_id=source.record.record_id)
-        link = evolve(link, intent=evolve(intent, step=step), status=LinkStatus.ACTIVE)
+        link = evolve(link.mended, intent=evolve(intent, step=step))
         case.next = link.with_end(side, LinkEnd(record_id)).with_end(side.other, source_end)
         case.orders[side] = Make(intent.op_id, step.view, record_id)
 
@@ -254,11 +256,16 @@ def _action_of(merged: Merge) -> Action:
     return Action.PUSH if merged.to_external else Action.CONVERGE
 
 
+def seen(held: Mapping[Side, Held]) -> Mapping[Side, LinkEnd]:
+    """What the sides hold while nothing is done about it."""
+    return {side: LinkEnd(each.record.record_id, each.view, each.version) for side, each in held.items()}
+
+
 def settled(link: RecordLink, held: dict[Side, Held], case: Case) -> RecordLink:
     """The link, when all that both sides hold is settled, but for fields that the case leaves untouched."""
     for side, record in held.items():
         link = link.with_end(side, end_after_read(link.end(side), record, case.untouched))
-    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), case.conflicts)
+    return with_deferred(link.mended, case.conflicts)
 
 
 def with_deferred(link: RecordLink, deferred: tuple[FieldConflict, ...]) -> RecordLink:
@@ -289,5 +296,5 @@ def buried(link: RecordLink, *, is_ours: bool) -> RecordLink:
     ends = {side: evolve(link.end(side), base=None, unconfirmed=()) for side in Side}
     if not is_ours:
         ends = {side: evolve(end, version=None) for side, end in ends.items()}
-    link = evolve(link.released, status=LinkStatus.TOMBSTONE, intent=None, trouble="")
+    link = evolve(link.released.mended, status=LinkStatus.TOMBSTONE, intent=None)
     return with_deferred(evolve(link, local=ends[Side.LOCAL], external=ends[Side.EXTERNAL]), ())

@@ -87,7 +87,7 @@ class Reconciler:
         planner = Planner(self.pair, self.begin, is_stuck)
         creating = [case for case in cases if _is_creating(case)]
         if self.is_dry:
-            await self._foresee(planner, cases)
+            await self._foresee(planner, cases, may_delete=may_delete)
             return
         await Creations(self.pair, self.books, self.clock, self._leases(creating)).find(creating)
         for case in cases:
@@ -108,17 +108,22 @@ class Reconciler:
         self._writing.clear()
         await self._end([case for case in cases if len(case.answers) == len(case.orders) or not case.is_sent])
 
-    async def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
-        """Note what would be done."""
+    async def _foresee(self, planner: Planner, cases: Iterable[Case], *, may_delete: bool) -> None:
+        """Note what would be done. Deletes are put off as they will be."""
         matched: list[Write] = []
+        put_off: list[Draft] = []
         for case in cases:
-            self._plan(planner, case, may_delete=True)
+            self._plan(planner, case, may_delete=may_delete)
             if case.state is CaseState.OPEN and not case.is_doubted:
                 case.state = CaseState.DONE
+                if not may_delete and case.next is not None and case.next.is_held:
+                    put_off.append(draft_of(case, self.books.keys, clear=False))
+                    continue
                 case.actions.append(Action.LINK if case.found is None else case.found.action)
                 if case.link is None and case.next is not None:  # its other half would be linked as well by then
                     ids = {side: case.next.end(side).record_id for side in Side}
                     matched += [Write(self.books.keys.mark(side, each), None) for side, each in ids.items() if each]
+        await self.books.commit(put_off)
         await self.books.state.commit(matched)
 
     async def _meet(self, cases: list[Case]) -> None:

@@ -29,8 +29,10 @@ from ratesync.model.intent import Decided, Fate
 from ratesync.model.link import LinkEnd
 from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Write
+from ratesync.rules import reconcile as rules
 from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge
+from ratesync.rules.reconcile import Action
 from ratesync.rules.recovery import recover
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
@@ -370,3 +372,14 @@ def _(patch: Patch) -> None:
 @bug("a 404 is believed at once", blink_chance=0.2)
 def _(patch: Patch) -> None:
     patch.setattr(Case, "doubt", lambda self, lagging: None)
+
+
+@bug("who is deleted on one side is made there again", **CALM)
+def _(patch: Patch) -> None:
+    decide = rules._one_there
+
+    def revive(side: Any, held: Any, base: Any, policy: Any) -> Any:
+        found = decide(side, held, base, policy)
+        return found if found.action is not Action.DELETE else rules._made(Action.RESURRECT, side.other, held)
+
+    patch.setattr(rules, "_one_there", revive)

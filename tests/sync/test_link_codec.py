@@ -54,7 +54,7 @@ links = st.builds(
     trouble=names,
     gone_on=st.none() | sides,
     hold_reason=names,
-    writes=st.lists(st.tuples(st.floats(0, 1e9), names), max_size=2).map(tuple),
+    writes=st.lists(st.tuples(st.floats(0, 1e9), names, names), max_size=2).map(tuple),
     seen=st.dictionaries(sides, ends, max_size=2),
 )
 

@@ -62,8 +62,8 @@ class RecordLink:
     approval. None: no delete waits."""
     hold_reason: str = ""
     """Why a delete needs approval of its own, be it due already or not; empty if it needs none."""
-    writes: tuple[tuple[float, str], ...] = ()
-    """Our latest writes: instant, and a digest of what was written to which side."""
+    writes: tuple[tuple[float, str, str], ...] = ()
+    """Our latest writes: instant, a digest of what was written, and to which side."""
     synced_at: float = 0.0
     seen: Mapping[Side, LinkEnd] = field(factory=dict[Side, LinkEnd], repr=False)
     """What the sides held when the link was set aside, or left as it is by policy; a side that held nothing is missing.

@@ -134,7 +134,7 @@ def decode_link(data: bytes) -> RecordLink:
     try:
         plain = {name: value[name] for name in _PLAIN if name in value}
         if "writes" in plain:
-            plain["writes"] = tuple((at, what) for at, what in plain["writes"])
+            plain["writes"] = tuple((at, what, to) for at, what, to in plain["writes"])
         if "gone_on" in plain:
             plain["gone_on"] = Side(plain["gone_on"])
         return RecordLink(

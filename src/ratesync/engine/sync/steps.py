@@ -23,7 +23,7 @@ from ratesync.rules.change_times import change_time
 from ratesync.rules.first_match import Situation, situation_of
 from ratesync.rules.link_end import confirm, end_after_read
 from ratesync.rules.merge import MayWrite, Merge, Resolve
-from ratesync.rules.oscillation import note_write
+from ratesync.rules.oscillation import BOTH, note_write
 from ratesync.rules.reconcile import Action, Reconciliation, reconcile
 from ratesync.rules.recovery import may_delete, recover, recovered_base
 from ratesync.rules.sameness import is_same
@@ -203,7 +203,8 @@ class Planner:
     ) -> None:
         intent = self.begin(decided, None)
         what = digest_of_patches(found.to_local, found.to_external) if not case.finishes_earlier else intent.op_id
-        writes = note_write(self.pair.oscillation, link.writes, what, intent.started_at)
+        to = BOTH if found.to_local and found.to_external else Side.LOCAL if found.to_local else Side.EXTERNAL
+        writes = note_write(self.pair.oscillation, link.writes, what, to, intent.started_at)
         if writes is None:
             case.found, case.reason = None, "the sides rewrite each other's values again and again"
             aside = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)

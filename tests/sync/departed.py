@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Records that nobody may bring back: a user deleted one half, and nobody had edited the other since the last sync."""
 
 from __future__ import annotations

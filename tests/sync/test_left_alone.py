@@ -186,7 +186,11 @@ async def test_a_record_is_looked_at_when_it_comes_into_the_scope_and_forgotten_
 async def test_a_resync_looks_at_what_was_left_alone() -> None:
     """The host may have other rules by now."""
     wanted = {"ours"}
-    desk = Desk(LISTING, scope=lambda view: view.get("kind") in wanted)
+
+    def is_wanted(view: View) -> bool:
+        return view.get("kind") in wanted
+
+    desk = Desk(LISTING, scope=is_wanted)
     desk.crm.put("x1", {"kind": "theirs"})
     await passes(desk, 2)
     wanted.add("theirs")

@@ -79,3 +79,23 @@ def test_a_deletion_is_an_echo_of_a_deletion_only() -> None:
 @pytest.mark.parametrize("change", [Change("1"), Change("1", "v3", {"name": "Bob"}), Change("1", is_deleted=True)])
 def test_of_a_record_that_is_left_alone_nothing_is_news(change: Change) -> None:
     assert echoes(change, evolve(LINK, status=LinkStatus.UNLINKED))
+
+
+ASIDE = evolve(LINK, status=LinkStatus.QUARANTINED, seen={Side.EXTERNAL: LinkEnd("1", {"name": "Eve"}, "v9")})
+
+
+@pytest.mark.parametrize("change", [Change("1", "v9"), Change("1", None, {"name": "Eve"})])
+def test_what_was_seen_when_a_link_was_set_aside_is_no_news(change: Change) -> None:
+    assert echoes(change, ASIDE)
+    assert echoes(change, evolve(ASIDE, status=LinkStatus.ACTIVE))
+
+
+@pytest.mark.parametrize("change", [Change("1", "v2"), Change("1"), Change("1", "v9", is_deleted=True)])
+def test_all_else_is_news_of_it(change: Change) -> None:
+    assert not echoes(change, ASIDE)
+
+
+def test_what_was_gone_then_is_news_when_it_is_there_and_no_news_when_it_is_gone() -> None:
+    link = evolve(ASIDE, seen={Side.LOCAL: LinkEnd("7", {}, "1")})
+    assert echoes(Change("1", is_deleted=True), link)
+    assert not echoes(Change("1", "v2"), link)

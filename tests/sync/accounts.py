@@ -52,6 +52,7 @@ async def check(world: World, engine: Syncs) -> None:
     state = await world.state.scan("sync/", limit=100_000)
     told = _told(state)
     violations += [f"lost: value {token}" for token in lost(world, told)]
+    violations += world.departed.revived()
     for kind in world.kinds:
         violations += _differences(kind, [found for stored in state for found in _conflicts(kind, stored)])
     children, parents = _links(world.contacts, state), _links(world.parents, state)
@@ -61,6 +62,7 @@ async def check(world: World, engine: Syncs) -> None:
     if left:
         violations.append(f"marks are left: {left}")
     seen["told"] += len(told)
+    seen["departed"] += len(world.departed)
     seen.update(str(link.status) for link in (*children, *parents) if link.status is LinkStatus.AMBIGUOUS_CREATE)
     seen["references"] += kinship.count()
     for _ in range(kinship.has_orphans()):

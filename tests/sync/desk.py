@@ -28,7 +28,8 @@ from tests.sync.fake_crm import FakeCrm
 from tests.sync.trial import Trial, Versions
 
 PLAIN = evolve(
-    Trial.of(0), versions=Versions.COUNTED, fault_chance=0.0, expiry_chance=0.0, tidy_local="", tidy_external="",
+    Trial.of(0), versions=Versions.COUNTED, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0,
+    tidy_local="", tidy_external="",
     coarse=False, answers_with_record=True, tombstones=True, batch_max=3, upserts=False,
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from random import Random
 from typing import Any, NoReturn
 
 from attrs import define, evolve, field
@@ -24,6 +25,7 @@ from ratesync.rules.time_cursor import TimeCursor
 from tests.sync.trial import Trial, Versions, tidy
 
 TICK = 10
+NOT_FOUND = Rejected("no such record", "404")
 _OUTDATED = Conflict("another version")
 
 
@@ -44,6 +46,10 @@ class FakeCrm:
     """The records that hold a key of ours, by that key."""
     removed: set[str] = field(factory=set[str])
     """Ids of records that were ever deleted."""
+    missed: set[str] = field(factory=set[str])
+    """Ids of records that a read did not find though they were there."""
+    blinks: Random = field(init=False)
+    """Draws of its own: what else happens does not depend on them."""
     count: int = 0
     meanwhile: Callable[[], Awaitable[None]] | None = None
     """What may happen between the two halves of a call that the adapter has made of one."""
@@ -51,6 +57,9 @@ class FakeCrm:
     """For single records."""
     writes: int = 0
     """By us, not by users."""
+
+    def __attrs_post_init__(self) -> None:
+        self.blinks = Random(self.trial.seed)
 
     # What users do
 
@@ -141,10 +150,11 @@ class FakeCrm:
         assert record_id is not None
         current = self.records.get(record_id)
         if operation.kind is Kind.READ:
-            return Rejected("no such record", "404") if current is None else Applied(record=current)
+            is_missed = self.blinks.random() < self.trial.blink_chance and self.misses(record_id)
+            return NOT_FOUND if current is None or is_missed else Applied(record=current)
         assert operation.if_version is None or self.trial.conditional
         if current is None:
-            return Applied() if operation.kind is Kind.DELETE else Rejected("no such record", "404")
+            return Applied() if operation.kind is Kind.DELETE else NOT_FOUND
         if self._is_outdated(operation) and not self.trial.verifies:
             return _OUTDATED
         self.writes += 1
@@ -152,6 +162,13 @@ class FakeCrm:
             self.remove(record_id)
             return Applied()
         return self._applied(self.put(record_id, apply(current.fields, operation.fields)))
+
+    def misses(self, record_id: str | None) -> bool:
+        """Whether a read may fail to find the record: once only, as nobody can do anything about more."""
+        if record_id is None or record_id not in self.records or record_id in self.missed:
+            return False
+        self.missed.add(record_id)
+        return True
 
     def _create(self, operation: Operation) -> Outcome:
         chosen = self.trial.identity is CreateIdentity.CLIENT_ID

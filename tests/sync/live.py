@@ -15,7 +15,7 @@ from ratesync.memory import MemoryBackend
 from ratesync.model.batch import Batch, Capabilities
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.lane import Lane
-from ratesync.model.operation import Operation
+from ratesync.model.operation import Kind, Operation
 from ratesync.model.outcome import Outcome, RetryLater, Unknown
 from ratesync.model.run import SyncRun
 from ratesync.model.settings import Settings
@@ -23,13 +23,14 @@ from ratesync.model.stored import Stored, Write
 from ratesync.model.sync_settings import SyncSettings
 from ratesync.testing.virtual_time import running_time
 from tests.sync.adapter import Crm
+from tests.sync.fake_crm import NOT_FOUND
 from tests.sync.process import watch
 from tests.sync.trial import REFERENCE
 from tests.sync.world import GUARD, World
 
 T = TypeVar("T")
 
-FAULTS = ("kill", "lose", "refuse", "expire", "stall")
+FAULTS = ("kill", "lose", "refuse", "expire", "stall", "blink")
 STALL = 50.0
 """Seconds. Short of the time for one call, so that a call may take so long and still be answered."""
 Script = Mapping[int, str | Callable[[], None]]
@@ -201,6 +202,10 @@ class _FaultyCrm(Crm):
         if fault == "refuse":
             return {operation.id or "": RetryLater("not now") for operation in batch.operations}
         answers = await super().execute(batch)
+        if fault == "blink":
+            crm = self._engine.world.kind(batch.operations[0].resource).crm
+            reads = {each.id or "": each.record_id for each in batch.operations if each.kind is Kind.READ}
+            return answers | {op_id: NOT_FOUND for op_id, record_id in reads.items() if crm.misses(record_id)}
         return dict.fromkeys(answers, Unknown("answer lost")) if fault == "lose" else answers
 
     async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from ratesync.engine.sync import creations, endings, pull, reconciler, saving, steps, waiting
 from ratesync.engine.sync.arrivals import Arrivals
+from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.endings import created
 from ratesync.engine.sync.link_codec import encode_link
 from ratesync.engine.sync.provider_side import ProviderSide
@@ -28,8 +29,10 @@ from ratesync.model.intent import Decided, Fate
 from ratesync.model.link import LinkEnd
 from ratesync.model.outcome import Outcome
 from ratesync.model.stored import Write
+from ratesync.rules import reconcile as rules
 from ratesync.rules.link_end import end_after_patch, end_after_read
 from ratesync.rules.merge import Merge
+from ratesync.rules.reconcile import Action
 from ratesync.rules.recovery import recover
 from ratesync.rules.sameness import is_same
 from tests.sync.fake_crm import FakeCrm
@@ -53,7 +56,13 @@ def bug(name: str, start: int = 0, **where: Any) -> Callable[[Bug], Bug]:
     return add
 
 
-CALM: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.0, "kill_chance": 0.0, "expiry_chance": 0.0}
+CALM: dict[str, Any] = {
+    "edit_chance": 0.2,
+    "fault_chance": 0.0,
+    "kill_chance": 0.0,
+    "expiry_chance": 0.0,
+    "blink_chance": 0.0,
+}
 LOSING: dict[str, Any] = {"edit_chance": 0.2, "fault_chance": 0.2}
 UPSERTING: dict[str, Any] = {"identity": CreateIdentity.LOOKUP, "upserts": True}
 TWO: dict[str, Any] = {**CALM, "engines": 2, "slow_chance": 0.2}
@@ -64,6 +73,7 @@ KILLED: dict[str, Any] = {
     "poller": False,
     "tombstones": True,
     "passes": 12,
+    "blink_chance": 0.0,
 }
 DELETING: dict[str, Any] = {
     **KILLED,
@@ -153,7 +163,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer", start=75, **POLLED)
+@bug("a mark is cleared even if it is newer", start=210, **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 
@@ -328,7 +338,7 @@ def _(patch: Patch) -> None:
     order = steps.Planner._order_deletion
 
     def forgetful(self: Any, case: Any, link: Any, found: Any, held: Any) -> None:
-        order(self, case, evolve(link, is_held=False), found, held)
+        order(self, case, evolve(link, gone_on=None), found, held)
 
     patch.setattr(steps.Planner, "_order_deletion", forgetful)
 
@@ -357,3 +367,19 @@ def _(patch: Patch) -> None:
 
     for module in (creations, reconciler, waiting):
         patch.setattr(module, "draft_of", forgetful)
+
+
+@bug("a 404 is believed at once", blink_chance=0.2)
+def _(patch: Patch) -> None:
+    patch.setattr(Case, "doubt", lambda self, lagging: None)
+
+
+@bug("who is deleted on one side is made there again", **CALM)
+def _(patch: Patch) -> None:
+    decide = rules._one_there
+
+    def revive(side: Any, held: Any, base: Any, policy: Any) -> Any:
+        found = decide(side, held, base, policy)
+        return found if found.action is not Action.DELETE else rules._made(Action.RESURRECT, side.other, held)
+
+    patch.setattr(rules, "_one_there", revive)

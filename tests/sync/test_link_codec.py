@@ -22,7 +22,7 @@ from ratesync.model.conflict import Defer, Loser, SetValue, Take
 from ratesync.model.difference import ABSENT, NOT_KNOWN, Side
 from ratesync.model.intent import Creating, Decided, Deleting, Intent
 from ratesync.model.link import LinkEnd, LinkStatus, RecordLink
-from ratesync.model.mark import Mark
+from ratesync.model.mark import Lack, Mark
 
 names = st.text(max_size=5)
 values = st.recursive(
@@ -52,9 +52,10 @@ links = st.builds(
     st.dictionaries(names, names, max_size=2),
     st.dictionaries(names, st.just({"of": "x", "as": {"take": "local"}}), max_size=1),
     trouble=names,
-    is_held=st.booleans(),
+    gone_on=st.none() | sides,
     hold_reason=names,
-    writes=st.lists(st.tuples(st.floats(0, 1e9), names), max_size=2).map(tuple),
+    writes=st.lists(st.tuples(st.floats(0, 1e9), names, names), max_size=2).map(tuple),
+    seen=st.dictionaries(sides, ends, max_size=2),
 )
 
 
@@ -78,7 +79,9 @@ def test_a_resolution_comes_back_as_it_was(resolution: Any) -> None:
     assert unpack_resolution(json.loads(json.dumps(pack_resolution(resolution)))) == resolution
 
 
-@pytest.mark.parametrize("mark", [Mark(Side.LOCAL, "1", 3), Mark(Side.EXTERNAL, "2", 1, ("k",), "expired")])
+@pytest.mark.parametrize(
+    "mark", [Mark(Side.LOCAL, "1", 3), Mark(Side.EXTERNAL, "2", 1, ("k",), (Lack("a", Side.LOCAL, "3"),))]
+)
 def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
     assert decode_mark(encode_mark(mark), mark.side, mark.record_id, mark.revision) == mark
 

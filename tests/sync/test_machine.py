@@ -35,9 +35,10 @@ DOINGS = ("edit", "edit", "edit", "create", "remove", "make anew", "take back", 
 
 BUSYNESS = (
     *("engines", "poller", "slow_chance", "edit_chance", "kill_chance", "fault_chance", "expiry_chance", "passes"),
+    "blink_chance",
 )
 """What of a trial is not about the provider, nor about the habits of the sides."""
-QUIET = evolve(Trial.of(0), edit_chance=0.0, kill_chance=0.0, fault_chance=0.0, expiry_chance=0.0)
+QUIET = evolve(Trial.of(0), edit_chance=0.0, kill_chance=0.0, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0)
 """Nothing happens by itself."""
 
 abilities: Any = st.fixed_dictionaries(

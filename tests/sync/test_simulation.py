@@ -26,7 +26,7 @@ SEEDS_FOR_A_BUG = 500
 
 MUST_HAPPEN = {
     *("create", "push", "pull", "merge", "conflict", "delete", "tombstone", "resurrect", "none"),
-    *("deaths", "told", "references", "waits for a parent"),
+    *("deaths", "told", "departed", "references", "waits for a parent"),
 }
 """What enough trials must have met, or they prove less than they seem to."""
 

@@ -101,7 +101,7 @@ async def a_record_is_made_anew_behind_a_delete() -> Desk:
     external_id = link.external.record_id or ""
     fields = desk.crm.records[external_id].fields
     step = Deleting(Side.EXTERNAL, link.external.version, fields)
-    left = evolve(link, intent=Intent("op", "dead engine", 0.0, 0.0, step), is_held=True)
+    left = evolve(link, intent=Intent("op", "dead engine", 0.0, 0.0, step), gone_on=step.side.other)
     keys = desk.reconciler.books.keys
     await desk.state.commit([Write(keys.link(link.link_id), encode_link(left))])
     desk.local.remove("l0")
@@ -224,6 +224,31 @@ async def test_flip_flop_values_that_the_sides_rewrite_for_ever_are_written_a_fe
     desk.crm.put(external_id, {"name": "Ada Lovelace"})
     await desk.sync()
     assert desk.names() == (["Ada Lovelace"], ["Ada Lovelace"])
+
+
+async def test_two_automations_that_answer_each_other_with_new_values_are_stopped_and_who_edits_often_is_not() -> None:
+    desk = Desk()
+    desk.local.put("l1", {"name": "ada"})
+    await desk.sync()
+    (external_id,) = desk.crm.records
+    for number in range(100):  # one side only: its edits are all carried over
+        desk.local.change("l1", edit=str(number))
+        await desk.sync()
+    assert desk.crm.records[external_id].fields["edit"] == "99"
+    before = desk.crm.writes
+    for number in range(100):
+        desk.crm.put(external_id, {**desk.crm.records[external_id].fields, "stamp": f"theirs {number}"})
+        await desk.sync()
+        desk.local.change("l1", stamp=f"ours {number}")
+        await desk.sync()
+    assert desk.crm.writes - before == 10
+    (link,) = await desk.links()
+    assert (link.status, link.trouble) == ("quarantined", "the sides rewrite each other's values again and again")
+    desk.clock.at += 3600.0
+    desk.crm.put(external_id, {"name": "ada"})
+    desk.local.put("l1", {"name": "Ada"})
+    await desk.sync()
+    assert desk.names() == (["Ada"], ["Ada"])
 
 
 async def test_revived_deletes_a_late_event_or_a_stale_read_brings_nothing_back(

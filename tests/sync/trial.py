@@ -73,6 +73,8 @@ class Trial:
     """It is the adapter that compares versions, by a read just before the write: somebody may come in between."""
     families: bool
     """Contacts refer to other records, which have a binding of their own."""
+    blink_chance: float
+    """Of a read not finding a record that is there; once for each record at most."""
 
     @classmethod
     def of(cls, seed: int) -> Trial:
@@ -105,6 +107,7 @@ class Trial:
             upserts=draw.random() < 0.5,
             verifies=False,
             families=draw.random() < 0.15,
+            blink_chance=draw.choice((0.0, 0.0, 0.1)),
         )
 
     @cached_property

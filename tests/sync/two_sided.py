@@ -14,6 +14,7 @@ from ratesync.model.difference import Side, View
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Fields
 from ratesync.model.run import SyncRun
+from tests.sync.departed import Departed
 from tests.sync.fake_crm import FakeCrm
 from tests.sync.process import Process, watch
 from tests.sync.sides import Sides
@@ -60,6 +61,7 @@ class TwoSidedWorld(World):
         draw = random.Random(self.other.seed)
         here: Any = FakeCrm(self.other, lambda: self.now, draw, count=_OTHER, meanwhile=self.meanwhile)
         self.contacts = TwoCrms(self.contacts.resource, here, self.contacts.crm, self.contacts.keys)
+        self.departed = Departed(self.contacts, self.state)
 
     @property
     def here(self) -> FakeCrm:
@@ -68,7 +70,7 @@ class TwoSidedWorld(World):
     @override
     def calm_down(self) -> None:
         World.calm_down(self)
-        self.here.trial = evolve(self.other, fault_chance=0.0, expiry_chance=0.0)
+        self.here.trial = evolve(self.other, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0)
 
 
 class TwoSidedProcess(Process):

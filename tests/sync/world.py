@@ -22,6 +22,7 @@ from ratesync.rules.delete_guard import DeletePolicy
 from ratesync.rules.merge import Resolve
 from ratesync.rules.reconcile import GonePolicy
 from ratesync.rules.resolvers import first_of, manual, prefer
+from tests.sync.departed import Departed
 from tests.sync.sides import Sides
 from tests.sync.trial import REFERENCE, Trial, Versions
 from tests.sync.turns import others
@@ -74,6 +75,7 @@ class World:
     contacts: Sides = field(init=False)
     parents: Sides = field(init=False)
     """What contacts refer to; empty if the trial has no families."""
+    departed: Departed = field(init=False)
     is_quiet: bool = False
     values: int = 0
     ended: set[int] = field(factory=set[int])
@@ -89,6 +91,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.contacts = Sides.of("contacts", self.trial, lambda: self.now, self.meanwhile)
         self.parents = Sides.of("accounts", self.trial, lambda: self.now, self.meanwhile)
+        self.departed = Departed(self.contacts, self.state)
 
     @property
     def kinds(self) -> list[Sides]:
@@ -113,7 +116,7 @@ class World:
     def calm_down(self) -> None:
         """Everybody goes home, and no call fails any more."""
         self.is_quiet = True
-        self.turn_into(evolve(self.trial, fault_chance=0.0, expiry_chance=0.0))
+        self.turn_into(evolve(self.trial, fault_chance=0.0, expiry_chance=0.0, blink_chance=0.0))
 
     def turn_into(self, trial: Trial) -> None:
         """From now on everybody is as busy as that trial has it. What the provider can do must be the same."""
@@ -189,7 +192,7 @@ class World:
             self.ended |= tokens(self.contacts.records(side)[record_id].fields)
             known = self.parents.records(side)
             kept = {name: value for name, value in fields.items() if name != REFERENCE or value in known}
-            self.contacts.put(side, record_id, kept)
+            self._put(self.contacts, side, record_id, kept)
 
     def value(self) -> str:
         self.values += 1
@@ -198,7 +201,7 @@ class World:
     def create(self, side: Side, record_id: str | None = None, *, kind: Sides | None = None) -> None:
         self.origins += 1
         fields = {"origin": f"o{self.origins}"} | {name: self.value() for name in self.random.sample(NAMES, 2)}
-        (kind or self.contacts).put(side, record_id or f"{side[0]}{self.origins}", fields)
+        self._put(kind or self.contacts, side, record_id or f"{side[0]}{self.origins}", fields)
 
     def edit(self, side: Side, record_id: str, name: str = "") -> None:
         self.before[side, record_id] = dict(self.contacts.records(side)[record_id].fields)
@@ -211,10 +214,16 @@ class World:
         self.ended |= tokens(fields.pop(name, ""))
         if self.random.random() < 0.85:
             fields[name] = self.value()
+        self._put(kind, side, record_id, fields)
+
+    def _put(self, kind: Sides, side: Side, record_id: str, fields: Fields) -> None:
+        if kind is self.contacts:
+            self.departed.write(side, record_id)
         kind.put(side, record_id, fields)
 
     def remove(self, side: Side, record_id: str) -> None:
         self.before.pop((side, record_id), None)
+        self.departed.leave(side, record_id)
         self._remove(self.contacts, side, record_id)
 
     def _remove(self, kind: Sides, side: Side, record_id: str) -> None:
@@ -250,7 +259,7 @@ class World:
             fields = {name: value for name, value in contacts[record_id].fields.items() if name != REFERENCE}
             if parents and self.random.random() < 0.85:
                 fields[REFERENCE] = self.random.choice(parents)
-            self.contacts.put(side, record_id, fields)
+            self._put(self.contacts, side, record_id, fields)
 
     # How they want it
 

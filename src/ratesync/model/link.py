@@ -21,7 +21,7 @@ class LinkStatus(StrEnum):
     UNLINKED = "unlinked"
     """One record was deleted, and the other is left alone by policy."""
     QUARANTINED = "quarantined"
-    """It failed in a way that does not pass. It is tried again when one of its records changes."""
+    """It failed in a way that does not pass. It is tried again when one of its records changes, and by a resync."""
     AMBIGUOUS_CREATE = "ambiguous create"
     """A record may or may not have been made, and nothing can tell: a person must look."""
 
@@ -57,13 +57,17 @@ class RecordLink:
     """Fields that a person decided: the digest of the values in question, and the resolution in plain JSON."""
     trouble: str = ""
     """Why it failed last; no values."""
-    is_held: bool = False
-    """A delete waits for the end of the pass, or for approval."""
+    gone_on: Side | None = None
+    """The side whose record was deleted, while the delete of the other one waits for the end of the pass, or for
+    approval. None: no delete waits."""
     hold_reason: str = ""
-    """Why that delete needs approval of its own; empty if it needs none."""
-    writes: tuple[tuple[float, str], ...] = ()
-    """Our latest writes: instant, and a digest of what was written to which side."""
+    """Why a delete needs approval of its own, be it due already or not; empty if it needs none."""
+    writes: tuple[tuple[float, str, str], ...] = ()
+    """Our latest writes: instant, a digest of what was written, and to which side."""
     synced_at: float = 0.0
+    seen: Mapping[Side, LinkEnd] = field(factory=dict[Side, LinkEnd], repr=False)
+    """What the sides held when the link was set aside, or left as it is by policy; a side that held nothing is missing.
+    As long as they hold just that, nothing is to be done. Empty as long as they are kept alike."""
 
     def end(self, side: Side) -> LinkEnd:
         """The link's end on a side."""
@@ -72,6 +76,21 @@ class RecordLink:
     def with_end(self, side: Side, end: LinkEnd) -> RecordLink:
         """The same link with another end."""
         return evolve(self, local=end) if side is Side.LOCAL else evolve(self, external=end)
+
+    @property
+    def is_held(self) -> bool:
+        """A delete waits."""
+        return self.gone_on is not None
+
+    @property
+    def released(self) -> RecordLink:
+        """The same link, with no delete that waits."""
+        return evolve(self, gone_on=None, hold_reason="")
+
+    @property
+    def mended(self) -> RecordLink:
+        """The same link, with nothing wrong: its records are kept alike again."""
+        return evolve(self, status=LinkStatus.ACTIVE, trouble="", seen={})
 
     @property
     def is_over(self) -> bool:

@@ -27,7 +27,5 @@ class Mark:
     """Of the mark in the state store. A newer one says that the record may have changed again."""
     waits_for: tuple[str, ...] = ()
     """Links whose creations must be settled first: this record may be what one of them made."""
-    hold_reason: str = ""
-    """Why a delete that follows from this mark needs approval; empty if it needs none of its own."""
     lacks: tuple[Lack, ...] = ()
     """What must be linked first. Not empty only while nobody works on the record: whoever takes it up clears it."""

@@ -144,7 +144,7 @@ class Books:
             if key not in draft.keys:
                 kept.append(draft)
                 continue
-            draft.clears = [write for write in draft.clears if write.key != key]
+            draft.clears = [new for write in draft.clears if (new := write if write.key != key else _anew(write))]
             if any(write.key == key for write in draft.writes):
                 draft.case.leave("somebody else works on it")
             elif draft.writes or draft.clears:
@@ -170,6 +170,11 @@ class Books:
     def still_open(cases: Iterable[Case]) -> list[Case]:
         """Cases that are neither done nor left."""
         return [case for case in cases if case.state is CaseState.OPEN]
+
+
+def _anew(write: Write) -> Write | None:
+    """A mark that was to be kept with what its record waits for: somebody may have cleared it meanwhile."""
+    return evolve(write, if_revision=0) if write.value is not None and write.if_revision else None
 
 
 def _apart(drafts: Iterable[Draft]) -> list[Draft]:

@@ -41,6 +41,10 @@ class Case:
     """Of the stored link."""
     held: dict[Side, Held] = field(factory=dict[Side, Held])
     """What the sides hold; a side that is missing here has no such record."""
+    unfound: frozenset[tuple[Side, str]] = frozenset()
+    """Records that it is about, and that a side did not find which may be wrong about it."""
+    is_doubted: bool = False
+    """One of them was not found for the first time: another round looks again before anything depends on it."""
     found: Reconciliation | None = None
     orders: dict[Side, Order] = field(factory=dict[Side, Order])
     """What is to be written in this round."""
@@ -80,6 +84,12 @@ class Case:
             return self.link.end(side).record_id
         return self.marks[0].record_id if self.marks and self.marks[0].side is side else None
 
+    def doubt(self, lagging: Iterable[Side]) -> None:
+        """Note what was not found just now on the sides that may lag: one look that finds nothing proves nothing."""
+        ids = ((side, self.record_id(side)) for side in lagging if side not in self.held)
+        unfound = frozenset((side, record_id) for side, record_id in ids if record_id is not None)
+        self.is_doubted, self.unfound = not unfound <= self.unfound, unfound
+
     def leave(self, reason: str) -> None:
         """Leave it for a later pass."""
         self.state = CaseState.LEFT
@@ -94,8 +104,3 @@ class Case:
     def untouched(self) -> tuple[FieldConflict, ...]:
         """The fields whose bases stay as they were."""
         return (*self.conflicts, *self.pending)
-
-    @property
-    def hold_reason(self) -> str:
-        """Why a delete needs approval of its own."""
-        return next((mark.hold_reason for mark in self.marks if mark.hold_reason), "")

@@ -70,7 +70,7 @@ class Creations:
                 return evolve(link, status=LinkStatus.AMBIGUOUS_CREATE, trouble=case.reason)
             case Rejected(reason):
                 case.state = CaseState.DONE
-                return quarantined(link, reason)
+                return quarantined(link, reason, case.held)
             case Conflict(reason) | RetryLater(reason):  # such as a record of the same key, which is not ours
                 case.leave(reason)
                 return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from attrs import frozen
@@ -13,6 +13,7 @@ from ratesync.engine.sync.pull import Pulled
 from ratesync.engine.sync.reconciler import Reconciler
 from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
+from ratesync.model.link import RecordLink
 from ratesync.model.run import SyncRun
 from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import reason_to_hold
@@ -28,6 +29,9 @@ class Deletions:
 
     reconciler: Reconciler
     note: Callable[[Sequence[Case]], None]
+    """Is told of cases that came to an end."""
+    note_held: Callable[[RecordLink], None] = lambda _link: None
+    """Is told of each link whose delete is held."""
 
     async def carry_out(self, run: SyncRun, pulled: Mapping[Side, Pulled]) -> None:
         """Decide about all deletes that wait, from this pass and earlier ones.
@@ -42,6 +46,9 @@ class Deletions:
         reason = await self._reason(waiting, pulled)
         if reason is not None:
             run.held, run.hold_reason = len(waiting), reason
+            for part in _parts(waiting):
+                for link, _ in (await self.reconciler.books.links(part)).values():
+                    self.note_held(link)
             return
         await self._delete(waiting)
 
@@ -62,9 +69,8 @@ class Deletions:
             return [list(link_ids)]
         parents: dict[str, list[str]] = {}
         of_record: dict[str | None, str] = {}
-        for start in range(0, len(link_ids), _READ_AT_ONCE):
-            links = await books.links(link_ids[start : start + _READ_AT_ONCE])
-            for link_id, (link, _) in links.items():
+        for part in _parts(link_ids):
+            for link_id, (link, _) in (await books.links(part)).items():
                 of_record[link.local.record_id] = link_id
                 parents[link_id] = references.ids_of_own(books.keys, link.local.base or {})
         layers = parents_first(
@@ -92,8 +98,8 @@ class Deletions:
 
     async def _reason(self, waiting: Sequence[str], pulled: Mapping[Side, Pulled]) -> str | None:
         books, guard = self.reconciler.books, self.reconciler.pair.guard
-        for start in range(0, len(waiting), _READ_AT_ONCE):
-            links = await books.links(waiting[start : start + _READ_AT_ONCE])
+        for part in _parts(waiting):
+            links = await books.links(part)
             own = next((link.hold_reason for link, _ in links.values() if link.hold_reason), None)
             if own is not None:
                 return own
@@ -110,3 +116,8 @@ class Deletions:
         async for stored in books.all(books.keys.links):
             count += not decode_link(stored.value).is_over
         return count
+
+
+def _parts(link_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many as are read at once."""
+    return (link_ids[start : start + _READ_AT_ONCE] for start in range(0, len(link_ids), _READ_AT_ONCE))

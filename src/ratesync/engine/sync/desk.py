@@ -161,7 +161,10 @@ class SyncDesk:
         return await list_runs(self._store(), binding.keys_of(binding.resource), limit=limit, before=before)
 
     async def plan(self, binding: Binding) -> SyncRun:
-        """What a pass would do now, without doing any of it: nothing is written, to no side and to no store."""
+        """What a pass would do now, without doing any of it: nothing is written, to no side and to no store.
+
+        Deletes that would be held are told as ``held``, with ``hold_reason``.
+        """
         maker = self._maker(binding)
         reconciler = maker.recorder.reconciler
         books = Books(Overlay(reconciler.books.state), reconciler.books.keys)

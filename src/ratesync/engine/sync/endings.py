@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import evolve, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.side import Change
-from ratesync.engine.sync.steps import buried, recovered, with_deferred
+from ratesync.engine.sync.steps import buried, recovered, seen, with_deferred
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Creating, Decided, Deleting
@@ -49,7 +51,8 @@ class Endings:
                 case.next = evolve(_finished(link), status=LinkStatus.UNLINKED, synced_at=now)
                 return True
             case Deleting(side, version):
-                case.next = evolve(buried(link.with_end(side, evolve(link.end(side), version=version))), synced_at=now)
+                link = link.with_end(side, evolve(link.end(side), version=version))
+                case.next = evolve(buried(link, is_ours=True), synced_at=now)
                 return True
             case Decided():
                 if case.finishes_earlier:
@@ -69,7 +72,7 @@ class Endings:
             case Rejected(code=code) if code in GONE_CODES and making is None:
                 return False
             case Rejected(reason):
-                case.next = quarantined(link, reason)
+                case.next = quarantined(link, reason, case.held)
                 case.reason = reason
                 return True
             case RetryLater(reason, _, _):
@@ -152,16 +155,19 @@ def created(
 
 def not_made(link: RecordLink, side: Side) -> RecordLink:
     """The link, when it is known that the record of a side was not made."""
-    return evolve(link.with_end(side, LinkEnd()), intent=None, status=LinkStatus.ACTIVE, trouble="")
+    return evolve(link.with_end(side, LinkEnd()).mended, intent=None)
 
 
 def _finished(link: RecordLink) -> RecordLink:
-    return evolve(link, intent=None, status=LinkStatus.ACTIVE, trouble="", is_held=False, hold_reason="")
+    return evolve(link.released.mended, intent=None)
 
 
-def quarantined(link: RecordLink, reason: str) -> RecordLink:
-    """The link, set aside until one of its records changes. What was half done shows as a change then."""
+def quarantined(link: RecordLink, reason: str, held: Mapping[Side, Held]) -> RecordLink:
+    """The link, set aside until one of its records changes. What was half done shows as a change then.
+
+    :param held: what the records were, as they were read before that.
+    """
     step = None if link.intent is None else link.intent.step
     if isinstance(step, Creating):
         link = link.with_end(step.side, LinkEnd())
-    return evolve(_finished(link), status=LinkStatus.QUARANTINED, trouble=reason)
+    return evolve(_finished(link), status=LinkStatus.QUARANTINED, trouble=reason, seen=seen(held))

@@ -151,6 +151,14 @@ class Keys:
         """The prefix of all records that a full resync has come by."""
         return f"{self.prefix}seen/{_LETTERS[side]}/"
 
+    def ignored(self, side: Side, record_id: str) -> str:
+        """A record without a link that the policy leaves alone."""
+        return f"{self.all_ignored(side)}{record_id}"
+
+    def all_ignored(self, side: Side) -> str:
+        """The prefix of all records of a side that the policy leaves alone."""
+        return f"{self.prefix}ignored/{_LETTERS[side]}/"
+
 
 def _record(place: str) -> tuple[Side, str]:
     letter, _, record_id = place.partition("/")

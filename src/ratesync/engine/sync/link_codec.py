@@ -63,6 +63,14 @@ def digest_of_patches(to_local: View, to_external: View) -> str:
     return digest(_pack_view(to_local), _pack_view(to_external))
 
 
+def digest_of_view(view: View) -> str:
+    """A short fingerprint of what a record holds.
+
+    :raises InvalidPayload: the view holds what is not JSON.
+    """
+    return blake2b(to_bytes({"view": _pack_view(view)}), digest_size=8).hexdigest()
+
+
 def pack(value: Any) -> Any:
     """A value in plain JSON, told from ``ABSENT`` and ``NOT_KNOWN``."""
     return _ABSENT if value is ABSENT else None if value is NOT_KNOWN else [value]
@@ -105,13 +113,15 @@ def encode_link(link: RecordLink) -> bytes:
         value["s"] = link.status
     if link.intent is not None:
         value["i"] = _pack_intent(link.intent)
+    if link.seen:
+        value["seen"] = {side: _pack_end(end) for side, end in link.seen.items()}
     for name in _PLAIN:
         if part := getattr(link, name):
             value[name] = part
     return to_bytes(value)
 
 
-_PLAIN = ("deferred", "resolved", "trouble", "is_held", "hold_reason", "writes", "synced_at")
+_PLAIN = ("deferred", "resolved", "trouble", "gone_on", "hold_reason", "writes", "synced_at")
 
 
 def decode_link(data: bytes) -> RecordLink:
@@ -124,13 +134,16 @@ def decode_link(data: bytes) -> RecordLink:
     try:
         plain = {name: value[name] for name in _PLAIN if name in value}
         if "writes" in plain:
-            plain["writes"] = tuple((at, what) for at, what in plain["writes"])
+            plain["writes"] = tuple((at, what, to) for at, what, to in plain["writes"])
+        if "gone_on" in plain:
+            plain["gone_on"] = Side(plain["gone_on"])
         return RecordLink(
             value["id"],
             _unpack_end(value["l"]),
             _unpack_end(value["x"]),
             LinkStatus(value.get("s", LinkStatus.ACTIVE)),
             _unpack_intent(value["i"]) if "i" in value else None,
+            seen={Side(side): _unpack_end(end) for side, end in value.get("seen", {}).items()},
             **plain,
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -238,8 +251,6 @@ def encode_mark(mark: Mark) -> bytes:
     value: dict[str, Any] = {}
     if mark.waits_for:
         value["w"] = mark.waits_for
-    if mark.hold_reason:
-        value["h"] = mark.hold_reason
     if mark.lacks:
         value["r"] = [[lack.name, lack.side, lack.record_id] for lack in mark.lacks]
     return to_bytes(value)
@@ -258,4 +269,4 @@ def decode_mark(data: bytes, side: Side, record_id: str, revision: int) -> Mark:
     """
     value = from_bytes(data)
     lacks = tuple(Lack(name, Side(of), other_id) for name, of, other_id in value.get("r", ()))
-    return Mark(side, record_id, revision, tuple(value.get("w", ())), value.get("h", ""), lacks)
+    return Mark(side, record_id, revision, tuple(value.get("w", ())), lacks)

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ratesync.engine.sync.books import Books
-from ratesync.engine.sync.link_codec import decode_link
+from ratesync.engine.sync.link_codec import decode_link, encode_link
 from ratesync.engine.sync.saving import mark_write
 from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
-from ratesync.model.link import LinkStatus
+from ratesync.model.intent import Creating
+from ratesync.model.link import LinkStatus, RecordLink
 from ratesync.model.mark import Mark
 from ratesync.model.stored import Stored, Write
+
+
+@frozen
+class MissingPage:
+    """What came of a page of links."""
+
+    count: int
+    """Records that were not listed."""
+    writes: Sequence[Write]
+    """What marks and holds them. Refused if a link was changed meanwhile: then the page must be read again."""
+    after: str | None
+    """The key to go on from; None at the end."""
 
 
 @frozen
@@ -43,19 +56,31 @@ class Missing:
                     await state.commit([Write(mark.key, mark.value, mark.revision)])
         return page[-1].key if len(page) == limit else None
 
-    async def of_links(self, after: str | None, limit: int) -> tuple[list[Write], str | None]:
-        """What marks those of a page of links whose records were not listed; and the key to go on from."""
+    async def of_links(self, after: str | None, limit: int) -> MissingPage:
+        """What marks those of a page of links whose records were not listed."""
         keys = self.books.keys
         page = await self.books.state.scan(keys.links, after=after, limit=limit)
-        record_ids = [record_id for stored in page if (record_id := self._listed_id(stored)) is not None]
-        seen = await self.seen(record_ids)
-        marks = [Mark(self.side, each, hold_reason=self.hold_reason) for each in record_ids if each not in seen]
-        writes = [mark_write(mark, keys) for mark in marks]
-        return writes, page[-1].key if len(page) == limit else None
+        links = [(stored, decode_link(stored.value)) for stored in page]
+        expected = {record_id: known for known in links if (record_id := self._listed_id(known[1])) is not None}
+        seen = await self.seen(list(expected))
+        missing = [record_id for record_id in expected if record_id not in seen]
+        writes = [mark_write(Mark(self.side, record_id), keys) for record_id in missing]
+        writes += [hold for record_id in missing if (hold := self._hold(*expected[record_id])) is not None]
+        return MissingPage(len(missing), writes, page[-1].key if len(page) == limit else None)
 
-    def _listed_id(self, stored: Stored) -> str | None:
+    def _listed_id(self, link: RecordLink) -> str | None:
         """The record that the listing must have named; None where the link says nothing of it."""
-        link = decode_link(stored.value)
         end = link.end(self.side)
-        is_known = link.status is LinkStatus.ACTIVE and (link.intent is not None or end.base is not None)
-        return end.record_id if is_known else None
+        was_there = self.side in link.seen if link.seen else end.base is not None
+        is_kept = link.status in {LinkStatus.ACTIVE, LinkStatus.QUARANTINED}
+        return end.record_id if is_kept and (was_there or link.intent is not None) else None
+
+    def _hold(self, stored: Stored, link: RecordLink) -> Write | None:
+        """What keeps with the link that a delete of it needs approval: a mark may be written anew by anybody.
+
+        Not where a record is just being made: whoever makes it must be able to store what came of it.
+        """
+        is_made = link.intent is not None and isinstance(link.intent.step, Creating)
+        if not self.hold_reason or link.hold_reason or is_made:
+            return None
+        return Write(stored.key, encode_link(evolve(link, hold_reason=self.hold_reason)), stored.revision)

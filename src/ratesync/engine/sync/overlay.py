@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
 from attrs import define, field
@@ -50,17 +50,28 @@ class Overlay:
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 100) -> Sequence[Stored]:
         """Values whose keys start with ``prefix``, by key."""
-        found: dict[str, Stored] = {}
+        found: list[Stored] = []
         start: str | None = after
-        while True:
+        while len(found) < limit:
             page = await self.below.scan(prefix, after=start, limit=limit)
-            found |= {stored.key: stored for stored in page if stored.key not in self._written}
-            start = page[-1].key if page else start
-            is_last = len(page) < limit
-            for key in self._keys:
-                kept = self._written[key]
-                is_in = key.startswith(prefix) and key > (after or "") and (is_last or key <= (start or ""))
-                if kept is not None and is_in:
-                    found[key] = kept
-            if is_last or len(found) >= limit:
-                return [found[key] for key in sorted(found)[:limit]]
+            end = page[-1].key if len(page) == limit else None
+            own = self._own(prefix, start, end, limit)
+            below = (stored for stored in page if stored.key not in self._written)
+            found += sorted((*own, *below), key=lambda stored: stored.key)
+            if end is None:
+                break
+            start = end
+        return found[:limit]
+
+    def _own(self, prefix: str, after: str | None, end: str | None, limit: int) -> list[Stored]:
+        """The first of what is kept here, behind a key and not behind the end, if there is one."""
+        first = max(bisect_left(self._keys, prefix), 0 if after is None else bisect_right(self._keys, after))
+        found: list[Stored] = []
+        for index in range(first, len(self._keys)):
+            key = self._keys[index]
+            if not key.startswith(prefix) or (end is not None and key > end) or len(found) == limit:
+                break
+            kept = self._written[key]
+            if kept is not None:
+                found.append(kept)
+        return found

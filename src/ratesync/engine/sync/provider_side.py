@@ -304,6 +304,8 @@ class ProviderSide:
 
     async def _make_by_id(self, order: Make, record_id: str, keep: Keep, *, is_wanted: bool) -> Outcome | Fate:
         found = (await self.read([record_id])).get(record_id)
+        if found is None and not is_wanted:  # one look that finds nothing proves nothing: sent again, it would be found
+            found = (await self.read([record_id])).get(record_id)
         if isinstance(found, Trouble):
             return Fate.IN_DOUBT
         if found is not None:

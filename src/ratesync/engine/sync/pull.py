@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 
 from ratesync.clock import Clock
 from ratesync.engine.sync.books import Books
+from ratesync.engine.sync.ignored import Ignored
 from ratesync.engine.sync.link_codec import from_bytes, to_bytes, waits_only
 from ratesync.engine.sync.missing import Missing
 from ratesync.engine.sync.saving import mark_write
@@ -148,6 +149,7 @@ class Puller:
                 break
         self.pulled.listed = len(seen)
         await self._mark_missing(seen, "")
+        await self._ignored.forget(seen.lacking, self.settings.page_size)
 
     async def _stage(self, changes: Sequence[Change], position: FeedPosition | None, *, moved: bool) -> bool:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
@@ -167,8 +169,11 @@ class Puller:
             position.revision = revisions[-1]
         return True
 
-    async def news(self, changes: Sequence[Change]) -> list[str]:
-        """The records that changed by more than we know of."""
+    async def news(self, changes: Sequence[Change], *, afresh: bool = False) -> list[str]:
+        """The records that changed by more than we know of.
+
+        :param afresh: look at those again, too, that were set aside or left alone by policy.
+        """
         side = self.side.side
         record_ids = list(dict.fromkeys(change.record_id for change in changes))
         found = await self.books.link_ids([(side, record_id) for record_id in record_ids])
@@ -182,10 +187,21 @@ class Puller:
         await self.side.learn(change.fields for change in changes if change.fields is not None)
         for change in changes:
             known = told.get(change.record_id)
-            if known is not None and not is_echo(change, self._view(change), side, known[0]):
+            if known is not None and not self._is_echo(change, known[0], afresh=afresh):
                 del told[change.record_id]
         idle = await self._idle(told)
+        if not afresh:
+            unlinked = [change for change in changes if change.record_id not in of_record]
+            idle |= await self._ignored.unchanged(unlinked, self._view)
         return [record_id for record_id in record_ids if record_id not in idle]
+
+    def _is_echo(self, change: Change, link: RecordLink, *, afresh: bool) -> bool:
+        is_left = afresh and bool(link.seen)
+        return not is_left and is_echo(change, self._view(change), self.side.side, link)
+
+    @property
+    def _ignored(self) -> Ignored:
+        return Ignored(self.side, self.books)
 
     async def _load_links(self, link_ids: Iterable[str]) -> dict[str, tuple[RecordLink, int]]:
         return await self.books.links(list(dict.fromkeys(link_ids)))
@@ -236,10 +252,14 @@ class Puller:
         while after is not None:
             after = await missing.mark_anew(after, limit)
         while True:
-            writes, after = await missing.of_links(after, limit)
-            self.pulled.missing += len(writes)
-            if writes:
-                await self.books.state.commit(writes)
+            page = await missing.of_links(after, limit)
+            if page.writes:
+                try:
+                    await self.books.state.commit(page.writes)
+                except StateConflict:
+                    continue
+            self.pulled.missing += page.count
+            after = page.after
             if after is None:
                 return
 

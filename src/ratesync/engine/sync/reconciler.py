@@ -14,6 +14,7 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.engine.sync.creations import Creations
 from ratesync.engine.sync.endings import Endings
+from ratesync.engine.sync.ignored import Ignored
 from ratesync.engine.sync.leases import Leases
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import Draft, draft_of
@@ -80,20 +81,20 @@ class Reconciler:
         await waiting.rouse(self.books.still_open(cases))
         cases = self.books.still_open(cases)
         await self._read(cases)
-        await self._meet([case for case in self.books.still_open(cases) if case.link is None])
+        await self._meet([case for case in self.books.still_open(cases) if case.link is None and not case.is_doubted])
         await waiting.learn(self.books.still_open(cases))
         cases = self.books.still_open(cases)
         planner = Planner(self.pair, self.begin, is_stuck)
         creating = [case for case in cases if _is_creating(case)]
         if self.is_dry:
-            await self._foresee(planner, cases)
+            await self._foresee(planner, cases, may_delete=may_delete)
             return
         await Creations(self.pair, self.books, self.clock, self._leases(creating)).find(creating)
         for case in cases:
             if case not in creating:
                 self._plan(planner, case, may_delete=may_delete)
         await waiting.keep(met)
-        cases = [case for case in self.books.still_open(cases) if case not in creating]
+        cases = [case for case in self.books.still_open(cases) if case not in creating and not case.is_doubted]
         await self._write_down(cases)
         self._writing[:] = [case for case in self.books.still_open(cases) if case.orders]
         for side in _ORDER:
@@ -107,24 +108,34 @@ class Reconciler:
         self._writing.clear()
         await self._end([case for case in cases if len(case.answers) == len(case.orders) or not case.is_sent])
 
-    async def _foresee(self, planner: Planner, cases: Iterable[Case]) -> None:
-        """Note what would be done."""
+    async def _foresee(self, planner: Planner, cases: Iterable[Case], *, may_delete: bool) -> None:
+        """Note what would be done. Deletes are put off as they will be."""
         matched: list[Write] = []
+        put_off: list[Draft] = []
         for case in cases:
-            self._plan(planner, case, may_delete=True)
-            if case.state is CaseState.OPEN:
+            self._plan(planner, case, may_delete=may_delete)
+            if case.state is CaseState.OPEN and not case.is_doubted:
                 case.state = CaseState.DONE
+                if not may_delete and case.next is not None and case.next.is_held:
+                    put_off.append(draft_of(case, self.books.keys, clear=False))
+                    continue
                 case.actions.append(Action.LINK if case.found is None else case.found.action)
                 if case.link is None and case.next is not None:  # its other half would be linked as well by then
                     ids = {side: case.next.end(side).record_id for side in Side}
                     matched += [Write(self.books.keys.mark(side, each), None) for side, each in ids.items() if each]
+        await self.books.commit(put_off)
         await self.books.state.commit(matched)
 
     async def _meet(self, cases: list[Case]) -> None:
-        """Link records that have no link; those that are gone need none."""
+        """Link records that have no link; those that are gone, or left alone, need none."""
         await Arrivals(self.pair, self.books, self._new_id).meet(cases)
-        gone = [case for case in cases if case.state is CaseState.DONE]
-        await self.books.commit(draft_of(case, self.books.keys, clear=True) for case in gone)
+        await self.books.commit(self._met(case) for case in cases if case.state is CaseState.DONE)
+
+    def _met(self, case: Case) -> Draft:
+        """What ends a case that gets no link: its record is gone, or is left alone."""
+        draft = draft_of(case, self.books.keys, clear=True)
+        draft.writes += [write for side in Side for write in Ignored(self.pair.side(side), self.books).note(case)]
+        return draft
 
     def _new_id(self) -> str:
         return operation_id(self.clock.now(), self.source)
@@ -159,6 +170,9 @@ class Reconciler:
                         case.leave(held.reason)
                     else:
                         case.held[side] = held
+        lagging = [side for side in Side if self.pair.side(side).may_lag]
+        for case in cases:
+            case.doubt(() if _is_creating(case) else lagging)  # what is only being made may be there the next time
 
     def _plan(self, planner: Planner, case: Case, *, may_delete: bool) -> None:
         link = case.next if case.link is None else case.link

@@ -131,7 +131,7 @@ class Resync:
     async def _news(self, changes: Sequence[Change]) -> list[Write]:
         reconciler = self.reconciler
         side = reconciler.pair.side(self._position.side)
-        news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes)
+        news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes, afresh=True)
         return [mark_write(Mark(side.side, record_id), reconciler.books.keys) for record_id in news]
 
     async def _compare_marks(self, position: ResyncPosition) -> None:
@@ -142,9 +142,10 @@ class Resync:
 
     async def _compare_links(self, position: ResyncPosition) -> None:
         """One page of links."""
-        writes, after = await self._missing().of_links(position.cursor, _AT_ONCE)
-        stage = Stage.CLEAN if after is None else Stage.COMPARE_LINKS
-        await self._store(evolve(position, cursor=after, stage=stage, missing=position.missing + len(writes)), writes)
+        page = await self._missing().of_links(position.cursor, _AT_ONCE)
+        stage = Stage.CLEAN if page.after is None else Stage.COMPARE_LINKS
+        new = evolve(position, cursor=page.after, stage=stage, missing=position.missing + page.count)
+        await self._store(new, page.writes)
 
     def _missing(self) -> Missing:
         return Missing(self.reconciler.books, self._position.side, HELD, self._seen)
@@ -171,11 +172,14 @@ class Resync:
         return evolve(position, epoch=self._new_epoch(), **changes)
 
     async def _store(self, position: ResyncPosition, writes: Sequence[Write] = ()) -> None:
+        """Go on to a position, with what belongs to it; stay where it is if that was outdated meanwhile."""
         books = self.reconciler.books
         own = Write(books.keys.resync, position.written(), self._revision)
         try:
             self._revision = (await books.state.commit([own, *writes]))[0]
-        except StateConflict:
+        except StateConflict as conflict:
+            if conflict.key != own.key:
+                return
             raise StateConflict("another engine goes on with this resync", key=own.key) from None
         self._position = position
 

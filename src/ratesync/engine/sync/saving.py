@@ -65,7 +65,16 @@ def draft_of(case: Case, keys: Keys, *, clear: bool) -> Draft:
             for mark in case.marks
             if mark.revision and (not case.lacks or mark.lacks != case.lacks)
         ]
+        if case.lacks and not case.marks:
+            draft.clears = _waiting_mark(case, keys)
     return draft
+
+
+def _waiting_mark(case: Case, keys: Keys) -> list[Write]:
+    """A mark that says what a record waits for that nobody marked: its delete was put off, and is not due any more."""
+    records = ((side, case.record_id(side)) for side in Side)
+    marks = [Mark(side, record_id, lacks=case.lacks) for side, record_id in records if record_id is not None]
+    return [mark_write(mark, keys, if_revision=0) for mark in marks[:1]]
 
 
 def _link_writes(old: RecordLink | None, revision: int, new: RecordLink, keys: Keys) -> list[Write]:

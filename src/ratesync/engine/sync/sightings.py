@@ -9,7 +9,9 @@ from attrs import define, field
 
 from ratesync.engine.sync.case import Case, CaseState
 from ratesync.model.difference import Side
+from ratesync.model.link import RecordLink
 from ratesync.model.run import MOST_SAMPLES
+from ratesync.rules.first_match import Situation
 
 
 @define
@@ -30,14 +32,25 @@ class Sightings:
 
     def note(self, case: Case) -> None:
         """Count a case that came to its end."""
-        if case.situation is None:
-            return
         is_left = case.state is CaseState.LEFT
+        if case.situation is None or (_is_put_off(case) and not is_left):
+            return
         action = "left" if is_left else case.response or (case.actions[-1] if case.actions else "none")
         key = f"{case.situation}: {action}"
         (self._left if is_left else self._done)[key] += 1
+        self._sample(key, _record(case))
+
+    def note_held(self, link: RecordLink) -> None:
+        """Count a delete that waits for approval."""
+        if link.gone_on is None:
+            return
+        gone = Situation.MISSING_LOCAL if link.gone_on is Side.LOCAL else Situation.MISSING_EXTERNAL
+        key, left = f"{gone}: held", link.gone_on.other
+        self._done[key] += 1
+        self._sample(key, f"{left} {link.end(left).record_id}")
+
+    def _sample(self, key: str, record: str) -> None:
         samples = self._samples.setdefault(key, [])
-        record = _record(case)
         if len(samples) < MOST_SAMPLES and record not in samples:
             samples.append(record)
 
@@ -50,6 +63,11 @@ class Sightings:
     def samples(self) -> Mapping[str, list[str]]:
         """Ids of some records of each."""
         return self._samples
+
+
+def _is_put_off(case: Case) -> bool:
+    """A delete of it is due: it comes up again at the end of the pass."""
+    return case.link is not None and case.link.is_held and not case.actions
 
 
 def _record(case: Case) -> str:

@@ -5,7 +5,7 @@ Nothing is done here. A step that was begun earlier is looked at first: it may b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve, frozen
@@ -23,7 +23,7 @@ from ratesync.rules.change_times import change_time
 from ratesync.rules.first_match import Situation, situation_of
 from ratesync.rules.link_end import confirm, end_after_read
 from ratesync.rules.merge import MayWrite, Merge, Resolve
-from ratesync.rules.oscillation import note_write
+from ratesync.rules.oscillation import BOTH, note_write
 from ratesync.rules.reconcile import Action, Reconciliation, reconcile
 from ratesync.rules.recovery import may_delete, recover, recovered_base
 from ratesync.rules.sameness import is_same
@@ -43,10 +43,13 @@ class Planner:
     def plan(self, case: Case, link: RecordLink, *, may_delete_now: bool) -> None:
         """Set what the case's link becomes, and its orders. No orders: the case comes to its end with that link.
 
+        A case that stays doubted has neither: it must be looked at again.
+
         :param may_delete_now: False: a delete is put off.
         """
         case.orders, case.found, case.finishes_earlier = {}, None, False
         case.conflicts, case.pending, case.lacks = (), (), ()
+        met_in, is_doubted, case.is_doubted = case.situation, case.is_doubted, False
         held = {side: record for side, record in case.held.items() if not self._is_stale(link, side, record)}
         if link.status is LinkStatus.UNLINKED:
             case.next = link
@@ -59,14 +62,19 @@ class Planner:
             return
         self._see(case, link, held)
         if case.situation is Situation.OUT_OF_SCOPE:
-            self._pass_over(case, link)
-            return
-        found = self._reconcile(case, link, held)
+            found = Reconciliation(Action.NONE)
+        else:
+            found = self._reconcile(case, link, held)
         if isinstance(step, Deleting) and found.action is Action.DELETE and not may_delete(step, held.get(step.side)):
             # Somebody made the record again: it is a new one, which only looks like the one that was to go.
             link = evolve(link, local=evolve(link.local, base=None), external=evolve(link.external, base=None))
             found = self._reconcile(case, link, held)
-        self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
+        if is_doubted and not _is_put_off(link, found, may_delete_now=may_delete_now):
+            case.next, case.situation, case.is_doubted = None, met_in, True
+        elif case.situation is Situation.OUT_OF_SCOPE:
+            self._pass_over(case, link, held)
+        else:
+            self._begin(case, evolve(link, intent=None), found, held, may_delete_now=may_delete_now)
 
     def _is_stale(self, link: RecordLink, side: Side, held: Held) -> bool:
         """What was read is the record that was deleted, from a replica that does not know yet.
@@ -86,9 +94,9 @@ class Planner:
         elif case.situation is None:
             case.situation = situation_of(link.bases, frozenset(held))
 
-    def _pass_over(self, case: Case, link: RecordLink) -> None:
+    def _pass_over(self, case: Case, link: RecordLink, held: dict[Side, Held]) -> None:
         """Leave a record alone that is none of the pair's. A delete that waited for it does so no more."""
-        case.next, case.found = evolve(link, is_held=False, hold_reason=""), Reconciliation(Action.NONE)
+        case.next, case.found = evolve(link.released, seen=seen(held)), Reconciliation(Action.NONE)
         case.response = self.pair.policy[Situation.OUT_OF_SCOPE]
         if case.response is Response.REPORT:
             case.leave("out of scope")
@@ -168,35 +176,39 @@ class Planner:
         case.found, case.pending = found, found.pending
         case.conflicts = tuple(self._timed(conflict, link, held) for conflict in found.deferred)
         # While a step is under way, what brought the link here stays: a mark, or the delete that waits.
-        released = evolve(link, is_held=False, hold_reason="")
+        released = link.released
         match found.action:
             case Action.NONE | Action.CONVERGE | Action.CONFLICT:
-                case.next = released if len(held) < len(Side) else settled(released, held, case)
+                is_whole = len(held) == len(Side)
+                case.next = settled(released, held, case) if is_whole else evolve(released, seen=seen(held))
             case Action.PUSH | Action.PULL | Action.MERGE:
                 view = {**found.to_local, **found.to_external}
                 self._order_patches(case, link, found, held, self._decided(view, held, found.losers))
             case Action.CREATE | Action.RESURRECT if found.side not in self.pair.direction.written:
-                case.next, case.found = released, Reconciliation(Action.NONE)
+                case.next, case.found = evolve(released, seen=seen(held)), Reconciliation(Action.NONE)
             case Action.CREATE | Action.RESURRECT:
                 self._order_creation(case, link, found, held)
             case Action.DELETE | Action.ARCHIVE if not may_delete_now:
-                case.next = evolve(link, is_held=True, hold_reason=case.hold_reason or link.hold_reason)
+                gone_on = None if found.side is None else found.side.other
+                case.next = evolve(link, gone_on=gone_on)
             case Action.DELETE | Action.ARCHIVE:
                 self._order_deletion(case, link, found, held)
             case Action.UNLINK | Action.LINK:  # reconcile never links
                 case.next = evolve(released, status=LinkStatus.UNLINKED)
             case Action.TOMBSTONE:
-                case.next = buried(link)
+                case.next = buried(link, is_ours=_is_deleting(case.link))
 
     def _order_patches(
         self, case: Case, link: RecordLink, found: Reconciliation, held: dict[Side, Held], decided: Decided
     ) -> None:
         intent = self.begin(decided, None)
         what = digest_of_patches(found.to_local, found.to_external) if not case.finishes_earlier else intent.op_id
-        writes = note_write(self.pair.oscillation, link.writes, what, intent.started_at)
+        to = BOTH if found.to_local and found.to_external else Side.LOCAL if found.to_local else Side.EXTERNAL
+        writes = note_write(self.pair.oscillation, link.writes, what, to, intent.started_at)
         if writes is None:
             case.found, case.reason = None, "the sides rewrite each other's values again and again"
-            case.next = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            aside = evolve(link, intent=None, status=LinkStatus.QUARANTINED, trouble=case.reason)
+            case.next = evolve(aside, seen=seen(held))
             return
         case.next = evolve(link, intent=intent, writes=writes)
         for side, patch in ((Side.LOCAL, found.to_local), (Side.EXTERNAL, found.to_external)):
@@ -217,7 +229,7 @@ class Planner:
         record_id = self.pair.side(side).new_id(intent.op_id)
         step = Creating(side, view, record_id, source.version, intent.until)
         source_end = evolve(link.end(side.other), record_id=source.record.record_id)
-        link = evolve(link, intent=evolve(intent, step=step), status=LinkStatus.ACTIVE)
+        link = evolve(link.mended, intent=evolve(intent, step=step))
         case.next = link.with_end(side, LinkEnd(record_id)).with_end(side.other, source_end)
         case.orders[side] = Make(intent.op_id, step.view, record_id)
 
@@ -232,17 +244,29 @@ class Planner:
         case.orders[side] = Change(intent.op_id, before, patch) if patch else Remove(intent.op_id, before)
 
 
+def _is_put_off(link: RecordLink, found: Reconciliation, *, may_delete_now: bool) -> bool:
+    """Whether a step waits for the end of the pass, where the records are looked at again; or has waited."""
+    if found.action not in {Action.DELETE, Action.ARCHIVE} or found.side is None:
+        return False
+    return not may_delete_now or link.gone_on is found.side.other
+
+
 def _action_of(merged: Merge) -> Action:
     if merged.to_local:
         return Action.MERGE if merged.to_external else Action.PULL
     return Action.PUSH if merged.to_external else Action.CONVERGE
 
 
+def seen(held: Mapping[Side, Held]) -> Mapping[Side, LinkEnd]:
+    """What the sides hold while nothing is done about it."""
+    return {side: LinkEnd(each.record.record_id, each.view, each.version) for side, each in held.items()}
+
+
 def settled(link: RecordLink, held: dict[Side, Held], case: Case) -> RecordLink:
     """The link, when all that both sides hold is settled, but for fields that the case leaves untouched."""
     for side, record in held.items():
         link = link.with_end(side, end_after_read(link.end(side), record, case.untouched))
-    return with_deferred(evolve(link, status=LinkStatus.ACTIVE, trouble=""), case.conflicts)
+    return with_deferred(link.mended, case.conflicts)
 
 
 def with_deferred(link: RecordLink, deferred: tuple[FieldConflict, ...]) -> RecordLink:
@@ -260,8 +284,18 @@ def recovered(link: RecordLink, decided: Decided, held: dict[Side, Held]) -> Rec
     return evolve(link, intent=None)
 
 
-def buried(link: RecordLink) -> RecordLink:
-    """The link, when both records are gone."""
+def _is_deleting(link: RecordLink | None) -> bool:
+    return link is not None and link.intent is not None and isinstance(link.intent.step, Deleting)
+
+
+def buried(link: RecordLink, *, is_ours: bool) -> RecordLink:
+    """The link, when both records are gone.
+
+    :param is_ours: we have deleted one of them. Only then versions are kept, by which a read is known that comes too
+        late: what nobody is known to have deleted may as well be back.
+    """
     ends = {side: evolve(link.end(side), base=None, unconfirmed=()) for side in Side}
-    link = evolve(link, status=LinkStatus.TOMBSTONE, intent=None, trouble="", is_held=False, hold_reason="")
+    if not is_ours:
+        ends = {side: evolve(end, version=None) for side, end in ends.items()}
+    link = evolve(link.released.mended, status=LinkStatus.TOMBSTONE, intent=None)
     return with_deferred(evolve(link, local=ends[Side.LOCAL], external=ends[Side.EXTERNAL]), ())

@@ -60,13 +60,15 @@ class Pass:
     async def delete(self) -> None:
         """Carry out the deletes that were put off, or hold them."""
         self.run.phase = RunPhase.DELETE
-        await Deletions(self.reconciler, self._note).carry_out(self.run, self.pulled)
+        await Deletions(self.reconciler, self._note, self._sightings.note_held).carry_out(self.run, self.pulled)
+        self._tell_sightings()
         self.run.phase = RunPhase.DONE
 
     async def look(self) -> SyncRun:
         """Find out what would be done, with a reconciler that only looks."""
         await self.pull()
         await self.sweep()
+        await self.delete()
         return self.run
 
     async def _pull(self, side: Side) -> None:
@@ -121,8 +123,11 @@ class Pass:
                 self._note_left(case)
             self._note_trouble(case)
             self.note(case)
-        run.situations, run.samples = self._sightings.counts, dict(self._sightings.samples)
+        self._tell_sightings()
         run.troubles = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+
+    def _tell_sightings(self) -> None:
+        self.run.situations, self.run.samples = self._sightings.counts, dict(self._sightings.samples)
 
     def _note_left(self, case: Case) -> None:
         """It is left for a later pass."""

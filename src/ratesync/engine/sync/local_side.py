@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
+from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, keep_all
 from ratesync.errors import PagingBroken
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -16,6 +16,7 @@ from ratesync.model.operation import Fields
 from ratesync.model.outcome import Outcome
 from ratesync.protocols.local import LocalStore
 from ratesync.rules.link_end import patched
+from ratesync.rules.match_value import number_in
 
 
 @frozen
@@ -59,9 +60,10 @@ class LocalSide:
         found = await self.store.read(list(record_ids))
         return {record_id: Held(record, record.fields) for record_id, record in found.items()}
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
-        """Records that have one of the values."""
-        return [Held(record, record.fields) for record in await self.store.find(name, values)]
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
+        """Records that have one of the values, as a text or as a number."""
+        numbers = [number for number in map(number_in, texts) if number is not None]
+        return Found([Held(record, record.fields) for record in await self.store.find(name, [*texts, *numbers])])
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """One after the other: each is a transaction of the host's."""

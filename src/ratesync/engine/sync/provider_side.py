@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
+from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, keep_all
 from ratesync.errors import UnsupportedOperation
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
@@ -188,22 +188,32 @@ class ProviderSide:
         except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
             return Trouble(f"the mapping raised {type(error).__name__} on the record", passes=False)
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
         """Records that have one of the values, as the provider compares."""
         path = self.match_paths.get(name) or self._place(name)
-        records = {record.record_id: record for record in await self._find(path, [str(value) for value in values])}
+        records: dict[str, Record] = {}
+        refused: set[str] = set()
+        await self._find(path, texts, records, refused)
         await self._learn(record.fields for record in records.values())
-        return [held for record in records.values() if isinstance(held := self._hold(record), Held)]
+        held = [held for record in records.values() if isinstance(held := self._hold(record), Held)]
+        return Found(held, refused)
 
-    async def _find(self, path: str, values: Sequence[str]) -> Sequence[Record]:
+    async def _find(self, path: str, texts: Sequence[str], records: dict[str, Record], refused: set[str]) -> None:
         """In so many calls as it takes: how many values go together depends on the provider, and on the values."""
         try:
-            return (await self.caller.find(self.lane, self.resource, path, values)).records
-        except UnsupportedOperation:
-            if len(values) == 1:
+            page = await self.caller.find(self.lane, self.resource, path, texts)
+        except UnsupportedOperation as error:
+            if error.path != "values":
                 raise
-        half = len(values) // 2
-        return [*await self._find(path, values[:half]), *await self._find(path, values[half:])]
+        else:
+            records |= {record.record_id: record for record in page.records}
+            return
+        if len(texts) == 1:
+            refused.update(texts)
+            return
+        half = len(texts) // 2
+        await self._find(path, texts[:half], records, refused)
+        await self._find(path, texts[half:], records, refused)
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """Carry orders out, each kind in batches."""

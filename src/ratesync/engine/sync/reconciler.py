@@ -122,7 +122,7 @@ class Reconciler:
 
     async def _meet(self, cases: list[Case]) -> None:
         """Link records that have no link; those that are gone need none."""
-        await Arrivals(self.pair, self.books, self._new_id).meet(cases)
+        await Arrivals(self.pair, self.books, self._new_id, self.is_dry).meet(cases)
         gone = [case for case in cases if case.state is CaseState.DONE]
         await self.books.commit(draft_of(case, self.books.keys, clear=True) for case in gone)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from attrs import field, frozen
@@ -24,6 +25,15 @@ class Trouble:
     """It may be well later by itself. False: only a change of the record, or of the mapping, helps."""
     retry_after: float | None = None
     """Seconds, where the side asked for them."""
+
+
+@frozen
+class Found:
+    """What a search has come to."""
+
+    held: Sequence[Held]
+    refused: AbstractSet[str] = frozenset()
+    """Values that cannot be searched for, not even alone."""
 
 
 @frozen
@@ -118,8 +128,11 @@ class SyncSide(Protocol):
         """Those of the records that exist, and those of which that is not known."""
         ...
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
-        """Records that have one of the values in a field, and maybe others."""
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
+        """Records that have one of the values in a field, numbers as they are written; and maybe others.
+
+        At least those are found whose value is written just so: the side may compare exactly, or be more generous.
+        """
         ...
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:

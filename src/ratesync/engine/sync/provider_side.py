@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, keep_all
-from ratesync.errors import UnsupportedOperation
+from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, checked, keep_all
+from ratesync.errors import InvalidPayload, UnsupportedOperation
 from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
@@ -102,8 +102,8 @@ class ProviderSide:
         return self.caller.capabilities.deletes is DeleteFeed.LISTING
 
     def view(self, fields: Fields) -> View:
-        """The view of a record; raises what the mapping raises."""
-        return self.references.as_view(self.lens.get(fields))
+        """The view of a record; raises what the mapping raises, and InvalidPayload if that gives what is not JSON."""
+        return checked(self.references.as_view(self.lens.get(fields)))
 
     async def learn(self, records: Iterable[Fields]) -> None:
         """Forget what earlier ones refer to, and find out about these."""
@@ -185,6 +185,8 @@ class ProviderSide:
     def _hold(self, record: Record) -> Held | Trouble:
         try:
             return Held(record, self.view(record.fields))
+        except InvalidPayload as error:
+            return Trouble(str(error), passes=False)
         except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
             return Trouble(f"the mapping raised {type(error).__name__} on the record", passes=False)
 

@@ -14,6 +14,10 @@ from ratesync.model.held import Held
 from ratesync.model.intent import Fate
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Outcome
+from ratesync.model.policy import PayloadLimits
+from ratesync.rules.payload import check_fields
+
+_STORABLE = PayloadLimits(max_bytes=2**31, max_depth=200)
 
 
 @frozen
@@ -25,6 +29,15 @@ class Trouble:
     """It may be well later by itself. False: only a change of the record, or of the mapping, helps."""
     retry_after: float | None = None
     """Seconds, where the side asked for them."""
+
+
+def checked(view: View) -> View:
+    """The view, which can be stored.
+
+    :raises InvalidPayload: it is not JSON; the message tells where, and no value.
+    """
+    check_fields(view, _STORABLE, "view")
+    return view
 
 
 @frozen
@@ -97,7 +110,7 @@ class SyncSide(Protocol):
         ...
 
     def view(self, fields: Fields) -> View:
-        """The view of a record. Raises what the mapping raises."""
+        """The view of a record. Raises what the mapping raises, and InvalidPayload if that gives what is not JSON."""
         ...
 
     async def learn(self, records: Iterable[Fields]) -> None:

@@ -22,7 +22,7 @@ from ratesync.errors import Unavailable
 from ratesync.memory.records import MemoryRecords
 from ratesync.model.batch import CreateIdentity
 from ratesync.model.change import RecordPage
-from ratesync.model.conflict import SetValue
+from ratesync.model.conflict import FieldConflict, Resolution, SetValue
 from ratesync.model.difference import Side, View
 from ratesync.model.lane import Lane
 from ratesync.model.mark import Mark
@@ -339,7 +339,10 @@ async def test_a_store_that_gives_what_is_not_json_is_told_the_place_and_stops_n
 
 @pytest.mark.parametrize("value", [float("nan"), Decimal(1)])
 async def test_a_resolver_that_decides_what_is_not_json_stops_no_other_record(value: object) -> None:
-    desk = Desk(resolve=lambda _conflict: SetValue(value))
+    def resolve(_conflict: FieldConflict) -> Resolution:
+        return SetValue(value)
+
+    desk = Desk(resolve=resolve)
     for name in ("a", "b"):
         desk.local.put(f"l-{name}", {"name": name})
     await desk.sync()
@@ -352,3 +355,20 @@ async def test_a_resolver_that_decides_what_is_not_json_stops_no_other_record(va
         run = await desk.sync()
         assert (run.errors, run.left) == ([], 1)
         assert desk.names() == (["a here", "b here"], ["a there", "b here"])
+
+
+IMPOSSIBLE = {"long": "x" * 600, "NUL": "x\0", "empty": "", "half a character": "\ud800"}
+
+
+@pytest.mark.parametrize("kind", IMPOSSIBLE)
+@pytest.mark.parametrize("tombstones", [True, False])
+async def test_an_id_that_no_key_can_hold_is_told_and_stops_no_other_record(kind: str, tombstones: bool) -> None:
+    desk = Desk(evolve(PLAIN, tombstones=tombstones))
+    desk.crm.put(IMPOSSIBLE[kind], {"name": "odd"})
+    desk.crm.put("y", {"name": "fine"})
+    run = await desk.sync()
+    assert (run.errors, desk.names()[0]) == ([], ["fine"])
+    (trouble,) = run.troubles
+    assert (trouble.side, trouble.record_id) == (Side.EXTERNAL, IMPOSSIBLE[kind][:100].replace("\ud800", "?"))
+    assert "is not synced" in trouble.reason
+    assert (await desk.sync()).errors == []

@@ -402,3 +402,14 @@ async def test_memory_is_bounded_by_a_page(monkeypatch: pytest.MonkeyPatch) -> N
         run = await engine.syncs.resync(binding(world.local))
     assert (run.pages, run.missing, run.errors) == (60, 0, [])
     assert largest <= 45
+
+
+async def test_an_id_that_no_key_can_hold_is_told_and_stops_no_other_record() -> None:
+    world = await alike(3)
+    alter(world, 1)
+    world.crm.inner.put("x" * 600, {"name": "odd"})
+    async with world.engine() as engine:
+        run = await engine.syncs.resync(binding(world.local))
+        assert (run.errors, [trouble.record_id for trouble in run.troubles]) == ([], ["x" * 100])
+        assert "m0001" in world.names()[0]
+        assert (await engine.syncs.history(binding(world.local)))[0].troubles == run.troubles

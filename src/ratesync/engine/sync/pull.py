@@ -33,13 +33,12 @@ class Pulled:
     changes: int = 0
     """Changes told, our own included."""
     pages: int = 0
-    marked: int = 0
-    """Records that must be looked at."""
+    impossible: list[str] = field(factory=list[str])
+    """Ids that cannot stand in a key of the state store: their records are passed over."""
     missing: int = 0
     """Of those: linked ones that a whole listing lacks."""
     listed: int | None = None
     """Records of a whole listing; None if there was none."""
-    expired: bool = False
     cursor: str | None = None
     cursor_before: str | None = None
     is_whole: bool = True
@@ -107,7 +106,6 @@ class Puller:
             except CursorExpired:
                 if position.cursor is None:
                     raise
-                self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, None)
                 seen.forget()
                 # Stored at once, and whoever moved the cursor since: should the provider take it again, it may have
@@ -153,7 +151,6 @@ class Puller:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
         self.pulled.changes += len(changes)
         news = await self.news(changes)
-        self.pulled.marked += len(news)
         writes = [mark_write(Mark(self.side.side, record_id), self.books.keys) for record_id in news]
         if position is not None and moved:
             writes.append(Write(self._cursor_key, position.written(), position.revision))
@@ -169,8 +166,10 @@ class Puller:
 
     async def news(self, changes: Sequence[Change]) -> list[str]:
         """The records that changed by more than we know of."""
-        side = self.side.side
-        record_ids = list(dict.fromkeys(change.record_id for change in changes))
+        side, keys = self.side.side, self.books.keys
+        told_ids = dict.fromkeys(change.record_id for change in changes)
+        record_ids = [record_id for record_id in told_ids if keys.can_hold(record_id)]
+        self.pulled.impossible += sorted(told_ids.keys() - set(record_ids))
         found = await self.books.link_ids([(side, record_id) for record_id in record_ids])
         of_record = {record_id: link_id for record_id, link_id in zip(record_ids, found, strict=True) if link_id}
         links = await self._load_links(of_record.values())

@@ -48,6 +48,8 @@ class Pass:
     waiting: int = field(default=0, init=False)
     """Records that the latest sweep left to wait for others, which they refer to."""
     _sightings: Sightings = field(factory=Sightings, init=False)
+    _passed_over: tuple[RecordTrouble, ...] = field(default=(), init=False)
+    """Records that cannot be marked."""
     _troubles: dict[Record, str] = field(factory=dict[Record, str], init=False)
 
     async def pull(self) -> None:
@@ -55,6 +57,7 @@ class Pass:
         if self.run.kind is RunKind.CHANGES:
             for side in Side:
                 await self._pull(side)
+        self._passed_over = tuple(self.run.troubles)
         self.run.phase = RunPhase.RECONCILE
 
     async def delete(self) -> None:
@@ -84,6 +87,7 @@ class Pass:
         run.records += pulled.changes
         run.missing += pulled.missing
         run.cursors[side] = pulled.cursor_before, pulled.cursor
+        run.note_impossible(side, pulled.impossible)
 
     async def sweep(self, *, is_stuck: bool = False) -> bool:
         """Go through all marks once; whether that got anything done.
@@ -122,7 +126,8 @@ class Pass:
             self._note_trouble(case)
             self.note(case)
         run.situations, run.samples = self._sightings.counts, dict(self._sightings.samples)
-        run.troubles = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+        found = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+        run.troubles = [*self._passed_over, *found][:MOST_TROUBLES]
 
     def _note_left(self, case: Case) -> None:
         """It is left for a later pass."""

@@ -95,7 +95,7 @@ class NullMeaning(StrEnum):
     CLEAR = "clear"
     """It empties the field."""
     IGNORE = "ignore"
-    """It leaves the field as it is."""
+    """It leaves the field as it is. A sync then cannot empty a field there: the record is set aside and told."""
 
 
 def _kinds(kinds: Iterable[Kind]) -> frozenset[Kind]:

@@ -11,7 +11,7 @@ from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
 from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, checked, keep_all
 from ratesync.errors import InvalidPayload, UnsupportedOperation
-from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
+from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed, NullMeaning
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
@@ -22,7 +22,7 @@ from ratesync.model.outcome import GONE_CODES, Applied, Conflict, Outcome, Rejec
 from ratesync.model.record import Record
 from ratesync.protocols.lens import Lens
 from ratesync.rules.link_end import patched
-from ratesync.rules.merge_patch import diff
+from ratesync.rules.merge_patch import diff, first_emptied
 
 _NOT_SENT = "transform"
 """Code of the refusal of an order that the mapping failed on."""
@@ -223,6 +223,9 @@ class ProviderSide:
         for order in orders:
             try:
                 operation = self._ordered(order)
+            except InvalidPayload as error:
+                tell(order.op_id, Rejected(str(error), code=_NOT_SENT))
+                continue
             except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
                 tell(order.op_id, Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT))
                 continue
@@ -242,8 +245,14 @@ class ProviderSide:
             fields = diff(record.fields, self._put(order.held, order.patch))
             if not fields:
                 return None
+            self._check_emptied(record.fields, fields)
             return self._operation(Kind.UPDATE, order.op_id, record.record_id, fields, version)
         return self._operation(Kind.DELETE, order.op_id, record.record_id, None, version)
+
+    def _check_emptied(self, held: Fields, patch: Fields) -> None:
+        """Rather than write what would come to nothing, and take it for done."""
+        if self.caller.capabilities.nulls is NullMeaning.IGNORE and (path := first_emptied(held, patch)) is not None:
+            raise InvalidPayload("the provider cannot empty the field: it leaves what is written as null", path=path)
 
     def _make(self, order: Make) -> Operation:
         return self._operation(Kind.CREATE, order.op_id, order.record_id, self._new(order.view))

@@ -88,6 +88,8 @@ class LocalSide:
             return await store.apply(record.record_id, order.patch, if_version=version, op_id=order.op_id)
         return await store.delete(record.record_id, if_version=version, op_id=order.op_id)
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """The store makes a record once for each ``op_id``, so it can be asked again."""
         return await self._write(order) if await keep([order.op_id]) else Fate.IN_DOUBT

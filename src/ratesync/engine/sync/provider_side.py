@@ -289,7 +289,9 @@ class ProviderSide:
 
         await call_for_each(call, parts, able.concurrency)
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """Find the record by what identifies a create at this provider, or make it."""
         identity = self.caller.capabilities.create_identity
         if identity is CreateIdentity.NONE:
@@ -300,6 +302,9 @@ class ProviderSide:
             if age < self.caller.capabilities.lookup_after:
                 return Fate.IN_DOUBT
             return await self._look_up(order)
+        key_lasts = self.caller.capabilities.key_lasts
+        if identity is CreateIdentity.IDEMPOTENCY_KEY and key_lasts is not None and begun_ago >= key_lasts:
+            return Fate.CANNOT_TELL
         return await self._make_again(order, keep)
 
     async def _look_up(self, order: Make) -> Outcome | Fate:

@@ -152,10 +152,13 @@ class SyncSide(Protocol):
         """Carry out orders that are kept, in as few calls as can be, and tell what each came to."""
         ...
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """Find a record that may have been made, or make it now if that can make no second one.
 
         :param age: seconds since it was made, if it was; less than 0 while it may be being made.
+        :param begun_ago: seconds since the step was begun: it was sent no earlier.
         :param is_wanted: False: do not make it, if that can be helped.
         """
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -55,15 +55,22 @@ class FeedPosition:
     hold_reason: str = ""
     revision: int | None = 0
     """Of the stored position that this one goes on from; None: of any."""
+    is_resumed: bool = False
+    """The listing was broken off: what it had seen by then is not known any more, so nothing counts as missing."""
 
     @classmethod
     def read(cls, stored: Stored | None) -> FeedPosition:
-        """The position that was stored; from the beginning, if none was or a listing was broken off."""
+        """The position that was stored; from the beginning, if none was.
+
+        A listing that was broken off is the first, before which nothing was linked, and goes on; or the one after a
+        cursor had expired, by which deletes come to be known, and begins anew.
+        """
         if stored is None:
             return cls(is_listing=True)
         value = from_bytes(stored.value)
-        if value.get("l"):  # broken off: what it had seen by then is not known any more
-            return cls(None, True, value.get("h", ""), stored.revision)
+        if value.get("l"):
+            reason = value.get("h", "")
+            return cls(None if reason else value["c"], True, reason, stored.revision, is_resumed=not reason)
         return cls(value["c"], revision=stored.revision)
 
     def written(self) -> bytes:
@@ -83,6 +90,8 @@ class Puller:
     settings: SyncSettings
     clock: Clock
     pulled: Pulled = field(factory=Pulled)
+    tell_listed: Callable[[Pulled], None] = lambda _pulled: None
+    """Is told after each page of a listing of the feed from its beginning."""
 
     async def pull(self) -> Pulled:
         """Read the feed to its end, and a whole listing where nothing else tells of deletes.
@@ -118,14 +127,18 @@ class Puller:
             moved = page.cursor != position.cursor
             position.cursor = page.cursor
             is_last = not page.has_more
-            if is_last and position.is_listing:
-                await self._mark_missing(seen, position.hold_reason)
-                self.pulled.listed = len(seen)
+            is_listing = position.is_listing
+            if is_last and is_listing:
+                if not position.is_resumed:
+                    await self._mark_missing(seen, position.hold_reason)
+                    self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
             if not await self._stage(page.changes, position, moved=moved):
                 self.pulled.is_whole = False
                 return
             self.pulled.cursor = position.cursor
+            if is_listing:
+                self.tell_listed(self.pulled)
             if is_last:
                 return
 

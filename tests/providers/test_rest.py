@@ -103,12 +103,14 @@ NAMED = Resource(create_with_id=CREATE_ONCE)
         (
             {
                 "idempotency_header": "Idempotency-Key",
+                "key_lasts": 86_400.0,
                 "conditional_write": ConditionalWrite.STRONG,
                 "concurrency": None,
             },
             Capabilities(
                 kinds=Resource().kinds,
                 create_identity=CreateIdentity.IDEMPOTENCY_KEY,
+                key_lasts=86_400.0,
                 conditional_write=ConditionalWrite.STRONG,
                 concurrency=None,
             ),

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 
-from ratesync.rules.merge_patch import apply, diff
+from ratesync.rules.merge_patch import apply, diff, first_emptied
 from ratesync.rules.sameness import is_same
 from ratesync.testing.strategies import fields
 
@@ -51,3 +51,18 @@ def test_applying_a_patch_changes_neither() -> None:
     assert apply(old, patch) == {"a": {"b": 1, "c": 2}, "d": {"e": None}}
     assert old == {"a": {"b": 1}}
     assert patch == {"a": {"c": 2}, "d": {"e": None}}
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({}, None),
+        ({"a": 2, "b": {"c": 3}}, None),
+        ({"a": None}, "a"),
+        ({"b": {"c": None}}, "b.c"),
+        ({"b": {"d": None}, "e": None, "f": None}, None),
+        ({"b": None}, "b"),
+    ],
+)
+def test_a_patch_empties_what_held_something(patch: dict[str, Any], path: str | None) -> None:
+    assert first_emptied({"a": 1, "b": {"c": 2, "d": None}, "e": None}, patch) == path

@@ -253,7 +253,7 @@ def _(patch: Patch) -> None:
 
 @bug("a lost create is sent again, and the provider makes it an update", **LOSING, **UPSERTING)
 def _(patch: Patch) -> None:
-    async def again(self: Any, order: Any, age: float, *, is_wanted: bool, keep: Any) -> Any:
+    async def again(self: Any, order: Any, age: float, *, keep: Any, **_rest: Any) -> Any:
         answers: dict[str, Outcome] = {}
         await self.write([order], answers.__setitem__, keep)
         return answers.get(order.op_id, Fate.IN_DOUBT)

@@ -133,9 +133,9 @@ async def test_a_create_that_is_not_wanted_any_more_counts_as_made_though_one_re
     side, order = desk.reconciler.pair.external, Make("op", {"name": "Ada"}, "x1")
     desk.crm.put("x1", {"name": "Ada"})
     blind(desk)
-    assert await side.make_sure(order, 1000.0, is_wanted=False) == Applied("x1")
+    assert await side.make_sure(order, 1000.0, begun_ago=1000.0, is_wanted=False) == Applied("x1")
     desk.crm.remove("x1")
-    assert await side.make_sure(order, 1000.0, is_wanted=False) is Fate.NOT_MADE
+    assert await side.make_sure(order, 1000.0, begun_ago=1000.0, is_wanted=False) is Fate.NOT_MADE
 
 
 async def test_who_comes_back_after_both_were_deleted_by_users_is_made_here_again() -> None:

@@ -18,13 +18,14 @@ from ratesync.engine.sync.side import Keep, keep_all
 from ratesync.engine.sync.sync_pass import Pass
 from ratesync.errors import Unavailable
 from ratesync.memory.records import MemoryRecords
-from ratesync.model.batch import CreateIdentity
+from ratesync.model.batch import Capabilities, CreateIdentity
 from ratesync.model.change import RecordPage
 from ratesync.model.difference import Side, View
 from ratesync.model.lane import Lane
+from ratesync.model.link import LinkStatus
 from ratesync.model.mark import Mark
 from ratesync.model.operation import Fields, Kind, Operation
-from ratesync.model.outcome import Conflict, Outcome, Rejected, Unknown
+from ratesync.model.outcome import Conflict, Outcome, Rejected, RetryLater, Unknown
 from ratesync.model.record import Record
 from ratesync.model.run import SyncRun
 from ratesync.rules.delete_guard import DeletePolicy
@@ -33,6 +34,7 @@ from tests.sync.fake_crm import FakeCrm
 from tests.sync.test_provider_side import mapped
 
 pytestmark = pytest.mark.anyio
+DAY = 86_400.0
 
 
 def stored_in(desk: Desk, records: MemoryRecords) -> Desk:
@@ -133,6 +135,56 @@ async def test_a_search_that_fails_leaves_new_records_and_stops_no_other(monkeyp
     assert (run.left, run.errors, desk.names()[1]) == (1, [], ["Ada Lovelace"])
     await desk.sync()
     assert desk.names()[1] == ["Ada Lovelace", "Bob"]
+
+
+class Forgetful(Losing):
+    """Remembers keys for a day."""
+
+    @property
+    @override
+    def capabilities(self) -> Capabilities:
+        return evolve(super().capabilities, key_lasts=DAY)
+
+
+@pytest.mark.parametrize(("away", "is_repeated"), [(DAY - 10, True), (DAY, False)])
+async def test_a_lost_create_is_sent_again_only_while_the_provider_remembers_its_key(
+    away: float, is_repeated: bool
+) -> None:
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.IDEMPOTENCY_KEY), crm=Forgetful)
+    desk.local.put("l1", {"name": "Ada"})
+    await desk.sync()
+    desk.clock.at += away
+    if not is_repeated:
+        desk.crm.answers.clear()  # it has forgotten them by then
+    for _ in range(2):
+        await desk.sync()
+    assert desk.names() == (["Ada"], ["Ada"])
+    (link,) = await desk.links()
+    assert link.status is (LinkStatus.ACTIVE if is_repeated else LinkStatus.AMBIGUOUS_CREATE)
+
+
+class Busy(FakeCrm):
+    """Puts creates off."""
+
+    is_busy = True
+
+    @override
+    def _answer(self, operation: Operation) -> Outcome:
+        if operation.kind is Kind.CREATE and self.is_busy:
+            return RetryLater("not now")
+        return super()._answer(operation)
+
+
+async def test_a_create_that_was_surely_not_made_is_in_no_doubt_however_long_the_provider_puts_it_off() -> None:
+    desk = Desk(evolve(PLAIN, identity=CreateIdentity.NONE), crm=Busy)
+    assert isinstance(desk.crm, Busy)
+    desk.local.put("l1", {"name": "Ada"})
+    for _ in range(3):
+        assert (await desk.sync()).reasons == {"not now": 1}
+        desk.clock.at += DAY
+    desk.crm.is_busy = False
+    assert (await desk.sync()).left == 0
+    assert desk.names()[1] == ["Ada"]
 
 
 class Reusing(MemoryRecords):

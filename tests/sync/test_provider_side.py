@@ -81,7 +81,7 @@ async def test_a_lost_create_is_found_by_what_the_provider_offers(identity: Crea
         answers: dict[str, Outcome] = {}
         await side.write([order], answers.__setitem__)
         assert list(answers) == ["op"]
-    found: Any = await side.make_sure(order, 1.0, is_wanted=True)
+    found: Any = await side.make_sure(order, 1.0, begun_ago=1.0, is_wanted=True)
     if identity is CreateIdentity.NONE:
         assert found is Fate.CANNOT_TELL
         return
@@ -117,7 +117,7 @@ async def test_a_lookup_that_finds_what_may_be_another_record_leaves_it_to_a_per
 async def test_a_lost_create_that_nobody_wants_any_more_is_not_made(identity: CreateIdentity) -> None:
     desk = Desk(evolve(PLAIN, identity=identity))
     side = desk.reconciler.pair.external
-    assert await side.make_sure(Make("op", {}, side.new_id("op")), 1.0, is_wanted=False) is Fate.NOT_MADE
+    assert await side.make_sure(Make("op", {}, side.new_id("op")), 1.0, begun_ago=1.0, is_wanted=False) is Fate.NOT_MADE
     assert desk.crm.records == {}
 
 

@@ -186,6 +186,53 @@ async def test_killed_at_any_commit_it_goes_on_at_the_same_page(after: bool) -> 
     assert len(local) == 43
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_first_listing_that_is_killed_goes_on_at_the_same_page_and_tells_how_far_it_is(after: bool) -> None:
+    world = World()
+    asked: list[str | None] = []
+
+    class Noting(Watched):
+        @override
+        async def pull_changes(self, connection: str, resource: str, cursor: str | None, *, limit: int) -> ChangePage:
+            asked.append(cursor)
+            return await super().pull_changes(connection, resource, cursor, limit=limit)
+
+    noting = Noting(world.clock)
+    noting.inner, world.crm = world.crm.inner, noting
+    for number in range(45):
+        world.crm.inner.put(f"x{number:02}", {"name": f"n{number:04}"})
+    kills = 0
+    while True:
+        try:
+            async with world.engine(state=Mortal(world.state, 4, after=after)) as engine:
+                small(engine)
+                await engine.sync(binding(world.local))
+            break
+        except Killed:
+            kills += 1
+            assert kills < 60
+            if world.names()[0] == world.names()[1]:
+                break
+            await anyio.sleep(400)
+    assert kills > 1
+    assert world.names()[0] == world.names()[1]
+    pages = [event.pages for event in world.told(SyncProgressed) if event.phase == "pull"]
+    assert pages[:2] == [1, 2]
+    assert asked.count(None) == 1
+    async with world.engine() as engine:
+        small(engine)
+        assert (await engine.sync(binding(world.local))).left == 0
+    assert world.names()[0] == world.names()[1]
+
+
+async def test_a_pass_that_lists_nothing_tells_of_no_progress() -> None:
+    world = await alike(5)
+    world.local.put("new", {"name": "new"})
+    async with world.engine() as engine:
+        await engine.sync(binding(world.local))
+    assert world.told(SyncProgressed) == []
+
+
 async def resyncs_of(engine: SyncEngine, world: World) -> list[SyncRun]:
     return [run for run in await engine.syncs.history(binding(world.local)) if run.kind is RunKind.RESYNC]
 
@@ -402,3 +449,14 @@ async def test_memory_is_bounded_by_a_page(monkeypatch: pytest.MonkeyPatch) -> N
         run = await engine.syncs.resync(binding(world.local))
     assert (run.pages, run.missing, run.errors) == (60, 0, [])
     assert largest <= 45
+
+
+async def test_an_id_that_no_key_can_hold_is_told_and_stops_no_other_record() -> None:
+    world = await alike(3)
+    alter(world, 1)
+    world.crm.inner.put("x" * 600, {"name": "odd"})
+    async with world.engine() as engine:
+        run = await engine.syncs.resync(binding(world.local))
+        assert (run.errors, [trouble.record_id for trouble in run.troubles]) == ([], ["x" * 100])
+        assert "m0001" in world.names()[0]
+        assert (await engine.syncs.history(binding(world.local)))[0].troubles == run.troubles

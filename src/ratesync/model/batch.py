@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
 from attrs import field, frozen
-from attrs.validators import ge
+from attrs.validators import ge, gt, optional
 
 from ratesync.model.feedback import NO_FEEDBACK, Feedback
 from ratesync.model.lane import Lane
@@ -95,7 +95,7 @@ class NullMeaning(StrEnum):
     CLEAR = "clear"
     """It empties the field."""
     IGNORE = "ignore"
-    """It leaves the field as it is."""
+    """It leaves the field as it is. A sync then cannot empty a field there: the record is set aside and told."""
 
 
 def _kinds(kinds: Iterable[Kind]) -> frozenset[Kind]:
@@ -122,6 +122,9 @@ class Capabilities:
     """Most calls at the same time for each connection; None for no bound. Default 10, as pools are small."""
     lookup_after: float = field(default=0.0, validator=ge(0.0))
     """Seconds after a create until ``lookup`` and ``find`` surely see the record, as search indexes lag. Default 0."""
+    key_lasts: float | None = field(default=None, validator=optional(gt(0.0)))
+    """Seconds for which the provider surely remembers an idempotency key; None, the default: for ever. A sync leaves a
+    create in doubt that was begun earlier to a person, rather than send it once more."""
     deletes: DeleteFeed = DeleteFeed.NONE
     """How deletions at the provider come to be known. Default: they do not."""
     nulls: NullMeaning = NullMeaning.CLEAR

@@ -181,7 +181,7 @@ class SchemaUnread:
 
 @frozen
 class SyncProgressed:
-    """A full resync has come further: after each page that it listed, and each chunk of marks."""
+    """A full resync, or a pass that lists a side from its beginning, has come a page or a chunk of marks further."""
 
     at: float
     lane: Lane
@@ -193,7 +193,7 @@ class SyncProgressed:
     records: int
     """Records that were listed."""
     marks_left: int | None
-    """Marks that are still to be gone through; None while it lists."""
+    """Of a resync: marks that are still to be gone through; None while it lists."""
 
 
 @frozen

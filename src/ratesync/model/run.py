@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 
 from attrs import define, field, frozen
@@ -11,6 +12,8 @@ from ratesync.model.difference import Side
 
 MOST_TROUBLES = 20
 """Records that a run names, of those that something is wrong with."""
+_ID_SHOWN = 100
+"""Characters of an id that is too long."""
 
 
 class RunKind(StrEnum):
@@ -108,6 +111,13 @@ class SyncRun:
     """Some records of each, at most :data:`MOST_SAMPLES`: a side and an id, as in ``"local 17"``."""
     reasons: Counter[str] = field(factory=Counter[str])
     """Why records were left: the first :data:`MOST_REASONS` that came up, without values."""
+
+    def note_impossible(self, side: Side, record_ids: Iterable[str]) -> None:
+        """Tell of records that are passed over, as their ids cannot stand in a key of a state store."""
+        reason = "its id is too long for a state store, or holds what no key can: it is not synced"
+        shown = [record_id[:_ID_SHOWN].encode("utf-8", "replace").decode() for record_id in record_ids]
+        told = [RecordTrouble(side, record_id, reason) for record_id in shown]
+        self.troubles = list(dict.fromkeys([*self.troubles, *told]))[:MOST_TROUBLES]
 
     @property
     def needs_approval(self) -> bool:

@@ -40,7 +40,11 @@ class LocalStore(Protocol):
         ...
 
     async def find(self, name: str, values: Sequence[Any]) -> Sequence[Record]:
-        """All records that have one of ``values`` in the field ``name``. More may be given: the caller looks again."""
+        """All records that have one of ``values`` in the field ``name``. More may be given: the caller looks again.
+
+        :param values: texts, each also in lower case; and the number, where a text is one (``"7"`` and 7). A value that
+            the field cannot hold is in no record.
+        """
         ...
 
     async def apply(self, record_id: str | None, patch: View, *, if_version: str | None, op_id: str) -> Outcome:

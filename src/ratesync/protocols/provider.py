@@ -122,11 +122,12 @@ class FindsRecords(Protocol):
     async def find(self, connection: str, resource: str, path: str, values: Sequence[str]) -> RecordPage:
         """All records that have one of ``values`` at ``path`` (``"properties.email"``), in one call, on one page.
 
-        As the provider compares, so possibly regardless of case: the caller looks again. More records than a page takes
-        are an error, never left out.
+        At least those whose text is just so, or whose number is written so (``"7"``, ``"1.5"``). A provider may compare
+        more generously, such as regardless of case: the caller looks again, and asks for several spellings. More
+        records than a page takes are an error, never left out.
 
-        :raises UnsupportedOperation: the provider cannot search by that field, or not for so many values: raised before
-            anything is sent. For fewer values it is asked again.
+        :raises UnsupportedOperation: the provider cannot search by that field; or, with ``path="values"``, not for
+            these values, or not for so many: then it is asked for fewer of them. Raised before anything is sent.
         :raises ProviderError: as for ``execute``.
         """
         ...

@@ -5,7 +5,6 @@ A test counts its lines of code: at most 60, the imports included.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Unpack
@@ -17,6 +16,7 @@ from ratesync.model.batch import ConditionalWrite
 from ratesync.model.change import ChangePage
 from ratesync.providers import Feed, HttpOptions, Listing, RequestBatch, Resource, RestProvider, Route
 from ratesync.providers.row import needed_text
+from ratesync.rules.match_value import json_forms
 from ratesync.rules.paging import items_at
 
 _BATCH = RequestBatch(size=25, prefix="/v1", undone_by=frozenset({409}))
@@ -25,9 +25,9 @@ _FEED = Feed(deleted_path="deleted", updated_path="last_modified")
 
 
 def _having(path: str, values: Sequence[str]) -> Mapping[str, str]:
-    if not re.fullmatch(r"\w+(\.\w+)*", path) or (len(values) > 1 and any("," in value for value in values)):
+    if not re.fullmatch(r"\w+(\.\w+)*", path) or (len(forms := json_forms(values)) > 1 and "," in "".join(values)):
         raise UnsupportedOperation("Kinto cannot tell that field, or a comma in one of several values", path="values")
-    return {f"{'eq' if len(values) == 1 else 'in'}_{path}": ",".join(json.dumps(value) for value in values)}
+    return {f"{'eq' if len(forms) == 1 else 'in'}_{path}": ",".join(forms)}
 
 
 _LISTING = Listing(pager=_PAGES, link_header="next-page", params={"_sort": "id"}, size_param="_limit", query=_having)

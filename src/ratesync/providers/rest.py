@@ -70,6 +70,7 @@ class RestProvider(HttpProvider):
         request: short for accounts whose authentication is no more than that. Default: none.
     :param idempotency_header: where the operation's idempotency key is sent with every write, such as
         ``"Idempotency-Key"``; give it only if the provider honours it. Default None.
+    :param key_lasts: seconds for which the provider remembers an idempotency key, such as 86,400. Default: for ever.
     :param conditional_write: STRONG if the provider compares If-Match with the record's version and refuses with 412.
     :param create_identity: overrides what follows from the configuration.
     :param concurrency: most calls at once for each connection, None for no bound. Default 10.
@@ -87,6 +88,7 @@ class RestProvider(HttpProvider):
         resources: Resource | Mapping[str, Resource] | None = None,
         credentials: Credentials | None = None,
         idempotency_header: str | None = None,
+        key_lasts: float | None = None,
         conditional_write: ConditionalWrite = ConditionalWrite.NONE,
         create_identity: CreateIdentity | None = None,
         concurrency: int | None = 10,
@@ -106,6 +108,7 @@ class RestProvider(HttpProvider):
             conditional_write=conditional_write,
             create_identity=create_identity,
             idempotency_header=idempotency_header,
+            key_lasts=key_lasts,
             concurrency=concurrency,
         )
         self._builder = RequestBuilder(

@@ -19,6 +19,7 @@ def capabilities_of(
     conditional_write: ConditionalWrite,
     create_identity: CreateIdentity | None,
     idempotency_header: str | None,
+    key_lasts: float | None,
     concurrency: int | None,
 ) -> Capabilities:
     """What an adapter with these resources promises: no more than holds for each of them."""
@@ -30,6 +31,7 @@ def capabilities_of(
         create_identity=create_identity,
         concurrency=concurrency,
         lookup_after=_lookup_after(resources) if create_identity is CreateIdentity.LOOKUP else 0.0,
+        key_lasts=key_lasts,
         deletes=_deletes(resources),
     )
 

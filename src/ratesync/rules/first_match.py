@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
 from attrs import frozen
 
 from ratesync.model.difference import Side
+
+Place = tuple[Side, str]
+"""A record: its side, and its id there."""
 
 
 class Situation(StrEnum):
@@ -19,7 +21,7 @@ class Situation(StrEnum):
     AMBIGUOUS = "ambiguous"
     """Several records of a side have the key: nobody can tell which is meant."""
     CLAIMED = "claimed"
-    """The record has the key of one that is linked already."""
+    """The record has the key of one that is linked already, or that an earlier key makes the same as another."""
     LOCAL_ONLY = "local only"
     EXTERNAL_ONLY = "external only"
     LINKED = "linked"
@@ -34,19 +36,10 @@ class Situation(StrEnum):
 
 @frozen
 class Match:
-    """The records that share a key, or one that has no key or shares it with nobody. Ids are in order."""
+    """What a record was found to be; and the records that it is about: itself, and its other half if it has one."""
 
     situation: Situation
-    local_ids: tuple[str, ...] = ()
-    external_ids: tuple[str, ...] = ()
-
-
-@frozen
-class SideKeys:
-    """One side's records by id, each with its match key, or None if it has none; and which ids are linked."""
-
-    keys: Mapping[str, Hashable | None]
-    linked: frozenset[str] = frozenset()
+    places: tuple[Place, ...]
 
 
 def situation_of(bases: tuple[object, object], present: frozenset[Side]) -> Situation:
@@ -64,39 +57,25 @@ def situation_of(bases: tuple[object, object], present: frozenset[Side]) -> Situ
     return Situation.BOTH_GONE
 
 
-def first_match(local: SideKeys, external: SideKeys) -> list[Match]:
-    """Every record that is not linked, once, with its situation; in an order that depends on nothing else.
+def first_match(record: Place, sharing: Mapping[Place, Sequence[Collection[Place]]], taken: Collection[Place]) -> Match:
+    """The situation of a record that is not linked.
 
-    A record without a key matches nothing. Records are never paired by guess: where more than one pair is possible, all
-    of them are told together.
+    The first key decides that it shares with any other record, be it of its own side. Records are never paired by
+    guess: where more than one pair is possible, none is made.
+
+    :param sharing: of each record, the others that share a key with it, for each key in order.
+    :param taken: records that are linked.
     """
-    here, there = _by_key(local), _by_key(external)
-    found = [_match(local, external, here.get(key, []), there.get(key, [])) for key in {**here, **there}]
-    for situation, side in ((Situation.LOCAL_ONLY, local), (Situation.EXTERNAL_ONLY, external)):
-        for record_id, key in side.keys.items():
-            if key is None and record_id not in side.linked:
-                ids = ((record_id,), ()) if side is local else ((), (record_id,))
-                found.append(Match(situation, *ids))
-    kept = (match for match in found if match.local_ids or match.external_ids)
-    return sorted(kept, key=lambda match: (match.local_ids, match.external_ids))
-
-
-def _by_key(side: SideKeys) -> dict[Hashable, list[str]]:
-    groups: defaultdict[Hashable, list[str]] = defaultdict(list)
-    for record_id, key in side.keys.items():
-        if key is not None:
-            groups[key].append(record_id)
-    return groups
-
-
-def _match(local: SideKeys, external: SideKeys, local_all: list[str], external_all: list[str]) -> Match:
-    """What the records of one key are to one another."""
-    here = tuple(sorted(set(local_all) - local.linked))
-    there = tuple(sorted(set(external_all) - external.linked))
-    if len(here) < len(local_all) or len(there) < len(external_all):
-        return Match(Situation.CLAIMED, here, there)
-    if len(here) > 1 or len(there) > 1:
-        return Match(Situation.AMBIGUOUS, here, there)
-    if here and there:
-        return Match(Situation.UNLINKED_MATCH, here, there)
-    return Match(Situation.LOCAL_ONLY if here else Situation.EXTERNAL_ONLY, here, there)
+    side = record[0]
+    for rank, others in enumerate(sharing.get(record, ())):
+        if not others:
+            continue
+        if any(other in taken for other in others):
+            return Match(Situation.CLAIMED, (record,))
+        if len(others) > 1 or any(other[0] is side for other in others):
+            return Match(Situation.AMBIGUOUS, (record,))
+        (other,) = others
+        if any(set(nearer) - {record} for nearer in sharing.get(other, ())[:rank]):
+            return Match(Situation.CLAIMED, (record,))
+        return Match(Situation.UNLINKED_MATCH, (record, other))
+    return Match(Situation.LOCAL_ONLY if side is Side.LOCAL else Situation.EXTERNAL_ONLY, (record,))

@@ -32,6 +32,19 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return patch
 
 
+def first_emptied(old: Mapping[str, Any], patch: Mapping[str, Any]) -> str | None:
+    """The path of the first member that a patch empties; None if it empties none. One that was empty stays as it is."""
+    for name, value in patch.items():
+        held = old.get(name)
+        if isinstance(value, dict) and isinstance(held, dict):
+            inner = first_emptied(cast("dict[str, Any]", held), cast("dict[str, Any]", value))
+            if inner is not None:
+                return f"{name}.{inner}"
+        elif value is None and held is not None:
+            return name
+    return None
+
+
 def apply(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """What a server holds after a patch: objects are merged, everything else is replaced.
 

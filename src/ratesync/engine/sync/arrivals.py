@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from attrs import define, evolve, field
 
 from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case, CaseState
+from ratesync.engine.sync.key_search import KeySearch
 from ratesync.engine.sync.pair import Pair
 from ratesync.engine.sync.saving import mark_write
-from ratesync.errors import ProviderError, StateConflict, UnsupportedOperation
+from ratesync.errors import ProviderError, StateConflict
 from ratesync.model.difference import Side
-from ratesync.model.held import Held
 from ratesync.model.link import LinkEnd, RecordLink
-from ratesync.rules.first_match import Match, SideKeys, Situation, first_match
-from ratesync.rules.sameness import is_filled
+from ratesync.rules.first_match import Place, Situation, first_match
 from ratesync.rules.situations import Response
 
 _MOST_CREATIONS = 10_000
@@ -35,6 +32,8 @@ class Arrivals:
     pair: Pair
     books: Books
     new_link_id: Callable[[], str]
+    is_dry: bool = False
+    """Nothing will be made."""
     _under_way: dict[Side, tuple[str, ...]] = field(factory=dict[Side, tuple[str, ...]], init=False)
     """Creations whose answer is out, by side, once that was asked."""
 
@@ -48,16 +47,15 @@ class Arrivals:
             else:
                 case.state = CaseState.DONE
         free = [case for case in present if not await self._may_be_ours(case)]
-        claimed: dict[tuple[Side, str], Case] = {}
         ours = [case for case in free if self._is_ours(case)]
+        search = KeySearch(self.pair)
         try:
-            matches = await self._matches(ours)
+            await search.look(held for case in ours for held in case.held.items())
         except ProviderError as error:
             for case in ours:
                 case.leave(f"{type(error).__name__} while looking for records of the same key")
             return
-        for case, match in matches:
-            self._link(case, match, claimed)
+        await self._link_all(ours, search)
 
     async def _may_be_ours(self, case: Case) -> bool:
         """Whether it may be what a creation of ours made whose answer is still out, or was lost.
@@ -108,77 +106,31 @@ class Arrivals:
                 return True
         return False
 
-    async def _matches(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
-        """What each is to the others. One whose key cannot be searched for is left, and holds up no other."""
-        try:
-            return await self._match(cases)
-        except UnsupportedOperation as error:
-            if error.path != "values":
-                raise
-        if len(cases) == 1:
-            cases[0].leave("the provider cannot search for its match key")
-            return []
-        half = len(cases) // 2
-        return [*await self._matches(cases[:half]), *await self._matches(cases[half:])]
-
-    async def _match(self, cases: Sequence[Case]) -> list[tuple[Case, Match]]:
-        if not self.pair.match_keys:
-            return [(case, _alone(case)) for case in cases]
-        found: dict[Side, dict[str, Held]] = {side: {} for side in Side}
+    async def _link_all(self, cases: Sequence[Case], search: KeySearch) -> None:
+        """One after the other, as if each were met alone: what was found for one is no news for another."""
+        places = list(search.known)
+        linked = await self.books.link_ids(places)
+        taken = {place for place, link_id in zip(places, linked, strict=True) if link_id is not None}
+        claimed: dict[Place, Case] = {}
+        keys: set[tuple[int, str]] = set()
         for case in cases:
-            for side, held in case.held.items():
-                found[side][held.record.record_id] = held
-        views = [held.view for case in cases for held in case.held.values()]
-        for name in self.pair.match_keys:
-            values = list(dict.fromkeys(str(view[name]) for view in views if is_filled(view.get(name))))
-            for side in Side if values else ():
-                for held in await self.pair.side(side).find(name, values):
-                    found[side].setdefault(held.record.record_id, held)
-        keys = {side: await self._keys(side, found[side]) for side in Side}
-        by_record: defaultdict[tuple[Side, str], list[Match]] = defaultdict(list)
-        for match in first_match(keys[Side.LOCAL], keys[Side.EXTERNAL]):
-            for record_id in match.local_ids:
-                by_record[Side.LOCAL, record_id].append(match)
-            for record_id in match.external_ids:
-                by_record[Side.EXTERNAL, record_id].append(match)
-        return [
-            (case, by_record[record][0])
-            for case in cases
-            if (record := case.unlinked) is not None and record in by_record
-        ]
-
-    async def _keys(self, side: Side, found: dict[str, Held]) -> SideKeys:
-        linked = await self.books.link_ids([(side, record_id) for record_id in found])
-        keys = {record_id: self._key(held) for record_id, held in found.items()}
-        taken = frozenset(record_id for record_id, link_id in zip(found, linked, strict=True) if link_id is not None)
-        return SideKeys(keys, taken)
-
-    def _key(self, held: Held) -> str | None:
-        """The first of the match keys that it has, as compared: regardless of case and of blanks around."""
-        for name in self.pair.match_keys:
-            value: Any = held.view.get(name)
-            if is_filled(value):
-                return f"{name}={str(value).strip().casefold()}"
-        return None
-
-    def _link(self, case: Case, match: Match, claimed: dict[tuple[Side, str], Case]) -> None:
-        records = {(Side.LOCAL, record_id) for record_id in match.local_ids}
-        records |= {(Side.EXTERNAL, record_id) for record_id in match.external_ids}
-        if not self._responds(case, match.situation):
-            return
-        if records & claimed.keys():  # its other half stands in the same chunk: that one stands for both
-            claimed[case.marks[0].side, case.marks[0].record_id].marks += case.marks
-            case.marks, case.situation, case.response, case.state = [], None, None, CaseState.DONE
-            return
-        claimed |= dict.fromkeys(records, case)
-        link = RecordLink(self.new_link_id())
-        for side, record_id in records:
-            link = link.with_end(side, LinkEnd(record_id))
-        case.next = link
-
-
-def _alone(case: Case) -> Match:
-    mark = case.marks[0]
-    if mark.side is Side.LOCAL:
-        return Match(Situation.LOCAL_ONLY, (mark.record_id,))
-    return Match(Situation.EXTERNAL_ONLY, (), (mark.record_id,))
+            place = case.unlinked
+            if place is None or place in taken:  # another engine has linked it just now
+                continue
+            if place in claimed:  # its other half stands in the same chunk: that one stands for both
+                claimed[place].marks += case.marks
+                case.marks, case.state = [], CaseState.DONE
+                continue
+            match = first_match(place, search.sharing, taken | claimed.keys())
+            own = search.keys(place)
+            if not search.refused.isdisjoint(match.places):
+                case.leave("the provider cannot search for its match key")
+            elif len(match.places) == 1 and not keys.isdisjoint(own) and not self.is_dry:
+                continue  # what is about to be made may be found by its key: look again in the next round
+            elif self._responds(case, match.situation):
+                claimed |= dict.fromkeys(match.places, case)
+                keys |= own
+                link = RecordLink(self.new_link_id())
+                for side, record_id in match.places:
+                    link = link.with_end(side, LinkEnd(record_id))
+                case.next = link

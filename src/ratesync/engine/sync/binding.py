@@ -53,7 +53,12 @@ class Binding:
     match_keys: Mapping[str, str] = field(default=Factory(_declared_keys, takes_self=True))
     """Fields by which records of both sides are the same at their first meeting, and where they stand in a record of
     the provider's. Default: those that the mapping declares (``match_key=True``). ``{}``: none, so that each record is
-    made anew on the other side."""
+    made anew on the other side.
+
+    Two records are compared by the first key that both have. A side is searched for a value as it is spelt, trimmed,
+    and in lower case (casefolded), and what it finds is the same if it is so but for case and outer blanks; a number is
+    the same as its text. So where a side compares exactly, as Kinto does, write keys in lower case there: a pair of
+    which it finds neither half by the other's value counts as two records."""
     references: Mapping[str, Reference] = field(factory=dict[str, Reference], converter=_references)
     """Fields that hold ids of records of other resources, or of this one, and of which. Each of those has a binding, to
     the same account, by whose links the ids are translated. A resource's name will do: ``{"account_id": "accounts"}``;

@@ -46,9 +46,14 @@ class Creations:
         if link is None or link.intent is None or not isinstance(link.intent.step, Creating):
             return
         step, side = link.intent.step, self.pair.side(link.intent.step.side)
-        age = self.clock.now() - step.over_at
-        order = Make(link.intent.op_id, step.view, step.record_id)
-        fate = await side.make_sure(order, age, is_wanted=step.side.other in case.held, keep=self.leases.keep)
+        now, order = self.clock.now(), Make(link.intent.op_id, step.view, step.record_id)
+        fate = await side.make_sure(
+            order,
+            now - step.over_at,
+            begun_ago=now - link.intent.started_at,
+            is_wanted=step.side.other in case.held,
+            keep=self.leases.keep,
+        )
         if case.state is not CaseState.OPEN:  # another engine has taken it over
             return
         try:

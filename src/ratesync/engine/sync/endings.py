@@ -77,6 +77,9 @@ class Endings:
                 return True
             case RetryLater(reason, _, _):
                 case.leave(reason)
+                if making is not None:  # surely not made: the next attempt is a creation of its own
+                    case.next = not_made(link, making.side)
+                    return False
             case _:
                 case.leave("the answer to a write was lost")
         if intent is not None and making is not None:  # whatever came of it, the call is over

@@ -11,10 +11,8 @@ from ratesync.engine.sync.books import Books
 from ratesync.engine.sync.case import Case
 from ratesync.engine.sync.link_codec import digest_of_view, from_bytes, to_bytes
 from ratesync.engine.sync.side import SyncSide
-from ratesync.errors import InvalidPayload
 from ratesync.model.change import Change
 from ratesync.model.difference import View
-from ratesync.model.held import Held
 from ratesync.model.stored import Write
 from ratesync.rules.situations import Response
 
@@ -38,7 +36,8 @@ class Ignored:
         if side is not self.side.side or (case.held and case.response is not Response.IGNORE):
             return ()
         held = case.held.get(side)
-        return [Write(self.books.keys.ignored(side, record_id), None if held is None else _noted(held))]
+        noted = None if held is None else to_bytes({"of": held.version, "as": digest_of_view(held.view)})
+        return [Write(self.books.keys.ignored(side, record_id), noted)]
 
     async def unchanged(self, changes: Sequence[Change], view: Callable[[Change], View | None]) -> set[str]:
         """Those of the records that are just as they were when they were left alone."""
@@ -65,14 +64,6 @@ class Ignored:
                 await self.books.state.commit(writes)
 
 
-def _noted(held: Held) -> bytes | None:
-    """None: it cannot be told whether the record holds that again."""
-    try:
-        return to_bytes({"of": held.version, "as": digest_of_view(held.view)})
-    except InvalidPayload:
-        return None
-
-
 def _is_as_noted(change: Change, view: Callable[[Change], View | None], notes: Mapping[str, Mapping[str, Any]]) -> bool:
     noted = notes.get(change.record_id)
     if noted is None or change.is_deleted:
@@ -80,7 +71,4 @@ def _is_as_noted(change: Change, view: Callable[[Change], View | None], notes: M
     if change.version is not None and change.version == noted["of"]:
         return True
     now = view(change)
-    try:
-        return now is not None and digest_of_view(now) == noted["as"]
-    except InvalidPayload:
-        return False
+    return now is not None and digest_of_view(now) == noted["as"]

@@ -12,6 +12,7 @@ from ratesync.model.difference import Side
 _LETTERS = {Side.LOCAL: "l", Side.EXTERNAL: "x"}
 _SIDES = {letter: side for side, letter in _LETTERS.items()}
 _LAST_NUMBER = 10**12 - 1
+_LONGEST_KEY = 512
 
 
 @frozen
@@ -29,6 +30,14 @@ class Keys:
     def between(cls, *parts: str) -> Keys:
         """The same for a binding of two providers. None of :meth:`of` begins so, whatever its parts are."""
         return cls(_prefix("sync-between", parts))
+
+    def can_hold(self, record_id: str) -> bool:
+        """Whether a record's id can stand in a key: see :class:`~ratesync.protocols.state.StateStore`."""
+        try:
+            record_id.encode()
+        except UnicodeEncodeError:
+            return False
+        return 0 < len(record_id) <= _LONGEST_KEY - len(f"{self.marks}l/") and "\0" not in record_id
 
     def link(self, link_id: str) -> str:
         """A link."""

@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
-from ratesync.errors import PagingBroken
+from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, checked, keep_all
+from ratesync.errors import InvalidPayload, PagingBroken
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
 from ratesync.model.intent import Fate
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Outcome
+from ratesync.model.record import Record
 from ratesync.protocols.local import LocalStore
 from ratesync.rules.link_end import patched
+from ratesync.rules.match_value import number_in
 
 
 @frozen
@@ -29,7 +31,7 @@ class LocalSide:
 
     def view(self, fields: Fields) -> View:
         """The fields as they are."""
-        return fields
+        return checked(fields)
 
     async def learn(self, records: Iterable[Fields]) -> None:
         """Nothing to do: a view has the ids of this side."""
@@ -57,11 +59,19 @@ class LocalSide:
     async def read(self, record_ids: Iterable[str]) -> Mapping[str, Held | Trouble]:
         """Those of the records that exist."""
         found = await self.store.read(list(record_ids))
-        return {record_id: Held(record, record.fields) for record_id, record in found.items()}
+        return {record_id: self._hold(record) for record_id, record in found.items()}
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
-        """Records that have one of the values."""
-        return [Held(record, record.fields) for record in await self.store.find(name, values)]
+    def _hold(self, record: Record) -> Held | Trouble:
+        try:
+            return Held(record, self.view(record.fields))
+        except InvalidPayload as error:
+            return Trouble(str(error), passes=False)
+
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
+        """Records that have one of the values, as a text or as a number."""
+        numbers = [number for number in map(number_in, texts) if number is not None]
+        found = map(self._hold, await self.store.find(name, [*texts, *numbers]))
+        return Found([held for held in found if isinstance(held, Held)])
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """One after the other: each is a transaction of the host's."""
@@ -78,6 +88,8 @@ class LocalSide:
             return await store.apply(record.record_id, order.patch, if_version=version, op_id=order.op_id)
         return await store.delete(record.record_id, if_version=version, op_id=order.op_id)
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """The store makes a record once for each ``op_id``, so it can be asked again."""
         return await self._write(order) if await keep([order.op_id]) else Fate.IN_DOUBT

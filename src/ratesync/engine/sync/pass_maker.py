@@ -60,7 +60,7 @@ class PassMaker:
             run = order.run = self.new_run(order.kind)
 
             async def work(reconciler: Reconciler) -> None:
-                one = Pass(reconciler, run, note, order.may_go_on, skips=order.skips)
+                one = Pass(reconciler, run, note, order.may_go_on, lambda: self.tell(run), skips=order.skips)
                 await JointPass([one]).carry_out()
                 order.left = one.left
 
@@ -107,7 +107,7 @@ class PassMaker:
 
     async def _resync(self, run: SyncRun, sides: Collection[Side], may_go_on: Callable[[], Awaitable[bool]]) -> None:
         async def work(reconciler: Reconciler) -> None:
-            resync = Resync(reconciler, run, may_go_on, lambda: self._tell(run))
+            resync = Resync(reconciler, run, may_go_on, lambda: self.tell(run))
             if not await resync.open(sides):
                 return
             pulled = await self._list(resync, run)
@@ -115,7 +115,7 @@ class PassMaker:
                 return
             async with self.recorder.memory.lock:
                 await resync.count_marks()
-                one = Pass(reconciler, run, ignore, may_go_on, lambda: self._tell(run), pulled=pulled)
+                one = Pass(reconciler, run, ignore, may_go_on, lambda: self.tell(run), pulled=pulled)
                 await JointPass([one]).carry_out()
             if not run.is_stopped:
                 await resync.end()
@@ -137,7 +137,8 @@ class PassMaker:
                     return None
                 await anyio.sleep(back_off(self.retry, failures, retry_after, reconciler.source.random()))
 
-    def _tell(self, run: SyncRun) -> None:
+    def tell(self, run: SyncRun) -> None:
+        """Tell observers how far a run has come."""
         recorder = self.recorder
         if recorder.notify.active:
             lane, resource, now = recorder.binding.lane, recorder.binding.resource, recorder.reconciler.clock.now()
@@ -160,7 +161,7 @@ async def make_together(
         (maker, run), *others = rest
 
         async def work(reconciler: Reconciler) -> None:
-            passes.append(Pass(reconciler, run, note, may_go_on))
+            passes.append(Pass(reconciler, run, note, may_go_on, lambda: maker.tell(run)))
             await open_rest(others)
 
         await maker.recorder.watch(run, work)

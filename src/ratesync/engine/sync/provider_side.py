@@ -9,9 +9,9 @@ from attrs import field, frozen
 
 from ratesync.engine.sync.calls import call_for_each
 from ratesync.engine.sync.reference_table import ReferenceTable
-from ratesync.engine.sync.side import Change, Keep, Make, Order, Tell, Trouble, keep_all
-from ratesync.errors import UnsupportedOperation
-from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed
+from ratesync.engine.sync.side import Change, Found, Keep, Make, Order, Tell, Trouble, checked, keep_all
+from ratesync.errors import InvalidPayload, UnsupportedOperation
+from ratesync.model.batch import Capabilities, ConditionalWrite, CreateIdentity, DeleteFeed, NullMeaning
 from ratesync.model.change import ChangePage, RecordPage
 from ratesync.model.difference import Side, View
 from ratesync.model.held import Held
@@ -22,7 +22,7 @@ from ratesync.model.outcome import GONE_CODES, Applied, Conflict, Outcome, Rejec
 from ratesync.model.record import Record
 from ratesync.protocols.lens import Lens
 from ratesync.rules.link_end import patched
-from ratesync.rules.merge_patch import diff
+from ratesync.rules.merge_patch import diff, first_emptied
 
 _NOT_SENT = "transform"
 """Code of the refusal of an order that the mapping failed on."""
@@ -102,8 +102,8 @@ class ProviderSide:
         return self.caller.capabilities.deletes is DeleteFeed.LISTING
 
     def view(self, fields: Fields) -> View:
-        """The view of a record; raises what the mapping raises."""
-        return self.references.as_view(self.lens.get(fields))
+        """The view of a record; raises what the mapping raises, and InvalidPayload if that gives what is not JSON."""
+        return checked(self.references.as_view(self.lens.get(fields)))
 
     async def learn(self, records: Iterable[Fields]) -> None:
         """Forget what earlier ones refer to, and find out about these."""
@@ -185,25 +185,37 @@ class ProviderSide:
     def _hold(self, record: Record) -> Held | Trouble:
         try:
             return Held(record, self.view(record.fields))
+        except InvalidPayload as error:
+            return Trouble(str(error), passes=False)
         except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
             return Trouble(f"the mapping raised {type(error).__name__} on the record", passes=False)
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
         """Records that have one of the values, as the provider compares."""
         path = self.match_paths.get(name) or self._place(name)
-        records = {record.record_id: record for record in await self._find(path, [str(value) for value in values])}
+        records: dict[str, Record] = {}
+        refused: set[str] = set()
+        await self._find(path, texts, records, refused)
         await self._learn(record.fields for record in records.values())
-        return [held for record in records.values() if isinstance(held := self._hold(record), Held)]
+        held = [held for record in records.values() if isinstance(held := self._hold(record), Held)]
+        return Found(held, refused)
 
-    async def _find(self, path: str, values: Sequence[str]) -> Sequence[Record]:
+    async def _find(self, path: str, texts: Sequence[str], records: dict[str, Record], refused: set[str]) -> None:
         """In so many calls as it takes: how many values go together depends on the provider, and on the values."""
         try:
-            return (await self.caller.find(self.lane, self.resource, path, values)).records
-        except UnsupportedOperation:
-            if len(values) == 1:
+            page = await self.caller.find(self.lane, self.resource, path, texts)
+        except UnsupportedOperation as error:
+            if error.path != "values":
                 raise
-        half = len(values) // 2
-        return [*await self._find(path, values[:half]), *await self._find(path, values[half:])]
+        else:
+            records |= {record.record_id: record for record in page.records}
+            return
+        if len(texts) == 1:
+            refused.update(texts)
+            return
+        half = len(texts) // 2
+        await self._find(path, texts[:half], records, refused)
+        await self._find(path, texts[half:], records, refused)
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """Carry orders out, each kind in batches."""
@@ -211,6 +223,9 @@ class ProviderSide:
         for order in orders:
             try:
                 operation = self._ordered(order)
+            except InvalidPayload as error:
+                tell(order.op_id, Rejected(str(error), code=_NOT_SENT))
+                continue
             except Exception as error:  # noqa: BLE001  a mapping of the host's may raise anything
                 tell(order.op_id, Rejected(f"the mapping raised {type(error).__name__}", code=_NOT_SENT))
                 continue
@@ -230,8 +245,14 @@ class ProviderSide:
             fields = diff(record.fields, self._put(order.held, order.patch))
             if not fields:
                 return None
+            self._check_emptied(record.fields, fields)
             return self._operation(Kind.UPDATE, order.op_id, record.record_id, fields, version)
         return self._operation(Kind.DELETE, order.op_id, record.record_id, None, version)
+
+    def _check_emptied(self, held: Fields, patch: Fields) -> None:
+        """Rather than write what would come to nothing, and take it for done."""
+        if self.caller.capabilities.nulls is NullMeaning.IGNORE and (path := first_emptied(held, patch)) is not None:
+            raise InvalidPayload("the provider cannot empty the field: it leaves what is written as null", path=path)
 
     def _make(self, order: Make) -> Operation:
         return self._operation(Kind.CREATE, order.op_id, order.record_id, self._new(order.view))
@@ -268,7 +289,9 @@ class ProviderSide:
 
         await call_for_each(call, parts, able.concurrency)
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """Find the record by what identifies a create at this provider, or make it."""
         identity = self.caller.capabilities.create_identity
         if identity is CreateIdentity.NONE:
@@ -279,6 +302,9 @@ class ProviderSide:
             if age < self.caller.capabilities.lookup_after:
                 return Fate.IN_DOUBT
             return await self._look_up(order)
+        key_lasts = self.caller.capabilities.key_lasts
+        if identity is CreateIdentity.IDEMPOTENCY_KEY and key_lasts is not None and begun_ago >= key_lasts:
+            return Fate.CANNOT_TELL
         return await self._make_again(order, keep)
 
     async def _look_up(self, order: Make) -> Outcome | Fate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
@@ -34,13 +34,12 @@ class Pulled:
     changes: int = 0
     """Changes told, our own included."""
     pages: int = 0
-    marked: int = 0
-    """Records that must be looked at."""
+    impossible: list[str] = field(factory=list[str])
+    """Ids that cannot stand in a key of the state store: their records are passed over."""
     missing: int = 0
     """Of those: linked ones that a whole listing lacks."""
     listed: int | None = None
     """Records of a whole listing; None if there was none."""
-    expired: bool = False
     cursor: str | None = None
     cursor_before: str | None = None
     is_whole: bool = True
@@ -57,15 +56,22 @@ class FeedPosition:
     hold_reason: str = ""
     revision: int | None = 0
     """Of the stored position that this one goes on from; None: of any."""
+    is_resumed: bool = False
+    """The listing was broken off: what it had seen by then is not known any more, so nothing counts as missing."""
 
     @classmethod
     def read(cls, stored: Stored | None) -> FeedPosition:
-        """The position that was stored; from the beginning, if none was or a listing was broken off."""
+        """The position that was stored; from the beginning, if none was.
+
+        A listing that was broken off is the first, before which nothing was linked, and goes on; or the one after a
+        cursor had expired, by which deletes come to be known, and begins anew.
+        """
         if stored is None:
             return cls(is_listing=True)
         value = from_bytes(stored.value)
-        if value.get("l"):  # broken off: what it had seen by then is not known any more
-            return cls(None, True, value.get("h", ""), stored.revision)
+        if value.get("l"):
+            reason = value.get("h", "")
+            return cls(None if reason else value["c"], True, reason, stored.revision, is_resumed=not reason)
         return cls(value["c"], revision=stored.revision)
 
     def written(self) -> bytes:
@@ -85,6 +91,8 @@ class Puller:
     settings: SyncSettings
     clock: Clock
     pulled: Pulled = field(factory=Pulled)
+    tell_listed: Callable[[Pulled], None] = lambda _pulled: None
+    """Is told after each page of a listing of the feed from its beginning."""
 
     async def pull(self) -> Pulled:
         """Read the feed to its end, and a whole listing where nothing else tells of deletes.
@@ -108,7 +116,6 @@ class Puller:
             except CursorExpired:
                 if position.cursor is None:
                     raise
-                self.pulled.expired = True
                 position = FeedPosition(None, True, _EXPIRED, None)
                 seen.forget()
                 # Stored at once, and whoever moved the cursor since: should the provider take it again, it may have
@@ -121,14 +128,18 @@ class Puller:
             moved = page.cursor != position.cursor
             position.cursor = page.cursor
             is_last = not page.has_more
-            if is_last and position.is_listing:
-                await self._mark_missing(seen, position.hold_reason)
-                self.pulled.listed = len(seen)
+            is_listing = position.is_listing
+            if is_last and is_listing:
+                if not position.is_resumed:
+                    await self._mark_missing(seen, position.hold_reason)
+                    self.pulled.listed = len(seen)
                 moved, position.is_listing = True, False
             if not await self._stage(page.changes, position, moved=moved):
                 self.pulled.is_whole = False
                 return
             self.pulled.cursor = position.cursor
+            if is_listing:
+                self.tell_listed(self.pulled)
             if is_last:
                 return
 
@@ -155,7 +166,6 @@ class Puller:
         """Mark what changed and move the cursor, in one commit. False: another engine reads this feed."""
         self.pulled.changes += len(changes)
         news = await self.news(changes)
-        self.pulled.marked += len(news)
         writes = [mark_write(Mark(self.side.side, record_id), self.books.keys) for record_id in news]
         if position is not None and moved:
             writes.append(Write(self._cursor_key, position.written(), position.revision))
@@ -174,8 +184,10 @@ class Puller:
 
         :param afresh: look at those again, too, that were set aside or left alone by policy.
         """
-        side = self.side.side
-        record_ids = list(dict.fromkeys(change.record_id for change in changes))
+        side, keys = self.side.side, self.books.keys
+        told_ids = dict.fromkeys(change.record_id for change in changes)
+        record_ids = [record_id for record_id in told_ids if keys.can_hold(record_id)]
+        self.pulled.impossible += sorted(told_ids.keys() - set(record_ids))
         found = await self.books.link_ids([(side, record_id) for record_id in record_ids])
         of_record = {record_id: link_id for record_id, link_id in zip(record_ids, found, strict=True) if link_id}
         links = await self._load_links(of_record.values())

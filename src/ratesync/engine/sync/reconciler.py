@@ -128,7 +128,7 @@ class Reconciler:
 
     async def _meet(self, cases: list[Case]) -> None:
         """Link records that have no link; those that are gone, or left alone, need none."""
-        await Arrivals(self.pair, self.books, self._new_id).meet(cases)
+        await Arrivals(self.pair, self.books, self._new_id, self.is_dry).meet(cases)
         await self.books.commit(self._met(case) for case in cases if case.state is CaseState.DONE)
 
     def _met(self, case: Case) -> Draft:

@@ -112,7 +112,8 @@ class Resync:
                 raise
             await self._store(self._anew(position, cursor=None, listed={**position.listed, name: 0}))
             return
-        present = list(dict.fromkeys(change.record_id for change in page.changes if not change.is_deleted))
+        told = dict.fromkeys(change.record_id for change in page.changes if not change.is_deleted)
+        present = list(filter(reconciler.books.keys.can_hold, told))
         seen, epoch = reconciler.books.keys.seen, position.epoch.encode()
         writes = await self._news(page.changes)
         writes += [Write(seen(position.side, record_id), epoch) for record_id in present]
@@ -131,7 +132,9 @@ class Resync:
     async def _news(self, changes: Sequence[Change]) -> list[Write]:
         reconciler = self.reconciler
         side = reconciler.pair.side(self._position.side)
-        news = await Puller(side, reconciler.books, reconciler.settings, reconciler.clock).news(changes, afresh=True)
+        puller = Puller(side, reconciler.books, reconciler.settings, reconciler.clock)
+        news = await puller.news(changes, afresh=True)
+        self.run.note_impossible(side.side, puller.pulled.impossible)
         return [mark_write(Mark(side.side, record_id), reconciler.books.keys) for record_id in news]
 
     async def _compare_marks(self, position: ResyncPosition) -> None:

@@ -72,4 +72,6 @@ def _temporary() -> sqlite3.Connection:
 
 
 def _fingerprint(record_id: str) -> int:
-    return int.from_bytes(blake2b(record_id.encode(), digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(
+        blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from attrs import field, frozen
@@ -13,6 +14,10 @@ from ratesync.model.held import Held
 from ratesync.model.intent import Fate
 from ratesync.model.operation import Fields
 from ratesync.model.outcome import Outcome
+from ratesync.model.policy import PayloadLimits
+from ratesync.rules.payload import check_fields
+
+_STORABLE = PayloadLimits(max_bytes=2**31, max_depth=200)
 
 
 @frozen
@@ -24,6 +29,24 @@ class Trouble:
     """It may be well later by itself. False: only a change of the record, or of the mapping, helps."""
     retry_after: float | None = None
     """Seconds, where the side asked for them."""
+
+
+def checked(view: View) -> View:
+    """The view, which can be stored.
+
+    :raises InvalidPayload: it is not JSON; the message tells where, and no value.
+    """
+    check_fields(view, _STORABLE, "view")
+    return view
+
+
+@frozen
+class Found:
+    """What a search has come to."""
+
+    held: Sequence[Held]
+    refused: AbstractSet[str] = frozenset()
+    """Values that cannot be searched for, not even alone."""
 
 
 @frozen
@@ -87,7 +110,7 @@ class SyncSide(Protocol):
         ...
 
     def view(self, fields: Fields) -> View:
-        """The view of a record. Raises what the mapping raises."""
+        """The view of a record. Raises what the mapping raises, and InvalidPayload if that gives what is not JSON."""
         ...
 
     async def learn(self, records: Iterable[Fields]) -> None:
@@ -118,18 +141,24 @@ class SyncSide(Protocol):
         """Those of the records that exist, and those of which that is not known."""
         ...
 
-    async def find(self, name: str, values: Sequence[object]) -> Sequence[Held]:
-        """Records that have one of the values in a field, and maybe others."""
+    async def find(self, name: str, texts: Sequence[str]) -> Found:
+        """Records that have one of the values in a field, numbers as they are written; and maybe others.
+
+        At least those are found whose value is written just so: the side may compare exactly, or be more generous.
+        """
         ...
 
     async def write(self, orders: Sequence[Order], tell: Tell, keep: Keep = keep_all) -> None:
         """Carry out orders that are kept, in as few calls as can be, and tell what each came to."""
         ...
 
-    async def make_sure(self, order: Make, age: float, *, is_wanted: bool, keep: Keep = keep_all) -> Outcome | Fate:
+    async def make_sure(
+        self, order: Make, age: float, *, begun_ago: float, is_wanted: bool, keep: Keep = keep_all
+    ) -> Outcome | Fate:
         """Find a record that may have been made, or make it now if that can make no second one.
 
         :param age: seconds since it was made, if it was; less than 0 while it may be being made.
+        :param begun_ago: seconds since the step was begun: it was sent no earlier.
         :param is_wanted: False: do not make it, if that can be helped.
         """
         ...

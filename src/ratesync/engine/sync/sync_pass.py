@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from attrs import define, field
 
@@ -38,7 +39,7 @@ class Pass:
     may_go_on: Callable[[], Awaitable[bool]] = always
     """Is asked before each chunk; False ends the pass, and what it did not come to stays marked."""
     progress: Callable[[], None] = lambda: None
-    """Is told after each chunk."""
+    """Is told after each page and chunk of a pass that lists all records of a side, as a resync and a first pass do."""
     skips: Mapping[Record, int] = field(factory=dict[Record, int])
     """Marks to leave out as long as they have this revision: they were left a moment ago."""
     pulled: dict[Side, Pulled] = field(factory=dict[Side, Pulled])
@@ -47,7 +48,11 @@ class Pass:
     """Marks that were left, and their revisions, as far as they are few."""
     waiting: int = field(default=0, init=False)
     """Records that the latest sweep left to wait for others, which they refer to."""
+    _lists: bool = field(default=False, init=False)
+    """A side is read from its beginning."""
     _sightings: Sightings = field(factory=Sightings, init=False)
+    _passed_over: tuple[RecordTrouble, ...] = field(default=(), init=False)
+    """Records that cannot be marked."""
     _troubles: dict[Record, str] = field(factory=dict[Record, str], init=False)
 
     async def pull(self) -> None:
@@ -55,6 +60,7 @@ class Pass:
         if self.run.kind is RunKind.CHANGES:
             for side in Side:
                 await self._pull(side)
+        self._passed_over = tuple(self.run.troubles)
         self.run.phase = RunPhase.RECONCILE
 
     async def delete(self) -> None:
@@ -73,7 +79,14 @@ class Pass:
 
     async def _pull(self, side: Side) -> None:
         reconciler, run = self.reconciler, self.run
-        puller = Puller(reconciler.pair.side(side), reconciler.books, reconciler.settings, reconciler.clock)
+        pages, records = run.pages, run.records
+        puller = Puller(
+            reconciler.pair.side(side),
+            reconciler.books,
+            reconciler.settings,
+            reconciler.clock,
+            tell_listed=partial(self._tell_listed, pages, records),
+        )
         try:
             await puller.pull()
             if puller.pulled.is_whole:
@@ -82,10 +95,16 @@ class Pass:
             run.errors.append(f"{side}: {type(error).__name__}")
             run.retry_after = max(run.retry_after or 0.0, getattr(error, "retry_after", None) or 0.0) or None
         pulled = puller.pulled
-        run.pages += pulled.pages
-        run.records += pulled.changes
+        run.pages, run.records = pages + pulled.pages, records + pulled.changes
         run.missing += pulled.missing
         run.cursors[side] = pulled.cursor_before, pulled.cursor
+        run.note_impossible(side, pulled.impossible)
+
+    def _tell_listed(self, pages: int, records: int, pulled: Pulled) -> None:
+        """A page of a listing was read; before this side there were so many pages and records."""
+        self._lists = True
+        self.run.pages, self.run.records = pages + pulled.pages, records + pulled.changes
+        self.progress()
 
     async def sweep(self, *, is_stuck: bool = False) -> bool:
         """Go through all marks once; whether that got anything done.
@@ -110,7 +129,8 @@ class Pass:
                 has_moved |= any(case.state is CaseState.DONE or case.actions for case in cases)
                 if run.marks_left is not None:
                     run.marks_left = max(run.marks_left - len(marks), 0)
-                self.progress()
+                if self._lists or run.kind is RunKind.RESYNC:
+                    self.progress()
             if after is None:
                 return has_moved
 
@@ -124,7 +144,8 @@ class Pass:
             self._note_trouble(case)
             self.note(case)
         self._tell_sightings()
-        run.troubles = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+        found = [RecordTrouble(*record, reason) for record, reason in self._troubles.items()]
+        run.troubles = [*self._passed_over, *found][:MOST_TROUBLES]
 
     def _tell_sightings(self) -> None:
         self.run.situations, self.run.samples = self._sightings.counts, dict(self._sightings.samples)

@@ -37,7 +37,8 @@ class Keys:
             record_id.encode()
         except UnicodeEncodeError:
             return False
-        return 0 < len(record_id) <= _LONGEST_KEY - len(f"{self.marks}l/") and "\0" not in record_id
+        longest = len(self.ignored(Side.LOCAL, record_id))  # no key of a record is longer
+        return record_id != "" and longest <= _LONGEST_KEY and "\0" not in record_id
 
     def link(self, link_id: str) -> str:
         """A link."""

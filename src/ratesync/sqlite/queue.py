@@ -162,6 +162,7 @@ class SqliteQueue:
         If cancelled, it ends once the file has answered, and nothing stays leased.
         """
         await checkpoint_if_cancelled()
+        claim = Claim((), None, 0)
         with anyio.CancelScope(shield=True):
             claim = await self._file.ask(self._work(claims.claim, request))
         try:

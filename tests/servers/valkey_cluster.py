@@ -72,15 +72,22 @@ class ValkeyCluster:
 
     def migrate(self, key: str, target: Valkey) -> None:
         """Move all keys of the slot of `key`, after `begin_migration`."""
-        source, slot = self.owner(key), str(slot_of(key))
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100"):
-            source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+        while keys := self.owner(key).ask("CLUSTER", "GETKEYSINSLOT", str(slot_of(key)), "100"):
+            self.move(keys, target)
+
+    def move(self, keys: list[str], target: Valkey) -> None:
+        """Move some keys of one slot, after `begin_migration`."""
+        self.owner(keys[0]).ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
 
     def end_migration(self, key: str, target: Valkey) -> None:
         """The slot of `key` is the target's."""
         slot, name = str(slot_of(key)), target.ask("CLUSTER", "MYID")
         for node in (target, *(node for node in self.nodes if node is not target)):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    def other(self, key: str) -> Valkey:
+        """A node without the slot of a key."""
+        return next(node for node in self.nodes if node is not self.owner(key))
 
     def kill(self) -> None:
         """End all nodes."""

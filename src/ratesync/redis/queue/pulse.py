@@ -64,7 +64,7 @@ class Pulse:
             if not isinstance(answer, ReplyError):
                 return answer
             code, *rest = str(answer).split()
-            if code in {"MOVED", "ASK"}:
+            if code == "MOVED":
                 host, _, port = rest[1].rpartition(":")
                 self.close()
                 self._wire = self._connect(address, host, int(port))

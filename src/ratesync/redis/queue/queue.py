@@ -259,9 +259,10 @@ class RedisQueue:
             where it is: one of a cluster, behind sentinels, or with a provider of credentials.
         """
         now = repr(self._clock.now()) if self._clock.is_virtual else ""
-        text = queue_script("extend").text.encode()
+        text = queue_script("extend").text
         for shard in self._shards:
-            self._pulse.ask(b"EVAL", text, b"1", shard.keys[0].encode(), now.encode(), worker.encode())
+            words = ["EVAL", text, str(len(shard.keys)), *shard.keys, now, worker]
+            self._pulse.ask(*(word.encode() for word in words))
 
     async def park(self, lane: Lane, until: float) -> None:
         """Leave the lane alone until the instant ``until``; an instant in the past reopens it."""

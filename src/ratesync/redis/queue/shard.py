@@ -13,7 +13,7 @@ from ratesync.model.lane import Lane
 from ratesync.redis.errors import NewerLayout, ServerError
 from ratesync.redis.queue.scripts import queue_script
 from ratesync.redis.server.clock import ServerClock
-from ratesync.redis.server.lua import Argument
+from ratesync.redis.server.lua import ABSENT, Argument
 from ratesync.redis.server.server import RedisServer
 
 NEWER = "LAYOUT"
@@ -29,9 +29,10 @@ class Shard:
     number: int
     time: ServerClock = field(factory=ServerClock)
     keys: list[str] = field(init=False)
+    """Those that every script declares."""
 
     def __attrs_post_init__(self) -> None:
-        self.keys = [f"{self.prefix}root"]
+        self.keys = [f"{self.prefix}root", f"{self.prefix}{ABSENT}"]
 
     @property
     def prefix(self) -> str:

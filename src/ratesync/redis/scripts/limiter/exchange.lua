@@ -1,7 +1,8 @@
 -- One exchange between a process and the quotas of one provider: it reports what ended, says what it holds, and asks for
 -- permits. Everything is decided by the server's time, and all keys have the provider as their hash tag.
 --
--- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds.
+-- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds, then one that never
+--   exists, so that nothing is run while a cluster moves the slot.
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
 --   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered

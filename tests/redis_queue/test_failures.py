@@ -39,7 +39,7 @@ from ratesync.testing.queue_actions import (
     take_one,
 )
 from tests.servers.cutting_proxy import CuttingProxy
-from tests.servers.valkey_server import Valkey
+from tests.servers.valkey_server import Valkey, wait_for
 
 pytestmark = pytest.mark.anyio
 PREFIXES = count()
@@ -169,6 +169,42 @@ async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
         again = await take(queue, "other")
         assert [(one.id, one.lapses) for lease in again for one in lease.items] == [("a", 0), ("b", 0), ("c", 0)]
         await complete(queue, again, "other")
+
+
+async def test_case_32_a_claim_that_arrives_late_after_its_repetition_leases_nothing(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """The late one is answered to nobody: what it leased would stay leased for as long as the worker lives."""
+    async with queue_at(cutting_proxy.url) as queue:
+        await submit(queue, *items("a1 a2", "a"), item("b"), item("c", lane=act.BOB))
+        await claim(queue, providers=["other"])
+        cutting_proxy.hold_requests()
+        taken = await take(queue, size=1)
+        assert names(taken) == "a1 a2 c b"
+        await submit(queue, item("new"))
+        scripts = valkey.scripts_run()
+        cutting_proxy.release_requests()
+        await anyio.to_thread.run_sync(wait_for, lambda: valkey.scripts_run() > scripts)
+        assert (await queue.stats(EVERYTHING)).leased == 4
+        assert names(await claim(queue, "other")) == "new"
+        await complete(queue, taken)
+        assert names(await claim(queue)) == ""
+
+
+async def test_case_32_a_claim_that_is_repeated_gets_what_it_leased(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """In batches no larger than they may be, and the rest with the next claim."""
+    async with queue_at(cutting_proxy.url) as queue:
+        await submit(queue, *items("a1 a2", "a"), *items("b c d e"), item("f", lane=act.BOB))
+        await claim(queue, providers=["other"])
+        cutting_proxy.cut_replies()
+        claimed = await claim(queue, calls=3, size=2)
+        assert [names(batch) for batch in claimed.batches] == ["a1 a2 b", "f", "c d"]
+        assert claimed.next_at is not None
+        assert claimed.next_at <= SystemClock().now(), "there is more"
+        assert names(await claim(queue)) == "e"
+        await complete(queue, act.leases(claimed))
 
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0])

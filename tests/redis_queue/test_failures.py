@@ -149,6 +149,28 @@ async def test_case_32_a_lost_answer_to_a_settlement_is_given_again(
         assert list(await queue.settle("worker", [ended(a), ended(b)])) == [False, False]
 
 
+async def test_case_32_a_settlement_that_was_not_answered_in_time_may_be_repeated(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """It was accepted, so the same again is; another outcome is not, nor is anything after the answer."""
+    async with queue_at(cutting_proxy.url, patience=1.0) as queue:
+        await submit(queue, *items("a b warm"))
+        a, b, warm = await take(queue)
+        await complete(queue, [warm])
+        for lease in (a, b):
+            await queue.extend("worker")
+            cutting_proxy.swallow_replies()
+            with pytest.raises(ServerError) as error:
+                await queue.settle("worker", [ended(lease)])
+            assert error.value.is_unknown
+            cutting_proxy.heal()
+        assert await settle(queue, ended(a))
+        assert not await settle(queue, ended(a))
+        assert not await settle(queue, act.attempted(b))
+        assert not await settle(queue, ended(b))
+        assert await act.state(queue, "b") is OperationState.COMPLETED
+
+
 async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:

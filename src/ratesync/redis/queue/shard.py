@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from ratesync.clock import Clock
@@ -81,6 +82,29 @@ class Shard:
 def shard_of(lane: Lane, shards: int) -> int:
     """The number of the shard in which a lane is."""
     return zlib.crc32(f"{len(lane.provider)}:{lane.provider}{lane.connection}".encode()) % shards
+
+
+async def at_each(shards: Sequence[Shard], ask: Callable[[Shard], Awaitable[None]]) -> None:
+    """Ask all of these shards at the same time: none waits for another one, or is left out where that one fails.
+
+    The error of the first that failed is raised when all have been asked.
+    """
+    if len(shards) == 1:
+        await ask(shards[0])
+        return
+    errors: list[Exception] = []
+
+    async def attempt(shard: Shard) -> None:
+        try:
+            await ask(shard)
+        except Exception as error:  # noqa: BLE001  it is raised below, bare
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for shard in shards:
+            tasks.start_soon(attempt, shard)
+    if errors:
+        raise errors[0]
 
 
 def by_shard(lanes: Sequence[Lane], shards: int) -> dict[int, list[int]]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from ratesync import Operation, SyncEngine
 from ratesync.memory import MemoryLimiter, MemoryStateStore
-from ratesync.model.outcome import Applied
+from ratesync.model.batch import Batch
+from ratesync.model.event import BackendFailed, Event, LeaseRefused, Settled
+from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.work import Durability
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.server.server import RedisServer
 from ratesync.testing.fake_provider import FakeProvider
+from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -40,3 +44,44 @@ async def test_what_one_engine_submits_another_carries_out(valkey: Valkey) -> No
     assert provider.overlaps == 0
     newest = {(f"c{number % 3}", f"r{number % 40}"): number for number in range(120)}
     assert {(key[0], key[2]): record.fields["n"] for key, record in provider.records.items()} == newest
+
+
+async def test_a_settlement_that_got_no_answer_at_first_is_no_refusal(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """The queue gives up after its patience, and the engine settles again."""
+    events: list[Event] = []
+    settled = anyio.Event()
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, BackendFailed) and not event.retry_after:  # it could not settle
+            cutting_proxy.heal()
+        elif isinstance(event, Settled | LeaseRefused):
+            settled.set()
+
+    class Cutting(FakeProvider):
+        async def execute(self, batch: Batch) -> dict[str, Outcome]:
+            if self.calls:  # the scripts are known, so that one request is one answer
+                cutting_proxy.swallow_replies()
+            return await super().execute(batch)
+
+    server = RedisServer.from_url(cutting_proxy.url, durability=Durability.PROCESS, timeout=0.3, patience=1.0)
+    async with SyncEngine(
+        queue=RedisQueue(server),
+        limiter=MemoryLimiter(),
+        state=MemoryStateStore(),
+        providers=[Cutting("acme")],
+        observers=[note],
+    ) as engine:
+        first = await engine.submit(Operation.upsert("acme", "contacts", "r1", {"n": 1}))
+        assert isinstance(await first.outcome(timeout=20), Applied)
+        settled = anyio.Event()
+        ticket = await engine.submit(Operation.upsert("acme", "contacts", "r1", {"n": 2}))
+        with anyio.fail_after(30):
+            await settled.wait()
+        assert isinstance(await ticket.outcome(timeout=20), Applied)
+    kinds = [type(event) for event in events]
+    assert BackendFailed in kinds
+    assert LeaseRefused not in kinds
+    assert sum(event.completed for event in events if isinstance(event, Settled)) == 2

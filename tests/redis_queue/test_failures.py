@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -471,6 +472,21 @@ async def test_case_42_a_claim_costs_the_same_with_more_queued(valkey: Valkey) -
 
             await work()
             costs.append(await commands_of(valkey, work))
+        assert costs[1] <= costs[0] + 10
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_case_42_a_replay_costs_the_same_with_more_that_is_due(valkey: Valkey) -> None:
+    clock = ManualClock()
+    async with queue_at(valkey.url, clock=clock) as queue:
+        await bury(queue, *items("dead1 dead2"))
+        costs: list[int] = []
+        for name, amount in (("dead1", 1000), ("dead2", 10_000)):
+            for start in range(0, amount, 1000):
+                new = [item(f"{name}.{number}", not_before=clock.at + 1) for number in range(start, start + 1000)]
+                await submit(queue, *new)
+            clock.at += 2
+            costs.append(await commands_of(valkey, partial(queue.replay, [name])))
         assert costs[1] <= costs[0] + 10
 
 

@@ -16,6 +16,7 @@ from attrs import Factory, define
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.operation import OperationState
+from ratesync.model.stored import Write
 from ratesync.model.work import Durability
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
 from ratesync.redis.queue import watches
@@ -24,6 +25,7 @@ from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.shard import Shard
 from ratesync.redis.server.lua import Argument
 from ratesync.redis.server.server import RedisServer
+from ratesync.redis.state import RedisStateStore
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import (
     EVERYTHING,
@@ -444,6 +446,38 @@ async def test_case_40_no_answer_is_taken_for_anothers(shared_valkey: Valkey) ->
                 for _ in range(30):
                     tasks.start_soon(ask, source.choice(known), source.choice([0.0, 0.001, 0.002, 0.005, 1.0]))
         assert 0 < answered < 300
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_case_41_those_who_contend_never_start_over(valkey: Valkey) -> None:
+    """A call is one script, however many others change the same mailbox or value: nothing is watched."""
+    async with queue_at(valkey.url) as queue:
+        store = RedisStateStore(queue.server)
+        await store.open()
+        await submit(queue, *items("warm", "k"))
+        await complete(queue, await take(queue))
+        await store.commit([Write("k", b"")])
+        before = valkey.scripts_run()
+        made = 0
+
+        async def work(number: int) -> None:
+            nonlocal made
+            for turn in range(10):
+                await submit(queue, *items(f"{number}.{turn} {number}.{turn}b", "k"))
+                claimed = await claim(queue, f"w{number}")
+                await store.commit([Write("k", b"")])
+                made += 3
+                for lease in act.leases(claimed):
+                    await complete(queue, [lease], f"w{number}")
+                    made += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(work, number)
+        # Calls to enqueue that come together share a script.
+        assert made - 100 < valkey.scripts_run() - before <= made
+        assert not {"cmdstat_watch", "cmdstat_multi", "cmdstat_exec"} & set(valkey.info("commandstats"))
+        await store.close()
 
 
 async def commands_of(valkey: Valkey, call: Callable[[], Awaitable[object]]) -> int:

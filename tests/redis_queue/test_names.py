@@ -5,7 +5,9 @@ Whatever they are made of, names that differ have keys that differ, and all keys
 
 from __future__ import annotations
 
+import re
 from itertools import count, permutations, product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from tests.servers.valkey_cluster import slot_of
 from tests.servers.valkey_server import Valkey
 
 PREFIXES = count()
+DOCUMENTATION = Path(__file__).parents[2] / "docs/reference/redis-keys.md"
 NASTY = [
     "a",
     "a:b",
@@ -148,8 +151,20 @@ async def test_72_quotas_values_and_the_queue_share_a_prefix_and_no_key(shared_v
         found = await store.scan(first)
         assert [stored.key for stored in found] == sorted(name for name in names if name.startswith(first))
     assert (await queue.stats(EVERYTHING)).available == len(NASTY)
+    assert {kind_of(key) for keys in of_part for key in keys} <= documented_kinds()
     for part in (limiter, store, queue):
         await part.close()
+
+
+def kind_of(key: str) -> str:
+    """What comes behind the hash tag, without names and numbers."""
+    return key[key.index("}") + 2 :].split(":", maxsplit=1)[0]
+
+
+def documented_kinds() -> set[str]:
+    """Those that the tables of the reference have."""
+    rows = [line.split("|")[1] for line in DOCUMENTATION.read_text("utf-8").splitlines() if line.startswith("| `")]
+    return {kind for row in rows for kind in re.findall(r"`(?:\{provider\}:)?([a-z_]+)", row)}
 
 
 def keys_of(valkey: Valkey, prefix: str) -> set[str]:

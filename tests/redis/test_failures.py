@@ -78,6 +78,20 @@ async def closed_and_open_again(
         await refused(limiter, RATE)
 
 
+async def test_16_quotas_of_a_newer_layout_are_left_alone(valkey: Valkey) -> None:
+    names = KeyNames("newer:", "acme")
+    async with limiting(valkey.url, prefix=names.prefix) as limiter:
+        await granted(limiter, RATE)
+        valkey.ask("HSET", names.root, "layout", "2")
+        before = valkey.ask("HGETALL", names.root)
+        with pytest.raises(LimiterError, match=r"LAYOUT.*upgrade this process"):
+            await limiter.reserve([RATE._replace(cost=4)])
+        assert valkey.ask("HGETALL", names.root) == before
+        valkey.ask("HDEL", names.root, "layout")
+        with anyio.fail_after(SOON):
+            await limiter.acquire([RATE._replace(cost=4)])
+
+
 async def test_19_a_server_that_is_down_at_the_start_is_picked_up_when_it_comes(valkey: Valkey) -> None:
     valkey.kill()
     async with limiting(valkey.url) as limiter:

@@ -11,7 +11,7 @@ import pytest
 from ratesync.clock import SystemClock
 from ratesync.model.stored import Write
 from ratesync.model.work import Durability
-from ratesync.redis.errors import NotReplicated, ServerAway
+from ratesync.redis.errors import NewerLayout, NotReplicated, ServerAway
 from ratesync.redis.server.lua import ABSENT, Script
 from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
@@ -290,6 +290,22 @@ async def test_34_the_values_of_a_store_move_as_one(valkey_cluster: ValkeyCluste
             await anyio.sleep(0.01)
         is_over = True
     assert target.ask("HLEN", values) == 2
+    await store.close()
+
+
+async def test_16_a_newer_layout_is_left_alone_by_those_who_are_running(valkey_cluster: ValkeyCluster) -> None:
+    """On a cluster the marker is looked at once only, but each part tells its layout in its own slot, too."""
+    server = RedisServer.from_url(valkey_cluster.url, timeout=1)
+    store, values = RedisStateStore(server), "ratesync:{state}:values"
+    await store.open()
+    await store.commit([Write("a", b"1")])
+    valkey_cluster.owner(values).ask("HSET", values, "\0layout", "2")
+    for call in (partial(store.load, ["a"]), partial(store.commit, [Write("a", b"2")]), partial(store.scan, "")):
+        with pytest.raises(NewerLayout, match="upgrade"):
+            await call()
+    valkey_cluster.owner(values).ask("HDEL", values, "\0layout")
+    (found,) = await store.scan("")
+    assert (found.key, found.value, found.revision) == ("a", b"1", 1)
     await store.close()
 
 

@@ -11,14 +11,10 @@ from attrs import define, field
 
 from ratesync.clock import Clock
 from ratesync.model.lane import Lane
-from ratesync.redis.errors import NewerLayout, ServerError
 from ratesync.redis.queue.scripts import queue_script
 from ratesync.redis.server.clock import ServerClock
 from ratesync.redis.server.lua import ABSENT, Argument
 from ratesync.redis.server.server import RedisServer
-
-NEWER = "LAYOUT"
-"""Begins the answer of a script that found the data of a newer version."""
 
 
 @define(eq=False)
@@ -48,17 +44,11 @@ class Shard:
     async def run(self, name: str, *args: Argument) -> Any:
         """Run a script of the queue.
 
+        :raises NewerLayout: a newer version laid the queue out.
         :raises ServerError: it was not carried out, or nobody knows.
         """
         now: Argument = self.clock.now() if self.clock.is_virtual else ""
-        try:
-            return await self.server.run(queue_script(name), self.keys, [now, *args])
-        except ServerError as error:
-            if NEWER in str(error):
-                raise NewerLayout(
-                    "the queue in Redis was laid out by a newer version of ratesync: upgrade this process"
-                ) from error
-            raise
+        return await self.server.run(queue_script(name), self.keys, [now, *args])
 
     def server_instant(self, at: float) -> float:
         """The server's time at an instant of ours."""

@@ -15,7 +15,7 @@
 --   holds                  {place of its key, until}
 --   wants                  {units, privileged, horizon, reuse, asks, share, places, costs}
 --   leaves                 whether the holder goes away
--- Returns JSON: status, now, epoch, workers, for each bucket
+-- Returns the error `LAYOUT <n>`, and does nothing, where a newer layout is in use. Else JSON: status, now, epoch, workers, for each bucket
 --   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with
 --   {estimate, version, own last version, now, in use, accepted since the last cut}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
@@ -25,6 +25,9 @@
 local request = cjson.decode(ARGV[1])
 local me = KEYS[3]
 local root, now = open_root(KEYS[1], me, request)
+if root.layout > LAYOUT then
+  return redis.error_reply('LAYOUT ' .. root.layout)
+end
 local status, batch = recognise(root, me, request, now)
 if status ~= 'ok' then
   return cjson.encode({ status = status, now = now, epoch = root.epoch })

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import anyio
+import anyio.to_thread
+import coredis
 import pytest
+from coredis.retry import NoRetryPolicy
 
 from ratesync import Operation, SyncEngine
 from ratesync.memory import MemoryLimiter, MemoryStateStore
@@ -13,6 +16,7 @@ from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.work import Durability
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.server.server import RedisServer
+from ratesync.redis.state import RedisStateStore
 from ratesync.testing.fake_provider import FakeProvider
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
@@ -85,3 +89,26 @@ async def test_a_settlement_that_got_no_answer_at_first_is_no_refusal(
     assert BackendFailed in kinds
     assert LeaseRefused not in kinds
     assert sum(event.completed for event in events if isinstance(event, Settled)) == 2
+
+
+async def test_an_engine_works_on_a_client_of_the_hosts(valkey: Valkey) -> None:
+    """Queue and state go over it, it is not closed with the engine, and a thread finds the way to its server."""
+    provider = FakeProvider("acme")
+    async with coredis.Redis("127.0.0.1", valkey.port, retry_policy=NoRetryPolicy()) as client:
+        server = RedisServer(client, durability=Durability.PROCESS)
+        queue = RedisQueue(server)
+        async with SyncEngine(
+            queue=queue, limiter=MemoryLimiter(), state=RedisStateStore(server), providers=[provider]
+        ) as engine:
+            tickets = await engine.submit_many(
+                Operation.upsert("acme", "contacts", f"r{number % 10}", {"n": number}) for number in range(40)
+            )
+            for ticket in tickets:
+                assert isinstance(await ticket.outcome(timeout=20), Applied)
+            assert await engine.drain(timeout=20)
+            await anyio.to_thread.run_sync(queue.keep_alive, "a worker")
+        assert await client.exists([f"{server.prefix}:{{queue/0}}:root"]) == 1
+    assert provider.overlaps == 0
+    assert {key[2]: record.fields["n"] for key, record in provider.records.items()} == {
+        f"r{number}": 30 + number for number in range(10)
+    }

@@ -65,12 +65,12 @@ async def test_34_work_goes_on_over_the_move_of_a_slot(queue: RedisQueue, valkey
             if not claimed.batches:
                 await queue.wait(claimed.marker, SystemClock().now() + 0.1)
 
+    target = valkey_cluster.other(ROOT)
     with anyio.fail_after(50):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(deliver)
             for number in range(WORKERS):
                 tasks.start_soon(work, f"w{number}")
-            target = valkey_cluster.other(ROOT)
             for step in (
                 partial(valkey_cluster.begin_migration, ROOT, target),
                 partial(valkey_cluster.move, [ROOT], target),
@@ -97,13 +97,16 @@ async def test_34_while_a_slot_moves_nothing_is_done_and_nothing_is_lost(
     target = valkey_cluster.other(ROOT)
     queue.server.patience = 0.3
 
+    async def beat() -> None:
+        await anyio.to_thread.run_sync(queue.keep_alive, "worker")
+
     async def all_wait() -> None:
         for call in (
             partial(submit, queue, item("new")),
             partial(claim, queue),
             partial(settle, queue, ended(lease)),
             partial(queue.stats, EVERYTHING),
-            partial(anyio.to_thread.run_sync, queue.keep_alive, "worker"),
+            beat,
         ):
             with pytest.raises(
                 QueueError, match=r"was not carried out|unknown|no sign of life was given: (TRYAGAIN|ASK)\."

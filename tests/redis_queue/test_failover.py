@@ -10,12 +10,13 @@ import anyio.to_thread
 import pytest
 from attrs import define, field
 
-from ratesync.errors import QueueError
+from ratesync.errors import EnqueueUncertain, QueueError
 from ratesync.model.operation import OperationState
 from ratesync.model.work import Durability
 from ratesync.redis import NotReplicated, RedisQueue, RedisServer
-from ratesync.testing.queue_actions import EVERYTHING, claim, complete, item, leases, submit
+from ratesync.testing.queue_actions import EVERYTHING, claim, complete, ended, item, items, leases, names, submit, take
 from tests.redis_base.conftest import LEFT_OPEN
+from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_sentinel import WatchedValkey, primary_port
 from tests.servers.valkey_server import wait_for
 
@@ -44,6 +45,31 @@ class Traffic:
                 for lease in leases(await claim(self.queue, worker, calls=1, size=2)):
                     await complete(self.queue, [lease], worker)
                     self.settled.extend(one.id for one in lease.items)
+
+
+async def test_33_a_queue_in_a_cluster_is_replicated_too(valkey_cluster: ValkeyCluster) -> None:
+    """Where its node has a replica; one that stands still confirms nothing."""
+    replica = valkey_cluster.add_replica(valkey_cluster.owner("{queue/0}"))
+    server = RedisServer.from_url(
+        valkey_cluster.url, durability=Durability.REPLICATED, replicas=1, timeout=1, patience=IN_TIME
+    )
+    queue = RedisQueue(server)
+    await queue.open()
+    await submit(queue, *items("a b"))
+    a, b = await take(queue)
+    await complete(queue, [a])
+    replica.pause()
+    server.patience = 1
+    with pytest.raises(EnqueueUncertain):
+        await submit(queue, item("c"))
+    with pytest.raises(NotReplicated):
+        await queue.settle("worker", [ended(b)])
+    replica.resume()
+    server.patience = IN_TIME
+    assert (await submit(queue, item("c")))[0].id == "c"
+    await complete(queue, [b])
+    assert names(await take(queue)) == "c"
+    await queue.close()
 
 
 async def test_33_what_a_replicated_queue_accepted_survives_a_failover(watched_valkey: WatchedValkey) -> None:

@@ -89,6 +89,21 @@ class ValkeyCluster:
         """A node without the slot of a key."""
         return next(node for node in self.nodes if node is not self.owner(key))
 
+    def add_replica(self, primary: Valkey) -> Valkey:
+        """A new node that has all that `primary` has, and gets what is written there."""
+        place, port = primary.folder.parent / "replica", str(free_port())
+        place.mkdir()
+        options = (*primary.options[:-1], port)
+        replica = Valkey(primary.binary, place, append_only=True, options=options)
+        replica.start()
+        self.nodes.append(replica)
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(primary.port), primary.options[-1])
+        name = primary.ask("CLUSTER", "MYID")
+        wait_for(lambda: name in replica.ask("CLUSTER", "NODES") and self._knows_all(replica))
+        replica.ask("CLUSTER", "REPLICATE", name)
+        wait_for(lambda: "state=online" in primary.info("replication").get("slave0", ""))
+        return replica
+
     def kill(self) -> None:
         """End all nodes."""
         for node in self.nodes:

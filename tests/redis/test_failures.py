@@ -17,8 +17,10 @@ import pytest
 from ratesync.errors import LimiterError
 from ratesync.model.quota import Concurrency, Demand, Observation, Rate, Scope
 from ratesync.redis import RedisLimiter
+from ratesync.redis.limiter.names import KeyNames
 from ratesync.testing.limiter_callers import granted, refused
 from tests.servers.cutting_proxy import CuttingProxy
+from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_server import Valkey, wait_for
 
 pytestmark = [
@@ -47,8 +49,9 @@ def left_open() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def limiting(url: str, timeout: float = 0.2) -> AsyncGenerator[RedisLimiter]:
-    limiter = RedisLimiter(url, prefix=f"{uuid.uuid4().hex}:", cold_start=False, timeout=timeout)
+async def limiting(url: str, timeout: float = 0.2, prefix: str = "") -> AsyncGenerator[RedisLimiter]:
+    prefix = prefix or f"{uuid.uuid4().hex}:"
+    limiter = RedisLimiter(url, prefix=prefix, cold_start=False, timeout=timeout)
     await limiter.open()
     try:
         yield limiter
@@ -73,6 +76,20 @@ async def closed_and_open_again(
     with anyio.fail_after(SOON):
         await granted(limiter, RATE._replace(cost=3))
         await refused(limiter, RATE)
+
+
+async def test_16_quotas_of_a_newer_layout_are_left_alone(valkey: Valkey) -> None:
+    names = KeyNames("newer:", "acme")
+    async with limiting(valkey.url, prefix=names.prefix) as limiter:
+        await granted(limiter, RATE)
+        valkey.ask("HSET", names.root, "layout", "2")
+        before = valkey.ask("HGETALL", names.root)
+        with pytest.raises(LimiterError, match=r"LAYOUT.*upgrade this process"):
+            await limiter.reserve([RATE._replace(cost=4)])
+        assert valkey.ask("HGETALL", names.root) == before
+        valkey.ask("HDEL", names.root, "layout")
+        with anyio.fail_after(SOON):
+            await limiter.acquire([RATE._replace(cost=4)])
 
 
 async def test_19_a_server_that_is_down_at_the_start_is_picked_up_when_it_comes(valkey: Valkey) -> None:
@@ -200,3 +217,31 @@ async def test_32_an_answer_that_is_lost_loses_no_permit_and_gives_none_twice(
             await limiter.acquire([RATE._replace(cost=4), CALLS._replace(cost=2)])
         await refused(limiter, RATE)
         await refused(limiter, CALLS)
+
+
+async def test_34_while_a_slot_moves_nothing_is_granted_and_the_dead_are_buried_after(
+    valkey_cluster: ValkeyCluster,
+) -> None:
+    """All keys that an exchange declares may be at one node, and those of a dead process still at the other."""
+    demand = Demand(Scope("acme"), Rate(50, per=600))
+    names = KeyNames("moving:", "acme")
+    async with limiting(valkey_cluster.url, timeout=1, prefix=names.prefix) as limiter:
+        limiter.done(await granted(limiter, demand), Observation())
+        owner, target = valkey_cluster.owner(names.root), valkey_cluster.other(names.root)
+        bucket, dead = names.bucket(demand.scope, demand.quota), f"{names.holder_prefix}dead"
+        await anyio.to_thread.run_sync(wait_for, lambda: owner.ask("EXISTS", names.log(bucket)))
+        declared = [key for key in owner.ask("KEYS", f"{names.tag}*") if key != dead]
+        owner.ask("HSET", dead, f"o{bucket}", "3")
+        owner.ask("HINCRBY", bucket, "out", "3")
+        owner.ask("ZADD", names.holders, "1", "dead")
+        await anyio.to_thread.run_sync(valkey_cluster.begin_migration, names.root, target)
+        await anyio.to_thread.run_sync(valkey_cluster.move, declared, target)
+        with anyio.move_on_after(0.5):
+            await limiter.acquire([demand._replace(cost=40)])
+            pytest.fail("granted by a node that has not all keys")
+        await anyio.to_thread.run_sync(valkey_cluster.migrate, names.root, target)
+        await anyio.to_thread.run_sync(valkey_cluster.end_migration, names.root, target)
+        with anyio.fail_after(SOON):
+            await limiter.acquire([demand._replace(cost=46)])
+        await refused(limiter, demand)
+        assert target.ask("HGETALL", dead) == ["dead", "1"]

@@ -9,10 +9,12 @@ import anyio
 import pytest
 
 from ratesync.clock import SystemClock
+from ratesync.model.stored import Write
 from ratesync.model.work import Durability
-from ratesync.redis.errors import NotReplicated, ServerAway
-from ratesync.redis.server.lua import Script
+from ratesync.redis.errors import NewerLayout, NotReplicated, ServerAway
+from ratesync.redis.server.lua import ABSENT, Script
 from ratesync.redis.server.server import RedisServer
+from ratesync.redis.state import RedisStateStore
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy
@@ -27,6 +29,8 @@ pytestmark = [pytest.mark.anyio, LEFT_OPEN]
 ADD = Script.of("add", "return redis.call('SADD', KEYS[1], ARGV[1])")
 """Idempotent, as all scripts here are: a member is added once."""
 HELD = Script.of("held", "return redis.call('SMEMBERS', KEYS[1])", is_read=True)
+PAIR = Script.of("pair", "redis.call('SADD', KEYS[1] .. ':twin', ARGV[1]) return redis.call('SADD', KEYS[1], ARGV[1])")
+"""Writes a key that it does not declare, as the scripts of the queue do."""
 IN_TIME = 20.0
 
 
@@ -216,18 +220,18 @@ async def test_33_a_replica_that_stands_still_is_told(watched_valkey: WatchedVal
 
 
 async def test_34_a_cluster_is_followed_while_a_slot_moves(valkey_cluster: ValkeyCluster) -> None:
-    """MOVED, ASK and TRYAGAIN are between us and the cluster: callers see answers only."""
+    """MOVED, ASK and TRYAGAIN are between us and the cluster: callers see answers only, and keys move as one."""
     server = RedisServer.from_url(valkey_cluster.url, timeout=1)
     await server.open()
     keys = [f"{{tag{number}}}set" for number in range(12)]
     moving = keys[0]
-    target = next(node for node in valkey_cluster.nodes if node is not valkey_cluster.owner(moving))
+    target = valkey_cluster.other(moving)
     is_over = False
 
     async def write(key: str) -> int:
         number = 0
         while not is_over:
-            await server.run(ADD, [key], [number], until=soon())
+            await server.run(PAIR, [key, f"{key}:{ABSENT}"], [number], until=soon())
             number += 1
         written[key] = number
         return number
@@ -239,6 +243,8 @@ async def test_34_a_cluster_is_followed_while_a_slot_moves(valkey_cluster: Valke
         await anyio.sleep(0.1)
         valkey_cluster.begin_migration(moving, target)
         await anyio.sleep(0.1)
+        valkey_cluster.move([moving], target)
+        await anyio.sleep(0.1)
         valkey_cluster.migrate(moving, target)
         await anyio.sleep(0.1)
         valkey_cluster.end_migration(moving, target)
@@ -246,8 +252,61 @@ async def test_34_a_cluster_is_followed_while_a_slot_moves(valkey_cluster: Valke
         is_over = True
     for key in keys:
         assert len(await server.run(HELD, [key], [], until=soon())) == written[key] > 0
-    assert target.ask("SCARD", moving) == written[moving]
+    assert target.ask("SCARD", moving) == target.ask("SCARD", f"{moving}:twin") == written[moving]
     await server.close()
+
+
+async def test_34_the_values_of_a_store_move_as_one(valkey_cluster: ValkeyCluster) -> None:
+    """Its scripts declare all that they touch, and a commit a key that is new with each."""
+    server = RedisServer.from_url(valkey_cluster.url, timeout=1, patience=IN_TIME)
+    store, values = RedisStateStore(server), "ratesync:{state}:values"
+    await store.open()
+    is_over = False
+    committed = 0
+
+    async def count() -> None:
+        nonlocal committed
+        while not is_over:
+            found = [stored and int(stored.value) for stored in await store.load(["a", "b"])]
+            assert found == [committed or None] * 2
+            committed += 1
+            revisions = await store.commit([Write(key, str(committed).encode(), committed - 1) for key in ("a", "b")])
+            assert list(revisions) == [committed] * 2
+            assert [stored.revision for stored in await store.scan("")] == [committed] * 2
+
+    target = valkey_cluster.other(values)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        for step in (
+            partial(valkey_cluster.begin_migration, values, target),
+            partial(valkey_cluster.move, [values], target),
+            partial(valkey_cluster.migrate, values, target),
+            partial(valkey_cluster.end_migration, values, target),
+        ):
+            await anyio.sleep(0.2)
+            await anyio.to_thread.run_sync(step)
+        before = committed
+        while committed < before + 3:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        is_over = True
+    assert target.ask("HLEN", values) == 2
+    await store.close()
+
+
+async def test_16_a_newer_layout_is_left_alone_by_those_who_are_running(valkey_cluster: ValkeyCluster) -> None:
+    """On a cluster the marker is looked at once only, but each part tells its layout in its own slot, too."""
+    server = RedisServer.from_url(valkey_cluster.url, timeout=1)
+    store, values = RedisStateStore(server), "ratesync:{state}:values"
+    await store.open()
+    await store.commit([Write("a", b"1")])
+    valkey_cluster.owner(values).ask("HSET", values, "\0layout", "2")
+    for call in (partial(store.load, ["a"]), partial(store.commit, [Write("a", b"2")]), partial(store.scan, "")):
+        with pytest.raises(NewerLayout, match="upgrade"):
+            await call()
+    valkey_cluster.owner(values).ask("HDEL", values, "\0layout")
+    (found,) = await store.scan("")
+    assert (found.key, found.value, found.revision) == ("a", b"1", 1)
+    await store.close()
 
 
 async def test_34_a_node_that_is_away_stops_no_other(valkey_cluster: ValkeyCluster) -> None:

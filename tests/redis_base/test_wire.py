@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from coredis.credentials import UserPassCredentialProvider
 
 from ratesync.errors import QueueError
+from ratesync.redis.queue import pulse as pulse_module
 from ratesync.redis.queue.pulse import Pulse
 from ratesync.redis.server.address import Address
 from ratesync.redis.server.connect import place_of
@@ -182,6 +184,29 @@ def test_a_thread_finds_the_primary_and_the_node(watched_valkey: WatchedValkey, 
     for number in range(6):
         assert pulse.ask(b"SET", b"{tag%d}k" % number, b"v") == b"OK"
     pulse.close()
+
+
+def test_a_thread_finds_a_node_that_answers(valkey_cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one node is dead, and where one stands still."""
+    monkeypatch.setattr(pulse_module, "SECONDS", 0.3)
+    dead, still, alive = valkey_cluster.nodes
+    theirs = next(b"{tag%d}k" % number for number in count() if valkey_cluster.owner(f"{{tag{number}}}k") is alive)
+    dead.kill()
+    pulse = Pulse(Address.parse(valkey_cluster.url), None)
+    assert pulse.ask(b"SET", theirs, b"v") == b"OK"
+    pulse.close()
+    still.pause()
+    pulse = Pulse(Address.parse(valkey_cluster.url), None)
+    assert pulse.ask(b"SET", theirs, b"v") == b"OK"
+    pulse.close()
+    still.resume()
+
+
+def test_a_thread_that_may_not_use_the_database_is_told(shared_valkey: Valkey) -> None:
+    """It would write into another one."""
+    pulse = Pulse(Address.parse(f"{shared_valkey.url}/9999"), None)
+    with pytest.raises(QueueError, match="no sign of life was given: ERR"):
+        pulse.ask(b"PING")
 
 
 async def test_a_hosts_client_tells_where_its_server_is(guarded: tuple[Valkey, Path], authority: Authority) -> None:

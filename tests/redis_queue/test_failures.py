@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ from attrs import Factory, define
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.operation import OperationState
+from ratesync.model.stored import Write
 from ratesync.model.work import Durability
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
 from ratesync.redis.queue import watches
@@ -23,6 +25,7 @@ from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.shard import Shard
 from ratesync.redis.server.lua import Argument
 from ratesync.redis.server.server import RedisServer
+from ratesync.redis.state import RedisStateStore
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import (
     EVERYTHING,
@@ -39,7 +42,7 @@ from ratesync.testing.queue_actions import (
     take_one,
 )
 from tests.servers.cutting_proxy import CuttingProxy
-from tests.servers.valkey_server import Valkey
+from tests.servers.valkey_server import Valkey, wait_for
 
 pytestmark = pytest.mark.anyio
 PREFIXES = count()
@@ -149,6 +152,28 @@ async def test_case_32_a_lost_answer_to_a_settlement_is_given_again(
         assert list(await queue.settle("worker", [ended(a), ended(b)])) == [False, False]
 
 
+async def test_case_32_a_settlement_that_was_not_answered_in_time_may_be_repeated(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """It was accepted, so the same again is; another outcome is not, nor is anything after the answer."""
+    async with queue_at(cutting_proxy.url, patience=1.0) as queue:
+        await submit(queue, *items("a b warm"))
+        a, b, warm = await take(queue)
+        await complete(queue, [warm])
+        for lease in (a, b):
+            await queue.extend("worker")
+            cutting_proxy.swallow_replies()
+            with pytest.raises(ServerError) as error:
+                await queue.settle("worker", [ended(lease)])
+            assert error.value.is_unknown
+            cutting_proxy.heal()
+        assert await settle(queue, ended(a))
+        assert not await settle(queue, ended(a))
+        assert not await settle(queue, act.attempted(b))
+        assert not await settle(queue, ended(b))
+        assert await act.state(queue, "b") is OperationState.COMPLETED
+
+
 async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
@@ -169,6 +194,42 @@ async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
         again = await take(queue, "other")
         assert [(one.id, one.lapses) for lease in again for one in lease.items] == [("a", 0), ("b", 0), ("c", 0)]
         await complete(queue, again, "other")
+
+
+async def test_case_32_a_claim_that_arrives_late_after_its_repetition_leases_nothing(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """The late one is answered to nobody: what it leased would stay leased for as long as the worker lives."""
+    async with queue_at(cutting_proxy.url) as queue:
+        await submit(queue, *items("a1 a2", "a"), item("b"), item("c", lane=act.BOB))
+        await claim(queue, providers=["other"])
+        cutting_proxy.hold_requests()
+        taken = await take(queue, size=1)
+        assert names(taken) == "a1 a2 c b"
+        await submit(queue, item("new"))
+        scripts = valkey.scripts_run()
+        cutting_proxy.release_requests()
+        await anyio.to_thread.run_sync(wait_for, lambda: valkey.scripts_run() > scripts)
+        assert (await queue.stats(EVERYTHING)).leased == 4
+        assert names(await claim(queue, "other")) == "new"
+        await complete(queue, taken)
+        assert names(await claim(queue)) == ""
+
+
+async def test_case_32_a_claim_that_is_repeated_gets_what_it_leased(
+    valkey: Valkey, cutting_proxy: CuttingProxy
+) -> None:
+    """In batches no larger than they may be, and the rest with the next claim."""
+    async with queue_at(cutting_proxy.url) as queue:
+        await submit(queue, *items("a1 a2", "a"), *items("b c d e"), item("f", lane=act.BOB))
+        await claim(queue, providers=["other"])
+        cutting_proxy.cut_replies()
+        claimed = await claim(queue, calls=3, size=2)
+        assert [names(batch) for batch in claimed.batches] == ["a1 a2 b", "f", "c d"]
+        assert claimed.next_at is not None
+        assert claimed.next_at <= SystemClock().now(), "there is more"
+        assert names(await claim(queue)) == "e"
+        await complete(queue, act.leases(claimed))
 
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0])
@@ -387,6 +448,38 @@ async def test_case_40_no_answer_is_taken_for_anothers(shared_valkey: Valkey) ->
         assert 0 < answered < 300
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_case_41_those_who_contend_never_start_over(valkey: Valkey) -> None:
+    """A call is one script, however many others change the same mailbox or value: nothing is watched."""
+    async with queue_at(valkey.url) as queue:
+        store = RedisStateStore(queue.server)
+        await store.open()
+        await submit(queue, *items("warm", "k"))
+        await complete(queue, await take(queue))
+        await store.commit([Write("k", b"")])
+        before = valkey.scripts_run()
+        made = 0
+
+        async def work(number: int) -> None:
+            nonlocal made
+            for turn in range(10):
+                await submit(queue, *items(f"{number}.{turn} {number}.{turn}b", "k"))
+                claimed = await claim(queue, f"w{number}")
+                await store.commit([Write("k", b"")])
+                made += 3
+                for lease in act.leases(claimed):
+                    await complete(queue, [lease], f"w{number}")
+                    made += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(work, number)
+        # Calls to enqueue that come together share a script.
+        assert made - 100 < valkey.scripts_run() - before <= made
+        assert not {"cmdstat_watch", "cmdstat_multi", "cmdstat_exec"} & set(valkey.info("commandstats"))
+        await store.close()
+
+
 async def commands_of(valkey: Valkey, call: Callable[[], Awaitable[object]]) -> int:
     """How many commands the server carried out for a call, those inside of scripts included."""
     before = calls(valkey)
@@ -413,6 +506,21 @@ async def test_case_42_a_claim_costs_the_same_with_more_queued(valkey: Valkey) -
 
             await work()
             costs.append(await commands_of(valkey, work))
+        assert costs[1] <= costs[0] + 10
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_case_42_a_replay_costs_the_same_with_more_that_is_due(valkey: Valkey) -> None:
+    clock = ManualClock()
+    async with queue_at(valkey.url, clock=clock) as queue:
+        await bury(queue, *items("dead1 dead2"))
+        costs: list[int] = []
+        for name, amount in (("dead1", 1000), ("dead2", 10_000)):
+            for start in range(0, amount, 1000):
+                new = [item(f"{name}.{number}", not_before=clock.at + 1) for number in range(start, start + 1000)]
+                await submit(queue, *new)
+            clock.at += 2
+            costs.append(await commands_of(valkey, partial(queue.replay, [name])))
         assert costs[1] <= costs[0] + 10
 
 

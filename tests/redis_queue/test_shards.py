@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 
 import anyio
 import pytest
 
 from ratesync.clock import SystemClock
-from ratesync.errors import ConfigurationError, QueueFull
+from ratesync.errors import ConfigurationError, QueueError, QueueFull
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
-from ratesync.model.work import CancelResult, Durability, Enqueued, QueueStats
+from ratesync.model.work import CancelResult, Durability, Enqueued, Lease, QueueStats
+from ratesync.redis.errors import NewerLayout
 from ratesync.redis.queue.queue import RedisQueue
-from ratesync.redis.queue.shard import shard_of
+from ratesync.redis.queue.shard import Shard, shard_of
+from ratesync.redis.server.lua import Argument
 from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import (
     EVERYTHING,
@@ -28,6 +30,7 @@ from ratesync.testing.queue_actions import (
     submit,
     take,
 )
+from tests.memory.test_queue_machine import ManualClock
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
@@ -136,3 +139,86 @@ async def test_the_number_of_shards_is_fixed(queue: RedisQueue, shared_valkey: V
     other = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS), shards=2)
     with pytest.raises(ConfigurationError, match="4 shards"):
         await other.open()
+
+
+def root_of(prefix: str, shard: int) -> str:
+    return f"{prefix}:{{queue/{shard}}}:root"
+
+
+def of_shard(taken: Sequence[Lease], shard: int) -> list[Lease]:
+    return [lease for lease in taken if shard_of(lease.lane, SHARDS) == shard]
+
+
+@pytest.mark.parametrize("broken", range(SHARDS))
+async def test_what_the_other_shards_leased_is_not_lost_where_one_fails(
+    queue: RedisQueue, shared_valkey: Valkey, prefix: str, broken: int
+) -> None:
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    shared_valkey.command("HSET", root_of(prefix, broken), "layout", "2")
+    taken: list[Lease] = []
+
+    async def take_all() -> None:
+        while True:
+            claimed = await claim(queue, calls=2)
+            taken.extend(leases(claimed))
+
+    with pytest.raises(NewerLayout):
+        await take_all()
+    healthy = {lane.connection for lane in LANES if shard_of(lane, SHARDS) != broken}
+    assert set(names(taken).split()) == healthy
+    shared_valkey.command("HSET", root_of(prefix, broken), "layout", "1")
+    rest = await take(queue)
+    assert set(names(rest).split()) == {lane.connection for lane in LANES} - healthy
+    await complete(queue, [*taken, *rest])
+
+
+async def test_a_claim_that_is_cancelled_gives_back_what_it_had_of_any_shard(
+    queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    run, asked = Shard.run, count()
+    third = anyio.Event()
+
+    async def stand_still(shard: Shard, name: str, *args: Argument) -> object:
+        if name == "claim" and next(asked) == 2:
+            third.set()
+            await anyio.sleep_forever()
+        return await run(shard, name, *args)
+
+    monkeypatch.setattr(Shard, "run", stand_still)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(claim, queue)
+        await third.wait()
+        assert (await queue.stats(EVERYTHING)).leased > 0
+        tasks.cancel_scope.cancel()
+    assert (await queue.stats(EVERYTHING)).leased == 0
+    assert len(await take(queue, "other")) == len(LANES)
+
+
+@pytest.mark.parametrize("broken", range(SHARDS))
+async def test_a_sign_of_life_reaches_the_other_shards_where_one_fails(
+    shared_valkey: Valkey, prefix: str, broken: int
+) -> None:
+    clock = ManualClock(1_000_000.0)
+    server = RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS)
+    queue = RedisQueue(server, shards=SHARDS, clock=clock, lease_seconds=15.0)
+    await queue.open()
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    taken = await take(queue)
+    shared_valkey.command("HSET", root_of(prefix, broken), "layout", "2")
+    clock.at += 10
+    with pytest.raises(NewerLayout):
+        await queue.extend("worker", taken)
+    clock.at += 10
+    with pytest.raises(QueueError):
+        queue.keep_alive("worker")
+    clock.at += 10
+    with pytest.raises(NewerLayout):
+        await queue.settle("worker", [ended(lease) for lease in taken])
+    shared_valkey.command("HSET", root_of(prefix, broken), "layout", "1")
+    assert len(of_shard(taken, broken)) == len(await take(queue, "other"))
+    assert (await queue.stats(EVERYTHING)).pending == len(of_shard(taken, broken))
+    # The same settlements again: those that were carried out are told again, those that lapsed are refused.
+    answers = await queue.settle("worker", [ended(lease) for lease in taken])
+    assert list(answers) == [shard_of(lease.lane, SHARDS) != broken for lease in taken]
+    await queue.close()

@@ -51,6 +51,8 @@ class Pair:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
+    is_held: bool = False
+    """Its requests are kept back."""
 
     def cut(self, *, is_rst: bool) -> None:
         """End both."""
@@ -77,6 +79,7 @@ class CuttingProxy:
     fault: Fault = field(factory=Fault, init=False)
     _port: int = field(default=0, init=False)
     _pairs: dict[Pair, None] = field(factory=dict[Pair, None], init=False)
+    _released: asyncio.Event = field(factory=asyncio.Event, init=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _started: threading.Event = field(factory=threading.Event, init=False)
     _thread: threading.Thread = field(init=False)
@@ -114,6 +117,26 @@ class CuttingProxy:
     def swallow_replies(self) -> None:
         """Let requests reach the server, and lose its answers; connections stay open."""
         self._set(Fault(swallows_replies=True))
+
+    def hold_requests(self) -> None:
+        """Keep back what is requested on the connections that are open now; new ones are free."""
+
+        def hold() -> None:
+            self._released = asyncio.Event()
+            for pair in self._pairs:
+                pair.is_held = True
+
+        self._call(hold)
+
+    def release_requests(self) -> None:
+        """Let what was kept back reach the server, as packets that come late, also of clients that have gone."""
+
+        def release() -> None:
+            for pair in self._pairs:
+                pair.is_held = False
+            self._released.set()
+
+        self._call(release)
 
     def cut_replies(self, number: int = 1, *, after: int = 0, is_rst: bool = True) -> None:
         """Cut connections in the middle of a server's next answers, after so many bytes of them.
@@ -201,6 +224,8 @@ class CuttingProxy:
     async def _requests(self, reader: asyncio.StreamReader, pair: Pair) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
+                if pair.is_held:
+                    await self._released.wait()
                 if not self.fault.swallows_requests:
                     await self._pass_on(data, pair.server)
 

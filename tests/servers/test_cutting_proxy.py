@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.cutting_proxy import CuttingProxy
+from tests.servers.valkey_server import wait_for
 
 
 @pytest.fixture
@@ -158,3 +159,17 @@ def test_what_passes_is_late(proxy: CuttingProxy) -> None:
         assert is_silent(client)
         proxy.heal()
         assert client.recv(4096) == b"late"
+
+
+def test_requests_that_were_held_arrive_late_even_if_the_client_has_gone(
+    proxy: CuttingProxy, received: list[bytes]
+) -> None:
+    with connect(proxy) as client:
+        assert echoed(client, b"early") == b"early"
+        proxy.hold_requests()
+        client.sendall(b"late")
+        with connect(proxy) as other:
+            assert echoed(other, b"other") == b"other"
+    assert received == [b"early", b"other"]
+    proxy.release_requests()
+    wait_for(lambda: received == [b"early", b"other", b"late"])

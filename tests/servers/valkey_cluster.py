@@ -72,15 +72,37 @@ class ValkeyCluster:
 
     def migrate(self, key: str, target: Valkey) -> None:
         """Move all keys of the slot of `key`, after `begin_migration`."""
-        source, slot = self.owner(key), str(slot_of(key))
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, "100"):
-            source.ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
+        while keys := self.owner(key).ask("CLUSTER", "GETKEYSINSLOT", str(slot_of(key)), "100"):
+            self.move(keys, target)
+
+    def move(self, keys: list[str], target: Valkey) -> None:
+        """Move some keys of one slot, after `begin_migration`."""
+        self.owner(keys[0]).ask("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", *keys)
 
     def end_migration(self, key: str, target: Valkey) -> None:
         """The slot of `key` is the target's."""
         slot, name = str(slot_of(key)), target.ask("CLUSTER", "MYID")
         for node in (target, *(node for node in self.nodes if node is not target)):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    def other(self, key: str) -> Valkey:
+        """A node without the slot of a key."""
+        return next(node for node in self.nodes if node is not self.owner(key))
+
+    def add_replica(self, primary: Valkey) -> Valkey:
+        """A new node that has all that `primary` has, and gets what is written there."""
+        place, port = primary.folder.parent / "replica", str(free_port())
+        place.mkdir()
+        options = (*primary.options[:-1], port)
+        replica = Valkey(primary.binary, place, append_only=True, options=options)
+        replica.start()
+        self.nodes.append(replica)
+        replica.ask("CLUSTER", "MEET", "127.0.0.1", str(primary.port), primary.options[-1])
+        name = primary.ask("CLUSTER", "MYID")
+        wait_for(lambda: name in replica.ask("CLUSTER", "NODES") and self._knows_all(replica))
+        replica.ask("CLUSTER", "REPLICATE", name)
+        wait_for(lambda: "state=online" in primary.info("replication").get("slave0", ""))
+        return replica
 
     def kill(self) -> None:
         """End all nodes."""

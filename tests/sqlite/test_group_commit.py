@@ -18,7 +18,8 @@ from ratesync.sqlite import SqliteQueue
 from ratesync.sqlite.call import Transaction
 from ratesync.sqlite.errors import FileBusy
 from ratesync.sqlite.file import SqliteFile
-from ratesync.testing.queue_actions import claim, complete, count, item, names, submit, take
+from ratesync.testing.queue_actions import bury, claim, complete, count, item, items, names, submit, take
+from tests.memory.test_queue_machine import ManualClock
 from tests.sqlite.processes import HOLDER, said, start, tell
 
 pytestmark = pytest.mark.anyio
@@ -155,3 +156,27 @@ async def test_all_who_wait_for_a_locked_file_are_told_at_once(tmp_path: Path, m
             tell(holder)
         assert all(isinstance(answer, FileBusy) for answer in at.answers.values())
         assert not (await count(at.queue)).pending
+
+
+async def test_a_replay_takes_no_longer_with_more_that_is_due(tmp_path: Path) -> None:
+    """It is one transaction, in which nobody else gets a turn."""
+    clock = ManualClock()
+    file = SqliteFile(tmp_path / "sync.db", durability=Durability.FSYNC, clock=clock)
+    queue = SqliteQueue(file)
+    await queue.open()
+    await bury(queue, *items("dead1 dead2"))
+    statements: list[str] = []
+    costs: list[int] = []
+
+    def trace(transaction: Transaction) -> None:
+        transaction.db.set_trace_callback(statements.append)
+
+    await file.ask(trace)
+    for name, amount in (("dead1", 2000), ("dead2", 6000)):
+        await submit(queue, *(item(f"{name}.{number}", not_before=clock.at + 1) for number in range(amount)))
+        clock.at += 2
+        statements.clear()
+        assert await queue.replay([name]) == [True]
+        costs.append(len(statements))
+    assert costs[1] <= costs[0] + 10
+    await queue.close()

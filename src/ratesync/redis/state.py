@@ -57,7 +57,7 @@ class RedisStateStore:
         if not keys:
             await anyio.lowlevel.checkpoint()
             return []
-        script = Script.load("state", "load", is_read=True)
+        script = Script.load("state", "layout", "load", is_read=True)
         found: list[bytes | None] = await self._server.run(script, [self._values], keys)
         return [None if value is None else _stored(key, value) for key, value in zip(keys, found, strict=True)]
 
@@ -78,7 +78,7 @@ class RedisStateStore:
         for write in writes:
             asked = "" if write.if_revision is None else write.if_revision
             args += [write.key, asked, int(write.value is not None), bytes(write.value or b"")]
-        script = Script.load("state", "commit")
+        script = Script.load("state", "layout", "commit")
         keys = [self._values, self._keys, f"{self._tag}deleted", call]
         answer: Any = await self._server.run(script, keys, args)
         if answer[0]:
@@ -94,7 +94,7 @@ class RedisStateStore:
         :raises ServerError: Redis refused, or did not answer in time.
         """
         first, last = _bounds(prefix.encode(), None if after is None else after.encode())
-        script = Script.load("state", "scan", is_read=True)
+        script = Script.load("state", "layout", "scan", is_read=True)
         found: list[bytes] = await self._server.run(script, [self._values, self._keys], [first, last, max(limit, 0)])
         return [_stored(key.decode(), value) for key, value in zip(found[::2], found[1::2], strict=True)]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ratesync.sqlite.book import Book
 from ratesync.sqlite.errors import Contradiction
-from ratesync.sqlite.lane import AVAILABLE, LEASED, LaneRow
+from ratesync.sqlite.lane import AVAILABLE, LEASED, SCHEDULED, LaneRow
 from ratesync.sqlite.many import parts
 
 MOST_DUE = 1000
@@ -113,6 +113,16 @@ def enter(book: Book, lane: LaneRow, number: int, key: str, score: float) -> Non
         lane.ready += 1
     elif urgent:
         overtake(book, lane, key, (score, place))
+
+
+def schedule(book: Book, lane: LaneRow, number: int) -> None:
+    """Let an operation that is stored outside of its mailbox be due now, behind what is due already."""
+    book.db.execute(
+        "UPDATE item SET number = ?, state = ?, at = ? WHERE number = ?",
+        (book.next_number(), SCHEDULED, book.now, number),
+    )
+    lane.scheduled += 1
+    lane.has_timer_change = True
 
 
 def withdraw(book: Book, lane: LaneRow, key: str, *, has_led: bool) -> None:

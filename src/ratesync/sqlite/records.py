@@ -10,7 +10,7 @@ from ratesync.rules.priority import score
 from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
 from ratesync.sqlite.ends import ENTRY, bury_no_more, entry, finish, forget_old, forget_surplus, look_up
-from ratesync.sqlite.lane import AVAILABLE, CANCELLED, COMPLETED, DEAD, LEASED, SCHEDULED
+from ratesync.sqlite.lane import CANCELLED, COMPLETED, DEAD, LEASED, SCHEDULED
 
 
 def get(book: Book, ids: Sequence[str]) -> list[Entry | None]:
@@ -51,6 +51,7 @@ def _cancel(book: Book, operation_id: str) -> CancelResult:
 
 def replay(book: Book, ids: Sequence[str]) -> list[bool]:
     """Put dead letters back at the end of their mailboxes."""
+    boxes.advance_all(book)
     return [_replay(book, operation_id) for operation_id in ids]
 
 
@@ -62,19 +63,20 @@ def _replay(book: Book, operation_id: str) -> bool:
         return False
     number, lane_number, key, priority, ended = row
     lane = book.lane(lane_number)
-    while boxes.advance(book, lane):
-        pass
     bury_no_more(book, operation_id, ended)
     rank = score(book.now, priority, book.limits.priority_step)
     book.db.execute(
-        "UPDATE item SET score = ?, attempts = 0, lapses = 0, sent_as = 0, result = NULL, ended = NULL, state = ? "
+        "UPDATE item SET score = ?, attempts = 0, lapses = 0, sent_as = 0, result = NULL, ended = NULL "
         "WHERE number = ?",
-        (rank, AVAILABLE, number),
+        (rank, number),
     )
     lane.dead -= 1
     book.pending += 1
     book.is_news = True
-    boxes.enter(book, lane, number, key, rank)
+    if lane.timer_at is not None and lane.timer_at <= book.now:  # due behind what there was no time for
+        boxes.schedule(book, lane, number)
+    else:
+        boxes.enter(book, lane, number, key, rank)
     return True
 
 

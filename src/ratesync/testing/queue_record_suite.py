@@ -172,6 +172,23 @@ class QueueRecordSuite(QueuePart):
         await submit(queue, item("c", priority=1))
         assert names(await claim(queue)) == "a c b"
 
+    async def test_a_replayed_letter_comes_behind_all_that_is_due(
+        self, queue: QueueBackend, timeline: Timeline
+    ) -> None:
+        """However much that is: more than a backend may do in one step."""
+        await bury(queue, item("dead", "k"))
+        at = timeline.after(5)
+        due = [f"i{number}" for number in range(1200)]
+        await submit(queue, *(item(name, "k", not_before=at) for name in due))
+        await timeline.sleep(6)
+        assert list(await queue.replay(["dead"])) == [True]
+        assert (await count(queue)).pending == len(due) + 1
+        came: list[str] = []
+        while taken := await take(queue):
+            came += names(taken).split()
+            await complete(queue, taken)
+        assert came == [*due, "dead"]
+
     async def test_a_replayed_letter_can_die_again(self, queue: QueueBackend) -> None:
         await bury(queue, *items("a b"))
         await queue.replay(["a"])

@@ -88,7 +88,7 @@ class Request:
             "wants": [self._want(want, places) for want in self.wants],
             "leaves": self.leaves,
         }
-        return keys, json.dumps(argument, separators=(",", ":"))
+        return [*keys, names.absent], json.dumps(argument, separators=(",", ":"))
 
     def _spec(
         self, bucket: Bucket, member: Membership, holds: Mapping[Scope, int], clock: ServerClock, now: float

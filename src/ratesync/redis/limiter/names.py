@@ -7,6 +7,7 @@ from urllib.parse import quote
 from attrs import frozen
 
 from ratesync.model.quota import Adaptive, Budget, Countable, FixedWindow, LeakyBucket, Penalty, Quota, Rate, Scope
+from ratesync.redis.server.lua import ABSENT
 
 
 @frozen
@@ -30,6 +31,11 @@ class KeyNames:
     def holders(self) -> str:
         """Sorted set: each process that may hold permits, and when it is taken for dead."""
         return f"{self.tag}holders"
+
+    @property
+    def absent(self) -> str:
+        """A key that never exists; see :data:`ratesync.redis.server.lua.ABSENT`."""
+        return f"{self.tag}{ABSENT}"
 
     @property
     def holder_prefix(self) -> str:

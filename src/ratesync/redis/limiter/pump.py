@@ -22,6 +22,8 @@ from ratesync.redis.server.reply_error import After, meaning
 TRIES = 2
 """Exchanges that must fail one after the other until those who do not wait are told."""
 
+PATIENCE = "nothing has to be done here"
+
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 1.0
 """Seconds between two tries, at first and at most."""
@@ -40,6 +42,8 @@ class Pump:
     failures: int = field(default=0, init=False)
     """Exchanges that failed in a row."""
     problem: str = field(default="", init=False)
+    advice: str = field(default=PATIENCE, init=False)
+    """What is to be done about it."""
 
     @property
     def is_cut_off(self) -> bool:
@@ -86,9 +90,10 @@ class Pump:
                 async with link.use() as session:
                     reply = json.loads(await session.evaluate(exchange_script(), keys, [argument], None))
         except Exception as error:  # noqa: BLE001  whatever the server fails with, the quotas stay closed
-            if meaning(error).after is After.RECONNECT:
+            found = meaning(error)
+            if found.after is After.RECONNECT:
                 links.replace(link)
-            self._fail(request, error)
+            self._fail(request, error, found.advice)
             return
         if not Answer(root, request, reply).apply(sent_at, self.clock.now()):
             self._again(request)
@@ -99,9 +104,9 @@ class Pump:
         for bucket in request.buckets:
             self.root.touch(bucket, now)
 
-    def _fail(self, request: Request, error: Exception) -> None:
+    def _fail(self, request: Request, error: Exception, advice: str) -> None:
         self.failures += 1
-        self.problem = described(error)
+        self.problem, self.advice = described(error), advice or PATIENCE
         self._again(request)
         if self.is_cut_off:
             self.tell_those_who_do_not_wait()
@@ -129,7 +134,7 @@ class Pump:
         """The error for permits that nobody can grant now."""
         return LimiterError(
             f"{self.root.names.provider}: Redis does not answer ({self.problem}), so nothing is granted. "
-            "It is asked again and again; nothing has to be done here."
+            f"It is asked again and again; {self.advice}."
         )
 
     async def leave(self, links: Links) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from contextlib import suppress
+from collections import deque
+from contextlib import closing, suppress
 
 from ratesync.errors import QueueError
 from ratesync.model.secret import Secret
@@ -27,6 +28,8 @@ class Pulse:
     def __init__(self, address: Address | None, ssl_context: ssl.SSLContext | None) -> None:
         self._address = address
         self._ssl_context = ssl_context
+        self._hosts = deque(address.hosts if address is not None and address.hosts else [("", 0)])
+        """In the order in which they are tried; none is needed for a socket."""
         self._lock = threading.Lock()
         self._wire: _Wire | None = None
 
@@ -55,37 +58,41 @@ class Pulse:
     def _ask(self, address: Address, words: tuple[bytes, ...]) -> object:
         for _ in range(HOPS):
             if self._wire is None:
-                self._wire = self._connect(address, *self._place(address))
+                self._wire = self._reach(address)
             try:
                 answer = self._wire.ask(*words)
             except (OSError, EOFError):
                 self.close()
+                self._hosts.rotate(-1)
                 continue
             if not isinstance(answer, ReplyError):
                 return answer
             code, *rest = str(answer).split()
-            if code in {"MOVED", "ASK"}:
+            if code == "MOVED":
                 host, _, port = rest[1].rpartition(":")
                 self.close()
                 self._wire = self._connect(address, host, int(port))
             elif code == "READONLY":
                 self.close()
             else:
-                raise ServerAway(f"no sign of life was given: {code_of(answer) or 'it was refused'}.")
+                raise _refused(answer)
         raise EOFError
 
-    def _place(self, address: Address) -> tuple[str, int]:
-        if address.kind is not Kind.SENTINEL:
-            return address.hosts[0] if address.hosts else ("", 0)
-        for host, port in address.hosts:
-            with suppress(OSError, EOFError):
-                wire = _Wire(self._socket(address, host, port))
-                try:
-                    wire.greet(address.sentinel_username, address.sentinel_password, 0)
-                    found = wire.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", address.service.encode())
-                finally:
-                    wire.close()
-                match found:
+    def _reach(self, address: Address) -> _Wire:
+        """The server; of a cluster the first node that answers."""
+        if address.kind is Kind.SENTINEL:
+            return self._connect(address, *self._primary(address))
+        for _ in range(1, len(self._hosts)):
+            with suppress(OSError, EOFError, ServerAway):
+                return self._connect(address, *self._hosts[0])
+            self._hosts.rotate(-1)
+        return self._connect(address, *self._hosts[0])
+
+    def _primary(self, address: Address) -> tuple[str, int]:
+        for place in address.hosts:
+            with suppress(OSError, EOFError, ServerAway), closing(_Wire(self._socket(address, *place))) as wire:
+                wire.greet(address.sentinel_username, address.sentinel_password, 0)
+                match wire.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", address.service.encode()):
                     case [bytes() as name, bytes() as number]:
                         return name.decode(), int(number)
                     case _:
@@ -94,7 +101,11 @@ class Pulse:
 
     def _connect(self, address: Address, host: str, port: int) -> _Wire:
         wire = _Wire(self._socket(address, host, port))
-        wire.greet(address.username, address.password, address.db)
+        try:
+            wire.greet(address.username, address.password, address.db)
+        except BaseException:
+            wire.close()
+            raise
         return wire
 
     def _socket(self, address: Address, host: str, port: int) -> socket.socket:
@@ -110,6 +121,10 @@ class Pulse:
         return context.wrap_socket(connection, server_hostname=host)
 
 
+def _refused(answer: ReplyError) -> ServerAway:
+    return ServerAway(f"no sign of life was given: {code_of(answer) or 'it was refused'}.")
+
+
 class _Wire:
     """A connection on which one command is under way at a time."""
 
@@ -122,11 +137,14 @@ class _Wire:
 
     def greet(self, username: str | None, password: Secret | None, db: int) -> None:
         if password is not None:
-            answer = self.ask(b"AUTH", *([username.encode()] if username else []), password.reveal().encode())
-            if isinstance(answer, ReplyError):
-                raise EOFError("the password was refused")
+            self._order(b"AUTH", *([username.encode()] if username else []), password.reveal().encode())
         if db:
-            self.ask(b"SELECT", str(db).encode())
+            self._order(b"SELECT", str(db).encode())
+
+    def _order(self, *words: bytes) -> None:
+        answer = self.ask(*words)
+        if isinstance(answer, ReplyError):
+            raise _refused(answer)
 
     def ask(self, *words: bytes) -> object:
         self._socket.sendall(packed(words))

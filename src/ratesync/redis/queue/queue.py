@@ -14,7 +14,7 @@ import anyio
 import anyio.lowlevel
 
 from ratesync.clock import Clock, SystemClock, timeout_at
-from ratesync.errors import ConfigurationError
+from ratesync.errors import ConfigurationError, QueueError
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import (
     CancelResult,
@@ -36,7 +36,8 @@ from ratesync.redis.queue.limits import QueueLimits
 from ratesync.redis.queue.packing import marked, packed_selector, settled, unpacked_selector
 from ratesync.redis.queue.pulse import Pulse
 from ratesync.redis.queue.scripts import queue_script
-from ratesync.redis.queue.shard import Shard, by_shard, shard_of
+from ratesync.redis.queue.shard import Shard, at_each, by_shard, shard_of
+from ratesync.redis.queue.unanswered import Unanswered
 from ratesync.redis.queue.watches import Watch, Watches
 from ratesync.redis.server.lua import Argument
 from ratesync.redis.server.server import RedisServer
@@ -108,6 +109,7 @@ class RedisQueue:
         self._watches = [Watches(shard) for shard in self._shards]
         self._flights = [Flights(shard) for shard in self._shards]
         self._claimants: dict[str, Claimant] = {}
+        self._unanswered = Unanswered()
         self._first = 0
         self._users = 0
         self._pulse = Pulse(server.address, server.ssl_context)
@@ -204,9 +206,9 @@ class RedisQueue:
         first = self._first = (self._first + 1) % len(self._shards)
         order = [*range(first, len(self._shards)), *range(first)]
         claim, bells = await claimant.claim([self._shards[number] for number in order], request)
-        for number, bell in zip(order, bells, strict=True):
+        for number, bell in bells.items():
             self._watches[number].saw(bell)
-        return Claim(claim.batches, claim.next_at, sum(bells))
+        return Claim(claim.batches, claim.next_at, sum(bells.values()))
 
     async def wait(self, marker: int, until: float | None) -> None:
         """Return when something may have become claimable since the claim with this ``marker``, or at ``until``."""
@@ -220,7 +222,10 @@ class RedisQueue:
                     await watch.wait()
 
     async def settle(self, worker: str, settlements: Sequence[Settlement]) -> Sequence[bool]:
-        """Settle leases; False for each that was refused because it is no longer the mailbox's newest."""
+        """Settle leases; False for each that was refused because it is no longer the mailbox's newest.
+
+        :raises ServerError: Redis refused, or did not answer. The same settlements again get the answer that was lost.
+        """
         for settlement in settlements:
             for end in settlement.finished:
                 if end.state not in FINAL:
@@ -228,20 +233,26 @@ class RedisQueue:
         places = by_shard([settlement.lease.lane for settlement in settlements], len(self._shards))
         if not places:
             await self.extend(worker)
+            return []
         answers = [False] * len(settlements)
-        for number, own in places.items():
-            shard = self._shards[number]
+
+        async def ask(shard: Shard) -> None:
+            own = places[shard.number]
             args = settled([settlements[place] for place in own], shard.server_instant)
-            found = await shard.run("settle", worker, self._limits.result_capacity, self._name(), *args)
+            found = await shard.run("settle", worker, self._limits.result_capacity, name, *args)
             for place, answer in zip(own, found, strict=True):
                 answers[place] = answer == _YES
+
+        with self._unanswered.naming(worker, settlements, self._name()) as name:
+            await at_each([self._shards[number] for number in places], ask)
         return answers
 
     async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
         """Give a sign of life; for each of ``leases`` whether the worker holds it. Lost ones stay lost."""
         places = by_shard([lease.lane for lease in leases], len(self._shards))
         answers = [False] * len(leases)
-        for shard in self._shards:
+
+        async def ask(shard: Shard) -> None:
             own = places.get(shard.number, [])
             args: list[Argument] = [worker]
             for place in own:
@@ -250,6 +261,8 @@ class RedisQueue:
             found = await shard.run("extend", *args)
             for place, answer in zip(own, found, strict=True):
                 answers[place] = answer == 1
+
+        await at_each(self._shards, ask)
         return answers
 
     def keep_alive(self, worker: str) -> None:
@@ -259,9 +272,16 @@ class RedisQueue:
             where it is: one of a cluster, behind sentinels, or with a provider of credentials.
         """
         now = repr(self._clock.now()) if self._clock.is_virtual else ""
-        text = queue_script("extend").text.encode()
+        text = queue_script("extend").text
+        error: QueueError | None = None
         for shard in self._shards:
-            self._pulse.ask(b"EVAL", text, b"1", shard.keys[0].encode(), now.encode(), worker.encode())
+            words = ["EVAL", text, str(len(shard.keys)), *shard.keys, now, worker]
+            try:
+                self._pulse.ask(*(word.encode() for word in words))
+            except QueueError as problem:
+                error = problem
+        if error is not None:
+            raise error
 
     async def park(self, lane: Lane, until: float) -> None:
         """Leave the lane alone until the instant ``until``; an instant in the past reopens it."""

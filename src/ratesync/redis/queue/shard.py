@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from ratesync.clock import Clock
 from ratesync.model.lane import Lane
-from ratesync.redis.errors import NewerLayout, ServerError
 from ratesync.redis.queue.scripts import queue_script
 from ratesync.redis.server.clock import ServerClock
-from ratesync.redis.server.lua import Argument
+from ratesync.redis.server.lua import ABSENT, Argument
 from ratesync.redis.server.server import RedisServer
-
-NEWER = "LAYOUT"
-"""Begins the answer of a script that found the data of a newer version."""
 
 
 @define(eq=False)
@@ -29,9 +26,10 @@ class Shard:
     number: int
     time: ServerClock = field(factory=ServerClock)
     keys: list[str] = field(init=False)
+    """Those that every script declares."""
 
     def __attrs_post_init__(self) -> None:
-        self.keys = [f"{self.prefix}root"]
+        self.keys = [f"{self.prefix}root", f"{self.prefix}{ABSENT}"]
 
     @property
     def prefix(self) -> str:
@@ -46,17 +44,11 @@ class Shard:
     async def run(self, name: str, *args: Argument) -> Any:
         """Run a script of the queue.
 
+        :raises NewerLayout: a newer version laid the queue out.
         :raises ServerError: it was not carried out, or nobody knows.
         """
         now: Argument = self.clock.now() if self.clock.is_virtual else ""
-        try:
-            return await self.server.run(queue_script(name), self.keys, [now, *args])
-        except ServerError as error:
-            if NEWER in str(error):
-                raise NewerLayout(
-                    "the queue in Redis was laid out by a newer version of ratesync: upgrade this process"
-                ) from error
-            raise
+        return await self.server.run(queue_script(name), self.keys, [now, *args])
 
     def server_instant(self, at: float) -> float:
         """The server's time at an instant of ours."""
@@ -80,6 +72,29 @@ class Shard:
 def shard_of(lane: Lane, shards: int) -> int:
     """The number of the shard in which a lane is."""
     return zlib.crc32(f"{len(lane.provider)}:{lane.provider}{lane.connection}".encode()) % shards
+
+
+async def at_each(shards: Sequence[Shard], ask: Callable[[Shard], Awaitable[None]]) -> None:
+    """Ask all of these shards at the same time: none waits for another one, or is left out where that one fails.
+
+    The error of the first that failed is raised when all have been asked.
+    """
+    if len(shards) == 1:
+        await ask(shards[0])
+        return
+    errors: list[Exception] = []
+
+    async def attempt(shard: Shard) -> None:
+        try:
+            await ask(shard)
+        except Exception as error:  # noqa: BLE001  it is raised below, bare
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for shard in shards:
+            tasks.start_soon(attempt, shard)
+    if errors:
+        raise errors[0]
 
 
 def by_shard(lanes: Sequence[Lane], shards: int) -> dict[int, list[int]]:

@@ -13,7 +13,15 @@ from attrs import frozen
 from ratesync.redis.server.resp import Argument, ReplyError, Words
 from ratesync.redis.server.wire import Wire
 
-__all__ = ["Argument", "Script", "evaluate_on", "witnessed"]
+__all__ = ["ABSENT", "Argument", "Script", "evaluate_on", "witnessed"]
+
+ABSENT = "absent"
+"""The last part of a key that never exists. Scripts that write keys of their slot which they do not declare declare it.
+
+While a cluster moves a slot to another node, its keys are at the one or the other. A script that declares only keys of
+which it finds all, or none, is run by that node, which has not the rest. As one key is missing wherever the others are,
+both nodes answer TRYAGAIN, until all have moved.
+"""
 
 
 @frozen

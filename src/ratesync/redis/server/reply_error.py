@@ -7,7 +7,15 @@ from enum import Enum
 
 from attrs import evolve, frozen
 
-from ratesync.redis.errors import AccessRefused, KeyClash, NotReplicated, ServerError, ServerFull, ServerReadsOnly
+from ratesync.redis.errors import (
+    AccessRefused,
+    KeyClash,
+    NewerLayout,
+    NotReplicated,
+    ServerError,
+    ServerFull,
+    ServerReadsOnly,
+)
 from ratesync.redis.server.link import LinkDown
 from ratesync.redis.server.wire import WireDown
 
@@ -60,6 +68,7 @@ _FINAL: dict[str, tuple[type[ServerError], str]] = {
     "OOM": (ServerFull, "Redis is out of memory: raise maxmemory, or let the backlog shrink"),
     "MISCONF": (ServerReadsOnly, "Redis cannot save to its disk: make room or repair it"),
     "NOREPLICAS": (NotReplicated, "too few replicas are connected: look at min-replicas-to-write"),
+    "LAYOUT": (NewerLayout, "a newer version of ratesync laid its data out: upgrade this process"),
     "WRONGTYPE": (KeyClash, "a key is somebody else's: choose another prefix or database"),
     "WRONGPASS": (AccessRefused, "the name or the password is wrong"),
     "NOAUTH": (AccessRefused, "a password is needed"),

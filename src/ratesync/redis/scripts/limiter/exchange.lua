@@ -1,7 +1,8 @@
 -- One exchange between a process and the quotas of one provider: it reports what ended, says what it holds, and asks for
 -- permits. Everything is decided by the server's time, and all keys have the provider as their hash tag.
 --
--- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds.
+-- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds, then one that never
+--   exists, so that nothing is run while a cluster moves the slot.
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
 --   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered
@@ -14,7 +15,7 @@
 --   holds                  {place of its key, until}
 --   wants                  {units, privileged, horizon, reuse, asks, share, places, costs}
 --   leaves                 whether the holder goes away
--- Returns JSON: status, now, epoch, workers, for each bucket
+-- Returns the error `LAYOUT <n>`, and does nothing, where a newer layout is in use. Else JSON: status, now, epoch, workers, for each bucket
 --   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with
 --   {estimate, version, own last version, now, in use, accepted since the last cut}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
@@ -24,6 +25,9 @@
 local request = cjson.decode(ARGV[1])
 local me = KEYS[3]
 local root, now = open_root(KEYS[1], me, request)
+if root.layout > LAYOUT then
+  return redis.error_reply('LAYOUT ' .. root.layout)
+end
 local status, batch = recognise(root, me, request, now)
 if status ~= 'ok' then
   return cjson.encode({ status = status, now = now, epoch = root.epoch })

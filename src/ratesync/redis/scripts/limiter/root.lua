@@ -1,6 +1,7 @@
 -- The root of a provider's quotas: time, the epoch of the data, and who holds permits.
 -- Part of the exchange script; see exchange.lua for inputs and outputs.
 
+local LAYOUT = 1 -- of the keys; a newer one is told by the root
 local NEVER, HUGE = 1e15, 1e15
 local JUMP = 1 -- seconds that a request may be on its way, at most, before the server's clock is thought to have jumped
 
@@ -11,7 +12,7 @@ end
 -- Reads the root; makes one where there is none. Time is the server's. It never goes back, and where the holder's own
 -- clock tells that much less time has passed since its last request, it does not jump ahead. O(1).
 local function open_root(key, me, request)
-  local found = redis.call('HMGET', key, 'epoch', 'born', 'lost', 'shift', 'last', 'made')
+  local found = redis.call('HMGET', key, 'epoch', 'born', 'lost', 'shift', 'last', 'made', 'layout')
   local time = redis.call('TIME')
   local shift = tonumber(found[4] or 0)
   local now = tonumber(time[1]) - request.base + tonumber(time[2]) / 1000000 + shift
@@ -24,7 +25,7 @@ local function open_root(key, me, request)
   now = math.max(now, last)
   shift = shift + now - told
   local root = { key = key, epoch = found[1], born = tonumber(found[2] or 0), lost = found[3] == '1', shift = shift }
-  root.made = tonumber(found[6] or now)
+  root.made, root.layout = tonumber(found[6] or now), tonumber(found[7] or LAYOUT)
   if not root.epoch then
     root.epoch, root.born = request.fresh, request.cold and now or -1000000000
   end

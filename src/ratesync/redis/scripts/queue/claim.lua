@@ -3,7 +3,8 @@
 -- ARGV[2..8]: worker; most batches; seconds of a lease; most items of a mailbox; most bytes; results remembered; the
 --   server's time as the caller expects it, or empty.
 -- ARGV[9..11]: who claims, the number of this claim of it, and of the latest one whose answer it has: what was leased
---   to it by a claim since then never reached it, and is given back.
+--   to it by a claim since then never reached it, and is given back. A claim of the same number, asked again or late on
+--   its way, gets what is still held of what it got, and nothing new; one that another has overtaken gets nothing.
 -- ARGV[12..]: for each provider its name, most mailboxes in a batch, most leased of one lane (or empty).
 -- Answers the marker, the next instant (or empty), now, then batches: provider, connection, first token, numbers of
 -- items of each lease, separated by commas; for each item its id and record.
@@ -31,35 +32,69 @@ local function look_at_clock()
   end
 end
 
--- Gives back what a claim leased whose answer was lost; whether this claim is older than one that came before.
-local function is_outdated()
+-- The latest claim of this caller whose answer it may not have: its number, and the first and last token of its leases.
+local function unheard_claim()
   local latest = call('HGET', WORKER, 'c')
-  if not latest then
-    return false
-  end
-  local number, first, last, at = unpack_from('<ddd', latest)
-  if string.sub(latest, at) ~= caller or number <= received then
-    return false
-  end
-  if number > turn then
-    return true
-  end
-  local returned = {}
-  for token = first, last do
-    local name = string.format('%d', token)
-    local hold = call('HGET', WORKER, name)
-    if hold then
-      local lane, key, amount = read_hold(hold)
-      call('HDEL', WORKER, name)
-      give_back(lane, key, amount, -INF, function(_, record)
-        return record.state
-      end)
-      local provider = provider_of(lane.provider).number
-      returned[provider] = (returned[provider] or 0) + 1
+  if latest then
+    local number, first, last, at = unpack_from('<ddd', latest)
+    if sub(latest, at) == caller and number > received then
+      return number, first, last
     end
   end
-  return_holdings(worker, returned)
-  return false
+  return 0, 1, 0
+end
+
+-- Calls `act(token, hold)` for each of these leases that the worker still holds. O(leases).
+local function for_each_held(first, last, act)
+  local tokens = {}
+  for token = first, last do
+    tokens[#tokens + 1] = string.format('%d', token)
+  end
+  for place, hold in ipairs(get_many('HMGET', WORKER, tokens)) do
+    if hold then
+      act(first + place - 1, hold)
+    end
+  end
+end
+
+-- O(items).
+local function take_back(first, last)
+  local returned = {}
+  for_each_held(first, last, function(token, hold)
+    local lane, key, amount = read_hold(hold)
+    call('HDEL', WORKER, string.format('%d', token))
+    give_back(lane, key, amount, -INF, function(_, record)
+      return record.state
+    end)
+    local provider = provider_of(lane.provider).number
+    returned[provider] = (returned[provider] or 0) + 1
+  end)
+  if next(returned) then
+    return_holdings(worker, returned)
+  end
+end
+
+-- Tells of leases again, in batches as they were or smaller: tokens of a batch follow one another. O(items).
+local function tell_again(answer, first, last)
+  local sizes, batch, counts, follows = {}, nil, {}, nil
+  for _, want in ipairs(wanted) do
+    sizes[want.name] = want.size
+  end
+  for_each_held(first, last, function(token, hold)
+    local lane, key, amount = read_hold(hold)
+    if token ~= follows or batch[1] ~= lane.provider or batch[2] ~= lane.connection
+      or #counts == sizes[lane.provider] then
+      batch, counts = { lane.provider, lane.connection, text(token), '' }, {}
+      answer[#answer + 1] = batch
+    end
+    local ids = held_ids(lane, key, amount)
+    for place, record in ipairs(get_many('HMGET', ITEMS, ids)) do
+      batch[#batch + 1] = ids[place]
+      batch[#batch + 1] = record
+    end
+    counts[#counts + 1] = amount
+    batch[4], follows = table.concat(counts, ','), token + 1
+  end)
 end
 
 -- Plans the lanes whose instant has come, and lists those again that are below the bound of this claim.
@@ -313,9 +348,15 @@ write_when_full()
 look_at_clock()
 root.token = math.max(root.token, math.floor(now * 1000))
 local answer = { '', '', text(now) }
-if is_outdated() then
-  return { text(root.bell), text(now), text(now) }
+local unheard, first, last = unheard_claim()
+if unheard >= turn then -- there may be more by now, so the caller is to claim at once
+  answer[1], answer[2] = text(root.bell), text(now)
+  if unheard == turn then
+    tell_again(answer, first, last)
+  end
+  return answer
 end
+take_back(first, last)
 fence(lease_seconds)
 local is_behind = sweep()
 advance_all()

@@ -1,5 +1,7 @@
 -- Puts dead letters back at the end of their mailboxes. ARGV[2]: seconds of a step of priority. ARGV[3..]: ids.
 -- Answers for each 1, or 0 where there is none. O(letters * log mailboxes).
+--
+-- What is due by now comes first. Where there was no time for all of it, a letter becomes due behind it.
 
 write_when_full()
 local step = tonumber(ARGV[2])
@@ -11,20 +13,27 @@ local function replay(id)
     return 0
   end
   local lane = lane_of(record.lane)
-  while advance(lane, MOST_DUE) > 0 do end
   local priority, key, _, at = parts(record)
   local length, body = unpack_from('<I4', raw, at)
   bury_no_more(id)
-  record.state, record.attempts, record.lapses, record.sent_as, record.at = AVAILABLE, 0, 0, 0, INF
+  local is_behind = lane.timer <= now
+  record.state, record.at = is_behind and SCHEDULED or AVAILABLE, is_behind and now or INF
+  record.attempts, record.lapses, record.sent_as = 0, 0, 0
   record.number, record.score = next_number(), now - priority * step
   call('HSET', ITEMS, id,
     head_of(record, 0) .. string.sub(raw, record.tail, at - 1) .. string.sub(raw, body, body + length - 1))
-  lane.dead, lane.available, root.pending = lane.dead - 1, lane.available + 1, root.pending + 1
+  lane.dead, root.pending = lane.dead - 1, root.pending + 1
+  count(lane, record.state, 1)
   is_news = true
-  enter(lane, key, id, record.number, record.score)
+  if is_behind then
+    set_timer(lane, 's' .. member(record.number, id), now)
+  else
+    enter(lane, key, id, record.number, record.score)
+  end
   return 1
 end
 
+advance_all()
 local answer = {}
 for at = 3, #ARGV do
   answer[#answer + 1] = replay(ARGV[at])

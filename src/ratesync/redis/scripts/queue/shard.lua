@@ -1,6 +1,7 @@
 -- One shard of a queue: time, the root with its counters, lanes, providers. First part of every script of the queue.
 --
 -- KEYS[1]: the shard's root. All keys of the shard begin with its name less `root`, so they share its hash tag.
+-- KEYS[2]: a key that never exists, so that nothing is run while a cluster moves the slot.
 -- ARGV[1]: the instant to take for now; empty: the server's time.
 -- Every script answers `LAYOUT <n>` as an error, and does nothing, where a newer layout is in use.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import pytest
 from attrs import define, field, frozen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ratesync.clock import Clock
@@ -167,6 +167,7 @@ class World:
     mishaps=st.lists(MISHAP, max_size=1),
     seed=st.integers(0, 9),
 )
+@example(number=2, permits=2, cost=1, at_once=3, per=0.3, reserve=0.0, mishaps=[Mishap("dies", 3.0, 0.05, 0)], seed=0)
 @settings(max_examples=12)
 def test_no_window_is_exceeded_and_no_permit_lost_whatever_happens(
     *,

@@ -1,11 +1,11 @@
 -- Processes that hold permits. Each has a hash with the number of its last request and, by bucket, the permits it holds.
--- One that is silent for too long is taken for dead: what it held counts as if its calls had ended now.
+-- One that is silent for too long is taken for dead: what it held counts as if its calls had ended when its time was up.
 
 local BURIED_FOR = 3600
 local AT_ONCE = 200
 
--- One bucket's share of a dead holder. O(log n).
-local function bury(field, text, now)
+-- One bucket's share of a holder that is dead since an instant. O(log n).
+local function bury(field, text, since)
   local key, out = string.sub(field, 2), tonumber(text)
   local found = redis.call('HMGET', key, 'kind', 'span', 'grain', 'ends', 'upto', 'missing')
   if not found[1] then
@@ -16,9 +16,9 @@ local function bury(field, text, now)
     redis.call('HINCRBYFLOAT', key, 'missing', out)
   elseif found[1] == 'window' then
     local grain, span, ends = tonumber(found[3]), tonumber(found[2]), tonumber(found[4])
-    local free_at = now + span
+    local free_at = since + span
     if ends > 0 then
-      free_at = ends > now and ends or ends + math.ceil((now - ends) / span) * span
+      free_at = ends > since and ends or ends + math.ceil((since - ends) / span) * span
     end
     local b = { key = key, log = key .. ':log', upto = tonumber(found[5]), spent = 0 }
     count_until(b, math.ceil(free_at / grain), out)
@@ -27,13 +27,13 @@ local function bury(field, text, now)
 end
 
 -- Takes permits from a holder's hash. Whether none are left: it stops after some. O(permits taken).
-local function take_from(holder, now)
+local function take_from(holder, since)
   local cursor, taken = '0', 0
   repeat
     local page = redis.call('HSCAN', holder, cursor, 'MATCH', 'o*', 'COUNT', AT_ONCE)
     cursor = page[1]
     for i = 1, #page[2], 2 do
-      bury(page[2][i], page[2][i + 1], now)
+      bury(page[2][i], page[2][i + 1], since)
       redis.call('HDEL', holder, page[2][i])
       taken = taken + 1
     end
@@ -43,11 +43,13 @@ end
 
 -- Buries holders whose time is up; a few at a time. O(1) if there are none.
 local function reap(holders, prefix, me, now)
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', holders, '-inf', now, 'LIMIT', 0, 5)) do
+  local silent = redis.call('ZRANGEBYSCORE', holders, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 5)
+  for i = 1, #silent, 2 do
+    local name, since = silent[i], tonumber(silent[i + 1])
     local holder = prefix .. name
     if holder ~= me then
       redis.call('HSET', holder, 'dead', '1')
-      if take_from(holder, now) then
+      if take_from(holder, since) then
         redis.call('ZREM', holders, name)
         redis.call('EXPIRE', holder, BURIED_FOR)
       end

@@ -70,7 +70,11 @@ class Departed:
         end = link.end(side)
         record: Any = self.kind.records(side).get(end.record_id or "")
         is_marked = self._load(self.kind.keys.mark(side, end.record_id or "")) is not None
-        return record is not None and not is_marked and is_same(record.fields, _plain(end.base))
+        if record is None or is_marked:
+            return False
+        # A user may have edited it to what is the same to us, and yet not to the base once that is known in full.
+        is_of_version = side is Side.LOCAL or end.version in {None, record.version}
+        return is_of_version and is_same(record.fields, _plain(end.base))
 
 
 def _plain(base: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -1,7 +1,8 @@
-"""Kill a worker after each of its steps in turn: `python -m tests.chaos.crash_points redis|sqlite WHERE FOLDER`.
+"""Kill a worker after each of its steps in turn: `python -m tests.chaos.crash_points redis|sqlite WHERE FOLDER MOOD`.
 
-A step is what the event loop runs between two awaits. For each one there is a queue of its own with two operations of
-one key, and a worker that dies there. Then the queues are worked off, and each log is accounted for.
+A step is what the event loop runs between two awaits. For each one there is a queue of its own with operations of one
+key, and a worker that dies there. Then the queues are worked off, and each log is accounted for. Where the provider is
+moody, it throttles the first call of each worker, and refuses the operation in the middle for good.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from functools import partial
 from pathlib import Path
 from typing import TypeVarTuple, Unpack
 
 import anyio
-from attrs import define
+from attrs import define, field, frozen
 from typing_extensions import override
 
-from ratesync import Operation, SyncEngine
+from ratesync import Batch, Cause, Operation, Outcome, Rejected, RetryLater, SyncEngine
 from ratesync.memory import MemoryLimiter
 from ratesync.sqlite import SqliteBackend
 from tests.chaos.ledger import Attempt, Death, Log, account, attempts_in
@@ -32,7 +33,27 @@ CALL_SECONDS = 0.001
 LEASE_SECONDS = 1.0
 MOST = 2_000
 Ts = TypeVarTuple("Ts")
-ACCEPTED = {"o0": ("k", 0), "o1": ("k", 1)}
+ENDS = {"calm": {"o0": "completed", "o2": "completed"}, "moody": {"o0": "completed", "o1": "dead", "o2": "completed"}}
+"""What the operations must come to, in order."""
+ACCEPTED = {"o0": ("k", 0), "o2": ("k", 2)}
+"""Those that are carried out."""
+
+
+@frozen
+class Moody(Provider):
+    """Carries out only what it does not refuse."""
+
+    throttled: list[str] = field(factory=list[str])
+
+    @override
+    async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
+        identity = batch.operations[0].id or ""
+        if not self.throttled:
+            self.throttled.append(identity)
+            return {identity: RetryLater("not now", Cause.THROTTLED, retry_after=0.01)}
+        if identity == "o1":
+            return {identity: Rejected("never")}
+        return await Provider.execute(self, batch)
 
 
 class MortalLoop(asyncio.SelectorEventLoop):
@@ -62,6 +83,7 @@ class Point:
     kind: str
     where: str
     folder: Path
+    mood: str
     number: int
 
     @property
@@ -71,19 +93,19 @@ class Point:
 
     def engine(self, role: str) -> SyncEngine:
         """An engine on this point's queue."""
-        provider = Provider(Log(self.log), seconds=CALL_SECONDS)
+        provider = (Moody if self.mood == "moody" else Provider)(Log(self.log), seconds=CALL_SECONDS)
         if self.kind == "redis":
-            return engine(self.where, role, provider, LEASE_SECONDS, prefix=f"point-{self.number}")
+            return engine(self.where, role, provider, LEASE_SECONDS, prefix=f"{self.mood}-{self.number}")
         path = self.folder / f"queue-{self.number}.db"
         backend = SqliteBackend(path, limiter=MemoryLimiter(), lease_seconds=LEASE_SECONDS)
         return SyncEngine(backend=backend, providers=[provider], role=role)
 
     async def submit(self) -> None:
-        """Two operations of one key."""
+        """Operations of one key."""
         async with self.engine("submit") as submitting:
             await submitting.submit_many(
-                Operation.create("acme", "events", {"key": key, "number": number}, id=identity, key=key)
-                for identity, (key, number) in ACCEPTED.items()
+                Operation.create("acme", "events", {"key": "k", "number": int(identity[1:])}, id=identity, key="k")
+                for identity in ENDS[self.mood]
             )
 
     async def work(self) -> None:
@@ -95,7 +117,7 @@ class Point:
         """Do what is left; the states of the operations."""
         async with self.engine("full") as finishing:
             assert await finishing.drain(timeout=30)
-            return [(await finishing.status(identity)).state.value for identity in ACCEPTED]
+            return [(await finishing.status(identity)).state.value for identity in ENDS[self.mood]]
 
     def live_and_die(self) -> Death | None:
         """Fork a worker; its death, or None if it came to its end alive."""
@@ -131,11 +153,11 @@ async def finish_all(points: list[Point]) -> list[list[str]]:
     return [states[point.number] for point in points]
 
 
-def main(kind: str, where: str, folder: str) -> None:
+def main(kind: str, where: str, folder: str, mood: str) -> None:
     """Print a line for each point: calls begun before the death, and what was found."""
     dead: list[tuple[Point, Death]] = []
     for number in range(1, MOST):
-        point = Point(kind, where, Path(folder), number)
+        point = Point(kind, where, Path(folder), mood, number)
         death = point.live_and_die()
         if death is None:
             break
@@ -147,7 +169,7 @@ def main(kind: str, where: str, folder: str) -> None:
     for (point, death), begun, state in zip(dead, before, states, strict=True):
         calls = calls_of(point)
         found = account(ACCEPTED, calls, [death], [], grace=LEASE_SECONDS)
-        clean = found.is_clean and state == ["completed", "completed"]
+        clean = found.is_clean and state == [*ENDS[mood].values()]
         line = {"point": point.number, "before": begun, "calls": len(calls), "clean": clean, "found": str(found)}
         sys.stdout.write(json.dumps(line) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from attrs import frozen
@@ -19,7 +19,6 @@ from ratesync.model.stored import Write
 from ratesync.rules.delete_guard import reason_to_hold
 from ratesync.rules.references import parents_first
 
-_READ_AT_ONCE = 1000
 APPROVED = b'{"v":1,"approved":true}'
 
 
@@ -39,52 +38,78 @@ class Deletions:
         Those that nobody approved are carried out only by a pass that read both sides: without, nobody knows how much a
         side lists.
         """
-        waiting, approved = await self._waiting()
-        await self._delete(approved)
+        await self._delete(approved=True)
+        waiting = await self._count_waiting()
         if not waiting or any(side not in pulled for side in Side):
             return
         reason = await self._reason(waiting, pulled)
-        if reason is not None:
-            run.held, run.hold_reason = len(waiting), reason
-            for part in _parts(waiting):
-                for link, _ in (await self.reconciler.books.links(part)).values():
-                    self.note_held(link)
-            return
-        await self._delete(waiting)
+        if reason is None:
+            await self._delete(approved=False)
+        else:
+            run.held, run.hold_reason = waiting, reason
+            await self._for_each_part(self._note_held, approved=False)
 
-    async def _delete(self, link_ids: Sequence[str]) -> None:
+    async def _note_held(self, link_ids: Sequence[str]) -> None:
+        for link, _ in (await self.reconciler.books.links(link_ids)).values():
+            self.note_held(link)
+
+    async def _delete(self, *, approved: bool) -> None:
         """Look at each once more, and delete what is still to be deleted."""
+        if self.reconciler.books.keys not in self.reconciler.pair.references.keys.values():
+            await self._for_each_part(self._delete_part, approved=approved)
+            return
         chunk = self.reconciler.settings.chunk
-        for layer in await self._children_first(link_ids):
+        for layer in await self._children_first(approved=approved):
             for start in range(0, len(layer), chunk):
-                cases = {link_id: Case([]) for link_id in layer[start : start + chunk]}
-                await self.reconciler.books.refresh(cases)
-                await self.reconciler.run(list(cases.values()), may_delete=True)
-                self.note(list(cases.values()))
+                await self._delete_part(layer[start : start + chunk])
 
-    async def _children_first(self, link_ids: Sequence[str]) -> list[list[str]]:
-        """The links in layers: a record goes after those of the same binding that refer to it."""
+    async def _delete_part(self, link_ids: Sequence[str]) -> None:
+        cases = {link_id: Case([]) for link_id in link_ids}
+        await self.reconciler.books.refresh(cases)
+        await self.reconciler.run(list(cases.values()), may_delete=True)
+        self.note(list(cases.values()))
+
+    async def _children_first(self, *, approved: bool) -> list[list[str]]:
+        """The links in layers: a record goes after those of the same binding that refer to it.
+
+        For that all of them must be known at once, by their ids.
+        """
         books, references = self.reconciler.books, self.reconciler.pair.references
-        if books.keys not in references.keys.values():
-            return [list(link_ids)]
         parents: dict[str, list[str]] = {}
         of_record: dict[str | None, str] = {}
-        for part in _parts(link_ids):
-            for link_id, (link, _) in (await books.links(part)).items():
+
+        async def learn(link_ids: Sequence[str]) -> None:
+            for link_id, (link, _) in (await books.links(link_ids)).items():
                 of_record[link.local.record_id] = link_id
                 parents[link_id] = references.ids_of_own(books.keys, link.local.base or {})
+
+        await self._for_each_part(learn, approved=approved)
         layers = parents_first(
             {link_id: [of_record[one] for one in others if one in of_record] for link_id, others in parents.items()}
         )
         return layers[::-1]
 
-    async def _waiting(self) -> tuple[list[str], list[str]]:
-        """The links whose deletes wait, by id: those that nobody approved, and those that somebody did."""
-        keys = self.reconciler.books.keys
-        found: tuple[list[str], list[str]] = [], []
-        async for stored in self.reconciler.books.all(keys.all_held):
-            found[stored.value == APPROVED].append(stored.key[len(keys.all_held) :])
-        return found
+    async def _for_each_part(self, act: Callable[[Sequence[str]], Awaitable[None]], *, approved: bool) -> None:
+        """Act on the links whose deletes wait, by id, a chunk at a time: the approved ones, or the others."""
+        books, chunk = self.reconciler.books, self.reconciler.settings.chunk
+        prefix, after, is_last = books.keys.all_held, None, False
+        while not is_last:
+            page = await books.state.scan(prefix, after=after, limit=chunk)
+            is_last = len(page) < chunk
+            after = page[-1].key if page else after
+            part = [stored.key[len(prefix) :] for stored in page if (stored.value == APPROVED) is approved]
+            if part:
+                await act(part)
+
+    async def _count_waiting(self) -> int:
+        """How many deletes wait that nobody approved."""
+        sizes: list[int] = []
+
+        async def add(link_ids: Sequence[str]) -> None:
+            sizes.append(len(link_ids))
+
+        await self._for_each_part(add, approved=False)
+        return sum(sizes)
 
     async def approve(self) -> int:
         """Approve the deletes that wait now, so that the next pass carries them out; how many there are."""
@@ -96,16 +121,20 @@ class Deletions:
                     count += 1
         return count
 
-    async def _reason(self, waiting: Sequence[str], pulled: Mapping[Side, Pulled]) -> str | None:
+    async def _reason(self, waiting: int, pulled: Mapping[Side, Pulled]) -> str | None:
         books, guard = self.reconciler.books, self.reconciler.pair.guard
-        for part in _parts(waiting):
-            links = await books.links(part)
-            own = next((link.hold_reason for link, _ in links.values() if link.hold_reason), None)
-            if own is not None:
-                return own
-        links_in_all = await self._count_links() if len(waiting) > guard.ratio_applies_above else len(waiting)
+        reasons: list[str] = []
+
+        async def look(link_ids: Sequence[str]) -> None:
+            links = (await books.links(link_ids)).values() if not reasons else ()
+            reasons.extend(link.hold_reason for link, _ in links if link.hold_reason)
+
+        await self._for_each_part(look, approved=False)
+        if reasons:
+            return reasons[0]
+        links_in_all = await self._count_links() if waiting > guard.ratio_applies_above else waiting
         for side in Side:
-            reason = reason_to_hold(guard, deletes=len(waiting), links=links_in_all, listed=pulled[side].listed)
+            reason = reason_to_hold(guard, deletes=waiting, links=links_in_all, listed=pulled[side].listed)
             if reason is not None:
                 return reason
         return None
@@ -116,8 +145,3 @@ class Deletions:
         async for stored in books.all(books.keys.links):
             count += not decode_link(stored.value).is_over
         return count
-
-
-def _parts(link_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many as are read at once."""
-    return (link_ids[start : start + _READ_AT_ONCE] for start in range(0, len(link_ids), _READ_AT_ONCE))

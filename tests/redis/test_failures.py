@@ -18,6 +18,7 @@ from ratesync.errors import LimiterError
 from ratesync.model.quota import Concurrency, Demand, Observation, Rate, Scope
 from ratesync.redis import RedisLimiter
 from ratesync.redis.limiter.names import KeyNames
+from ratesync.redis.server.clock import BASE
 from ratesync.testing.limiter_callers import granted, refused
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_cluster import ValkeyCluster
@@ -233,7 +234,8 @@ async def test_34_while_a_slot_moves_nothing_is_granted_and_the_dead_are_buried_
         declared = [key for key in owner.ask("KEYS", f"{names.tag}*") if key != dead]
         owner.ask("HSET", dead, f"o{bucket}", "3")
         owner.ask("HINCRBY", bucket, "out", "3")
-        owner.ask("ZADD", names.holders, "1", "dead")
+        seconds, _ = owner.ask("TIME")
+        owner.ask("ZADD", names.holders, str(int(seconds) - BASE - 1), "dead")  # its time was up a second ago
         await anyio.to_thread.run_sync(valkey_cluster.begin_migration, names.root, target)
         await anyio.to_thread.run_sync(valkey_cluster.move, declared, target)
         with anyio.move_on_after(0.5):

@@ -33,7 +33,8 @@ class Lower:
         return {name: str(value).lower() for name, value in record.items()}
 
     def put(self, record: Fields, view: View) -> Fields:
-        return {name: record[name] if self.get(record).get(name) == value else value for name, value in view.items()}
+        known = self.get(record)
+        return {name: record[name] if name in known and known[name] == value else value for name, value in view.items()}
 
     def create(self, view: View) -> Fields:
         return dict(view)

@@ -1,3 +1,7 @@
 """The queue keeps its contract on the oldest Redis."""
 
-from tests.redis_queue.test_queue import TestRedisQueue, anyio_backend, barrier  # noqa: F401  fixtures
+from __future__ import annotations
+
+from tests.redis_queue.test_queue import TestRedisQueue, anyio_backend, barrier
+
+__all__ = ["TestRedisQueue", "anyio_backend", "barrier"]

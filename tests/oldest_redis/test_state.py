@@ -1,3 +1,7 @@
 """The state store keeps its contract on the oldest Redis."""
 
-from tests.redis_base.test_state import TestRedisStateStore  # noqa: F401  a suite
+from __future__ import annotations
+
+from tests.redis_base.test_state import TestRedisStateStore
+
+__all__ = ["TestRedisStateStore"]

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from ratesync.errors import ConfigurationError, QueueError
@@ -15,6 +17,7 @@ from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileError, FileFull, N
 from ratesync.sqlite.file import SqliteFile
 from ratesync.sqlite.layout import MIGRATIONS
 from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
+from tests.servers.valkey_server import wait_for
 from tests.sqlite.processes import FORKED, HOLDER, WORKER, said, start, tell
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +183,39 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_is(tmp_path: Path, m
             await queue.open()
     await queue.open()
     await submit(queue, item("a"))
+    await queue.close()
+
+
+class Busy:
+    """A connection whose checkpoints others keep from their work, a few times."""
+
+    def __init__(self, db: sqlite3.Connection, times: int) -> None:
+        self._db, self._left, self.checkpoints = db, times, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        found = self._db.execute(statement, *values)
+        if "wal_checkpoint" not in statement:
+            return found
+        self.checkpoints += 1
+        is_busy, *rest = found.fetchone()
+        self._left -= 1
+        return self._db.execute("SELECT ?, ?, ?", (1 if self._left >= 0 else is_busy, *rest))
+
+
+async def test_a_checkpoint_that_was_kept_from_its_work_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratesync.sqlite.writer.SYNC_AFTER", 0.01)
+    file = SqliteFile(tmp_path / "sync.db", durability=Durability.FSYNC_1S, clock=None)
+    queue = SqliteQueue(file)
+    await queue.open()
+    writer: Any = vars(file)["_writer"]
+    busy = writer._db = Busy(writer._db, 2)
+    await submit(queue, item("a"))
+    await anyio.to_thread.run_sync(wait_for, lambda: busy.checkpoints == 3)
     await queue.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from attrs import evolve, frozen
@@ -43,6 +43,21 @@ class Books:
             if len(page) < _PAGE:
                 return
             after = page[-1].key
+
+    async def for_each_page(
+        self, prefix: str, limit: int, act: Callable[[Sequence[Stored]], Awaitable[object]]
+    ) -> None:
+        """Act on everything whose key begins so, a page at a time, where that may be broken off at any moment.
+
+        A generator that is broken off is left to the garbage collector.
+        """
+        after, is_last = None, False
+        while not is_last:
+            page = await self.state.scan(prefix, after=after, limit=limit)
+            is_last = len(page) < limit
+            if page:
+                after = page[-1].key
+                await act(page)
 
     def _mark(self, stored: Stored) -> Mark:
         return decode_mark(stored.value, *self.keys.marked(stored.key), stored.revision)

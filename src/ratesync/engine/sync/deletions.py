@@ -15,7 +15,7 @@ from ratesync.errors import StateConflict
 from ratesync.model.difference import Side
 from ratesync.model.link import RecordLink
 from ratesync.model.run import SyncRun
-from ratesync.model.stored import Write
+from ratesync.model.stored import Stored, Write
 from ratesync.rules.delete_guard import reason_to_hold
 from ratesync.rules.references import parents_first
 
@@ -39,10 +39,12 @@ class Deletions:
         side lists.
         """
         await self._delete(approved=True)
-        waiting = await self._count_waiting()
-        if not waiting or any(side not in pulled for side in Side):
+        if any(side not in pulled for side in Side):
             return
-        reason = await self._reason(waiting, pulled)
+        waiting, reason = await self._waiting()
+        if not waiting:
+            return
+        reason = reason or await self._reason(waiting, pulled)
         if reason is None:
             await self._delete(approved=False)
         else:
@@ -91,25 +93,30 @@ class Deletions:
 
     async def _for_each_part(self, act: Callable[[Sequence[str]], Awaitable[None]], *, approved: bool) -> None:
         """Act on the links whose deletes wait, by id, a chunk at a time: the approved ones, or the others."""
-        books, chunk = self.reconciler.books, self.reconciler.settings.chunk
-        prefix, after, is_last = books.keys.all_held, None, False
-        while not is_last:
-            page = await books.state.scan(prefix, after=after, limit=chunk)
-            is_last = len(page) < chunk
-            after = page[-1].key if page else after
+        books = self.reconciler.books
+        prefix = books.keys.all_held
+
+        async def act_on_ids(page: Sequence[Stored]) -> None:
             part = [stored.key[len(prefix) :] for stored in page if (stored.value == APPROVED) is approved]
             if part:
                 await act(part)
 
-    async def _count_waiting(self) -> int:
-        """How many deletes wait that nobody approved."""
-        sizes: list[int] = []
+        await books.for_each_page(prefix, self.reconciler.settings.chunk, act_on_ids)
 
-        async def add(link_ids: Sequence[str]) -> None:
-            sizes.append(len(link_ids))
+    async def _waiting(self) -> tuple[int, str | None]:
+        """How many deletes wait that nobody approved, and why one of them needs approval of its own, if one does."""
+        count = 0
+        reason: str | None = None
 
-        await self._for_each_part(add, approved=False)
-        return sum(sizes)
+        async def look(link_ids: Sequence[str]) -> None:
+            nonlocal count, reason
+            count += len(link_ids)
+            if reason is None:
+                links = await self.reconciler.books.links(link_ids)
+                reason = next((link.hold_reason for link, _ in links.values() if link.hold_reason), None)
+
+        await self._for_each_part(look, approved=False)
+        return count, reason
 
     async def approve(self) -> int:
         """Approve the deletes that wait now, so that the next pass carries them out; how many there are."""
@@ -122,16 +129,8 @@ class Deletions:
         return count
 
     async def _reason(self, waiting: int, pulled: Mapping[Side, Pulled]) -> str | None:
-        books, guard = self.reconciler.books, self.reconciler.pair.guard
-        reasons: list[str] = []
-
-        async def look(link_ids: Sequence[str]) -> None:
-            links = (await books.links(link_ids)).values() if not reasons else ()
-            reasons.extend(link.hold_reason for link, _ in links if link.hold_reason)
-
-        await self._for_each_part(look, approved=False)
-        if reasons:
-            return reasons[0]
+        """Why so many deletes are not to be believed, if they are not."""
+        guard = self.reconciler.pair.guard
         links_in_all = await self._count_links() if waiting > guard.ratio_applies_above else waiting
         for side in Side:
             reason = reason_to_hold(guard, deletes=waiting, links=links_in_all, listed=pulled[side].listed)

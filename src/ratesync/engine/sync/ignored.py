@@ -13,7 +13,7 @@ from ratesync.engine.sync.link_codec import digest_of_view, from_bytes, to_bytes
 from ratesync.engine.sync.side import SyncSide
 from ratesync.model.change import Change
 from ratesync.model.difference import View
-from ratesync.model.stored import Write
+from ratesync.model.stored import Stored, Write
 from ratesync.rules.situations import Response
 
 
@@ -53,15 +53,14 @@ class Ignored:
     async def forget(self, lacking: Callable[[Sequence[str]], Iterable[str]], limit: int) -> None:
         """Forget the records that a whole listing lacks, page by page."""
         prefix = self.books.keys.all_ignored(self.side.side)
-        after, is_last = None, False
-        while not is_last:
-            page = await self.books.state.scan(prefix, after=after, limit=limit)
-            is_last = len(page) < limit
-            after = page[-1].key if page else after
+
+        async def forget(page: Sequence[Stored]) -> None:
             gone = lacking([stored.key[len(prefix) :] for stored in page])
             writes = [Write(f"{prefix}{record_id}", None) for record_id in gone]
             if writes:
                 await self.books.state.commit(writes)
+
+        await self.books.for_each_page(prefix, limit, forget)
 
 
 def _is_as_noted(change: Change, view: Callable[[Change], View | None], notes: Mapping[str, Mapping[str, Any]]) -> bool:

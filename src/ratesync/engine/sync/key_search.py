@@ -98,7 +98,7 @@ class KeySearch:
                 self.refused.add(place)
                 continue
             others = [each for each in alike[folded(text)] if each != place and not self._differ(place, each, rank)]
-            self.sharing[place][rank] |= await self._found_by(text, others, answer, name)
+            self.sharing[place][rank] |= await self._found_by(text, others, answer, rank)
 
     def _learn(self, side: Side, found: Found) -> list[Place]:
         told = {(side, held.record.record_id): held for held in found.held}
@@ -106,13 +106,13 @@ class KeySearch:
             self.known.setdefault(place, held)
         return list(told)
 
-    async def _found_by(self, text: str, others: Sequence[Place], answer: _Answer, name: str) -> set[Place]:
+    async def _found_by(self, text: str, others: Sequence[Place], answer: _Answer, rank: int) -> set[Place]:
         """Those of the records of one side that a search for this value alone finds."""
-        rank, own = self.pair.match_keys.index(name), spellings(text)
+        own = spellings(text)
         given = {other: answer.gives(other, self._text(other, rank), own) for other in others}
         if None in given.values():
             side = others[0][0]
-            alone = self._learn(side, await self.pair.side(side).find(name, own))
+            alone = self._learn(side, await self.pair.side(side).find(self.pair.match_keys[rank], own))
             given = {other: other in alone if is_given is None else is_given for other, is_given in given.items()}
         return {other for other, is_given in given.items() if is_given}
 

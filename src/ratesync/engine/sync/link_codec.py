@@ -121,6 +121,7 @@ def encode_link(link: RecordLink) -> bytes:
     return to_bytes(value)
 
 
+_WRITE_PARTS = 3
 _PLAIN = ("deferred", "resolved", "trouble", "gone_on", "hold_reason", "writes", "synced_at")
 
 
@@ -134,7 +135,8 @@ def decode_link(data: bytes) -> RecordLink:
     try:
         plain = {name: value[name] for name in _PLAIN if name in value}
         if "writes" in plain:
-            plain["writes"] = tuple((at, what, to) for at, what, to in plain["writes"])
+            # Those of an earlier layout do not tell the side, and are forgotten: they count for a while only.
+            plain["writes"] = tuple(tuple(write) for write in plain["writes"] if len(write) == _WRITE_PARTS)
         if "gone_on" in plain:
             plain["gone_on"] = Side(plain["gone_on"])
         return RecordLink(

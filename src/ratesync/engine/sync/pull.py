@@ -37,7 +37,7 @@ class Pulled:
     impossible: list[str] = field(factory=list[str])
     """Ids that cannot stand in a key of the state store: their records are passed over."""
     missing: int = 0
-    """Of those: linked ones that a whole listing lacks."""
+    """Linked records that a whole listing lacks: they are marked, too."""
     listed: int | None = None
     """Records of a whole listing; None if there was none."""
     cursor: str | None = None

@@ -124,8 +124,11 @@ def enter(report: Report, found: dict[tuple[str, str], dict[str, float]]) -> Non
     one, four = SLOW.format(1), SLOW.format(4)
     if one in ours and four in ours and not report.quick:  # a short run is mostly its start
         report.at_least("50 ms: four workers / one", ours[four]["drained/s"] / ours[one]["drained/s"], 3.8)
-    if one in ours and (peer := best_peer(one, "enqueued/s")):
-        report.at_least("submitted/s one by one / best peer's", ours[one]["enqueued/s"] / peer, 1)
+    # Jobs are submitted before workers begin, so all cells measure the same. One alone hangs on the machine's mood.
+    single = [SLOW.format(workers) for workers in (1, 2, 4) if SLOW.format(workers) in ours]
+    if single and all(best_peer(cell, "enqueued/s") for cell in single):
+        ratios = [ours[cell]["enqueued/s"] / best_peer(cell, "enqueued/s") for cell in single]
+        report.at_least("submitted/s one by one / best peer's", statistics.median(ratios), 1)
     if HALF in ours:
         report.at_most("half load: p95 ms from submit to call", ours[HALF]["p95 ms"], 50)
 
@@ -141,7 +144,9 @@ def enter_own(report: Report) -> None:
     found = measure_in_turn("benchmarks.queue", list(MEASUREMENTS), rounds=1 if report.quick else 3, quick=report.quick)
     for name, figures in found.items():
         report.figures |= {f"{name}, {figure}": value for figure, value in figures.items()}
-    report.at_least("enqueued/s, a thousand at a time, the queue alone", found["queue_alone"]["enqueued/s"], 100_000)
+    enqueue = "enqueued/s, a thousand at a time, the queue alone"
+    report.at_least(enqueue, found["queue_alone"]["enqueued/s"], 100_000)
+    report.at_least(f"{enqueue}, by two tasks", found["queue_alone"]["enqueued/s by two tasks"], 100_000)
     claim = "cost of a claim with 1,000,000 in 10,000 lanes / 100 in 10"
     report.at_most(claim, claim_ratio(found["claim_cost"]), 1.3)
     if found["claim_cost_jemalloc"]:

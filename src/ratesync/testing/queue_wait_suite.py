@@ -118,7 +118,9 @@ class QueueWaitSuite(QueuePart):
             async with CheckpointCanceller(1_000_000) as watch:
                 with anyio.move_on_after(50_000):
                     await wait()
-            assert watch.count < 10
+            # To begin and to end a wait takes a few steps, on a real server by how its answers happen to arrive. Who
+            # polls, even once in ten minutes, takes more than these.
+            assert watch.count < 40
 
     async def test_no_wake_up_is_lost(self, queue: QueueBackend, timeline: Timeline) -> None:
         """Several workers of different providers work until all is done, asleep whenever there is nothing to do."""

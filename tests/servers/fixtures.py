@@ -134,7 +134,13 @@ def running_valkey(folder: Path, *, append_only: bool = False, options: tuple[st
 @pytest.fixture(scope="session")
 def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A real Valkey, one for all tests: give each test names of its own."""
-    yield from running_valkey(tmp_path_factory.mktemp("valkey"))
+    folder = tmp_path_factory.mktemp("valkey")
+    server = Valkey(valkey_binary(), folder, socket_file=folder / "socket")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture

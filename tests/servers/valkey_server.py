@@ -71,6 +71,8 @@ class Valkey:
     password: str = ""
     configuration: Path | None = None
     """A file that the server may write to."""
+    socket_file: Path | None = None
+    """A socket file by which it can be reached, too. What is sent first by it arrives first, on all connections."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -78,12 +80,18 @@ class Valkey:
         """Where clients find it."""
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def socket_url(self) -> str:
+        """Where clients of this machine find it."""
+        return f"unix://{self.socket_file}"
+
     def start(self, *, loads: bool = False) -> None:
         """Start it, and wait until it answers; with `loads`, if only that it is loading its data."""
         command = [str(self.binary), *(() if self.configuration is None else (str(self.configuration),))]
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         if self.configuration is None:
             command += ["--save", "", "--appendonly", "yes" if self.append_only else "no", "--loglevel", "warning"]
+        command += () if self.socket_file is None else ("--unixsocket", str(self.socket_file))
         command += [*(("--requirepass", self.password) if self.password else ()), *self.options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         answers = ("+PONG", "-LOADING") if loads else "+PONG"

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,9 +122,9 @@ def nginx() -> str:
     return binary
 
 
-def running_valkey(folder: Path, *, append_only: bool = False, options: tuple[str, ...] = ()) -> Iterator[Valkey]:
-    """A server for as long as the iterator is not closed."""
-    server = Valkey(valkey_binary(), folder, append_only=append_only, options=options)
+def running_valkey(folder: Path, **options: Any) -> Iterator[Valkey]:
+    """A server for as long as the iterator is not closed; ``options`` are those of `Valkey`."""
+    server = Valkey(valkey_binary(), folder, **options)
     server.start()
     try:
         yield server
@@ -135,12 +136,7 @@ def running_valkey(folder: Path, *, append_only: bool = False, options: tuple[st
 def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     """A real Valkey, one for all tests: give each test names of its own."""
     folder = tmp_path_factory.mktemp("valkey")
-    server = Valkey(valkey_binary(), folder, socket_file=folder / "socket")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+    yield from running_valkey(folder, socket_file=folder / "socket")
 
 
 @pytest.fixture

@@ -95,11 +95,9 @@ def tests(session: nox.Session) -> None:
 
 
 OF_THE_WHEEL = (
-    "engine",
     "examples",
     "redis/test_limiter.py",
     "redis_base/test_backend.py",
-    "sqlite",
     "test_documentation.py",
     "test_examples.py",
     "test_public_api.py",

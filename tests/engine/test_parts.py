@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from ratesync.clock import Clock
 from ratesync.engine.parts import Parts
 from ratesync.errors import ConfigurationError
 from ratesync.memory import MemoryBackend, MemoryLimiter, MemoryQueue, MemoryStateStore
+from ratesync.sqlite import SqliteBackend
 from tests.engine.conftest import EngineFactory
 
 
@@ -58,6 +60,13 @@ def test_a_missing_part_is_named(missing: str, backend: MemoryBackend) -> None:
     given: dict[str, Any] = {"queue": backend.queue, "limiter": backend.limiter, "state": None} | {missing: None}
     with pytest.raises(ConfigurationError, match=f"no {missing}: give backend=.* or {missing}="):
         Parts.of(None, **given)
+
+
+def test_a_backend_without_a_limiter_takes_that_of_the_engine(tmp_path: Path) -> None:
+    backend, limiter = SqliteBackend(tmp_path / "sync.db"), MemoryLimiter()
+    assert Parts.of(backend, queue=None, limiter=limiter, state=None) == Parts(backend.queue, limiter, backend.state)
+    with pytest.raises(ConfigurationError, match="no limiter: the backend has none: give limiter="):
+        Parts.of(backend, queue=None, limiter=None, state=None)
 
 
 def test_a_backend_that_is_none_is_named() -> None:

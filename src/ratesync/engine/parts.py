@@ -33,8 +33,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def limiter(self) -> Limiter:
-        """Who grants permits."""
+    def limiter(self) -> Limiter | None:
+        """Who grants permits; None where the engine is given one."""
         ...
 
     @property
@@ -69,7 +69,8 @@ class Parts:
         state = getattr(backend, "state", None) if state is None else state
         if queue is None or limiter is None:
             missing = "queue" if queue is None else "limiter"
-            raise ConfigurationError(f"no {missing}: give backend=, for example MemoryBackend(), or {missing}=")
+            how = "give backend=, for example MemoryBackend(), or" if backend is None else "the backend has none: give"
+            raise ConfigurationError(f"no {missing}: {how} {missing}=")
         check_plugin(queue, QueueBackend, "queue")
         check_plugin(limiter, Limiter, "limiter")
         if not (isinstance(queue.lease_seconds, int | float) and 0 < queue.lease_seconds < math.inf):

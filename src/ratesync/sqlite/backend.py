@@ -15,12 +15,12 @@ from ratesync.sqlite.state import SqliteStateStore
 class SqliteBackend:
     """Queue and state store in one SQLite file, ready for ``SyncEngine(backend=...)``.
 
-    The limiter is given, for example ``SqliteBackend("sync.db", limiter=MemoryLimiter())``: a file grants no permits.
-    Where several processes share quotas, give a ``RedisLimiter``.
+    A file grants no permits, so give a limiter, here or to the engine: a ``MemoryLimiter()``, or a ``RedisLimiter``
+    where several processes share quotas.
 
     Args:
         path: The database. It is made if there is none, with two files beside it (``-wal`` and ``-shm``).
-        limiter: Who grants permits.
+        limiter: Who grants permits. Default: the one that the engine is given by itself.
         durability: ``fsync`` (default): on disk before it is accepted. ``fsync-1s``: within about a second.
         capacity: Most pending operations. Default 1,000,000.
         lease_seconds: How long a worker may give no sign of life; what a killed one held comes back then. Default 15 s.
@@ -31,7 +31,7 @@ class SqliteBackend:
         self,
         path: str | os.PathLike[str],
         *,
-        limiter: Limiter,
+        limiter: Limiter | None = None,
         durability: Durability = Durability.FSYNC,
         capacity: int = 1_000_000,
         lease_seconds: float = 15.0,

@@ -342,8 +342,8 @@ def test_with_a_queue_on_disk_it_is_the_same(tmp_path: Path) -> None:
         provider = Timing(capabilities=Capabilities(batch_max=MOST), latency=(0.001, 0.001))
         backlog, single = upserts(1_000, RESOURCES), upserts(1_000 + MOST)[1_000:]
         provider.submitted = {operation.id or "": 0.0 for operation in (*backlog, *single)}
-        backend = SqliteBackend(tmp_path / "sync.db", limiter=MemoryLimiter())
-        async with SyncEngine(backend=backend, providers=[provider], settings=Settings(linger=0.5)) as engine:
+        backend, limiter, settings = SqliteBackend(tmp_path / "sync.db"), MemoryLimiter(), Settings(linger=0.5)
+        async with SyncEngine(backend=backend, limiter=limiter, providers=[provider], settings=settings) as engine:
             await engine.pause()
             await engine.submit_many(backlog)
             await engine.resume()

@@ -65,7 +65,7 @@ def test_a_missing_part_is_named(missing: str, backend: MemoryBackend) -> None:
 def test_a_backend_without_a_limiter_takes_that_of_the_engine(tmp_path: Path) -> None:
     backend, limiter = SqliteBackend(tmp_path / "sync.db"), MemoryLimiter()
     assert Parts.of(backend, queue=None, limiter=limiter, state=None) == Parts(backend.queue, limiter, backend.state)
-    with pytest.raises(ConfigurationError, match="no limiter: the backend has none: give limiter="):
+    with pytest.raises(ConfigurationError, match="no limiter: the backend has none; give limiter="):
         Parts.of(backend, queue=None, limiter=None, state=None)
 
 

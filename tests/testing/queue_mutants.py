@@ -346,6 +346,12 @@ class Polls(MemoryQueue):
             await anyio.sleep(0.1)
 
 
+class WakesForNothing(MemoryQueue):
+    async def wait(self, marker: int, until: float | None) -> None:
+        with anyio.move_on_after(3600):
+            await super().wait(marker, until)
+
+
 class NextInstantUnknown(MemoryQueue):
     async def claim(self, request: ClaimRequest) -> Claim:
         return evolve(await super().claim(request), next_at=None)
@@ -443,6 +449,7 @@ MUTANTS: tuple[type[MemoryQueue], ...] = (
     WakeUpLost,
     MarkerIgnored,
     Polls,
+    WakesForNothing,
     NextInstantUnknown,
     EndNotReported,
     DrainedTooEarly,

@@ -89,8 +89,8 @@ class SyncEngine(AsyncContextManagerMixin):
         """Put an engine together; nothing is started yet.
 
         :param providers: adapters, one for each provider that operations may name.
-        :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself. A file
-            grants no permits: with that backend the limiter is given.
+        :param backend: queue, limiter and state store in one; each can also be given, or replaced, by itself. Of a
+            backend without a limiter, such as a file, it must be.
         :param quotas: by provider name, or by (provider, connection) for a single connection.
         :param transformers: by (provider, resource); without one, fields go out as they are. One that has
             ``check_at_submit`` (:class:`~ratesync.protocols.ChecksFields`) checks fields at submit too.

@@ -69,7 +69,7 @@ class Parts:
         state = getattr(backend, "state", None) if state is None else state
         if queue is None or limiter is None:
             missing = "queue" if queue is None else "limiter"
-            how = "give backend=, for example MemoryBackend(), or" if backend is None else "the backend has none: give"
+            how = "give backend=, for example MemoryBackend(), or" if backend is None else "the backend has none; give"
             raise ConfigurationError(f"no {missing}: {how} {missing}=")
         check_plugin(queue, QueueBackend, "queue")
         check_plugin(limiter, Limiter, "limiter")

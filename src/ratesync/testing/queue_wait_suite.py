@@ -53,6 +53,11 @@ CHANGES_OF_LEASES: dict[str, Callable[[Lease, Timeline], Settlement]] = {
 }
 
 
+async def _await(wait: Callable[[], Awaitable[object]], over: anyio.Event) -> None:
+    await wait()
+    over.set()
+
+
 class QueueWaitSuite(QueuePart):
     """Part of :class:`ratesync.testing.queue_suite.QueueSuite`."""
 
@@ -104,7 +109,7 @@ class QueueWaitSuite(QueuePart):
                 await queue.wait(claimed.marker, until)
 
     async def test_waiting_does_not_poll(self, queue: QueueBackend, clock: Clock, timeline: Timeline) -> None:
-        """Seen by how often those who wait are woken. That can be watched in virtual time only."""
+        """Who waits sleeps until something happens, and takes no steps meanwhile: seen in virtual time only."""
         if not clock.is_virtual:
             pytest.skip("polling is seen in virtual time only")
         await submit(queue, item("a"), item("later", not_before=timeline.after(100_000)))
@@ -116,11 +121,13 @@ class QueueWaitSuite(QueuePart):
             lambda: queue.drained(EVERYTHING, None),
         ):
             async with CheckpointCanceller(1_000_000) as watch, anyio.create_task_group() as tasks:
-                tasks.start_soon(wait)
+                over = anyio.Event()
+                tasks.start_soon(_await, wait, over)
                 await anyio.sleep(10)  # how many steps a wait begins with hangs on how a server's answers arrive
                 begun = watch.count
                 await anyio.sleep(50_000)
                 assert watch.count - begun < 10
+                assert not over.is_set(), "a wait ended although nothing had happened"
                 tasks.cancel_scope.cancel()
 
     async def test_no_wake_up_is_lost(self, queue: QueueBackend, timeline: Timeline) -> None:

@@ -11,7 +11,7 @@ from ratesync.clock import Clock
 from ratesync.errors import LimiterError
 from ratesync.memory.limiter import MemoryLimiter
 from ratesync.model.quota import Concurrency, Demand, Observation, Permit, Rate, Scope
-from ratesync.testing.cancellation import Moment, run_with_cancellation_at
+from ratesync.testing.cancellation import CheckpointCanceller, Moment, run_with_cancellation_at
 from ratesync.testing.limiter_callers import StrictProvider, calling, granted, refused, spend
 from ratesync.testing.limiter_suite import LimiterSuite
 from ratesync.testing.virtual_time import Backend, VirtualClock, run_virtual, virtual_backend_options
@@ -266,6 +266,9 @@ def test_a_cancellation_at_any_checkpoint_gives_everything_back(moment: Moment, 
 
 KEPT = Demand(ADA, Concurrency(2, reserve=0.5))
 OTHER = Demand(Scope("acme"), Concurrency(1))
+MOMENT = 0.01
+LONGER_THAN_A_STEP = 70.0
+"""Seconds for which somebody comes before a caller of the next priority."""
 
 
 @pytest.mark.anyio
@@ -290,6 +293,31 @@ async def test_a_privileged_caller_goes_as_soon_as_who_comes_first_lacks_only_ke
         await anyio.sleep(1)
         assert served
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_privileged_caller_sleeps_while_who_comes_first_waits_behind_somebody_elsewhere(
+    limiter: MemoryLimiter,
+) -> None:
+    """All that the first one wants is free, so it lacks nothing that is kept from it, and is not to be passed."""
+    middle = Demand(Scope("acme", "bob"), Concurrency(1))
+    elsewhere = await granted(limiter, OTHER)
+    async with CheckpointCanceller(500) as watch, calling(limiter, VirtualClock(), MOMENT) as callers:
+        await callers.line_up("elsewhere", middle, OTHER)
+        await callers.line_up("first", KEPT, middle)
+        await anyio.sleep(LONGER_THAN_A_STEP)
+        await callers.line_up("privileged", KEPT, priority=1)
+        begun = watch.count
+        await anyio.sleep(1000)
+        assert watch.count - begun < 10
+        assert callers.served == []
+        limiter.done(elsewhere, Observation())
+        await anyio.sleep(1)
+        assert callers.served == ["elsewhere"]
+        callers.end("elsewhere")
+        await anyio.sleep(1)
+        assert callers.permits["first"].id < callers.permits["privileged"].id
+    assert not watch.reached
 
 
 @pytest.mark.anyio

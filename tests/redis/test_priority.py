@@ -10,6 +10,7 @@ import pytest
 
 from ratesync.model.quota import Concurrency, Demand, Observation, Rate, Scope
 from ratesync.redis import RedisLimiter
+from ratesync.testing.cancellation import CheckpointCanceller
 from ratesync.testing.limiter_callers import calling, granted, spend
 from ratesync.testing.virtual_time import VirtualClock, run_virtual
 from tests.redis.virtual_server import VirtualServer, workers
@@ -43,6 +44,34 @@ def run(valkey: Valkey, script: Script) -> None:
 
     with serving(valkey) as server:
         run_virtual(main)
+
+
+def test_a_privileged_caller_sleeps_while_who_comes_first_waits_behind_somebody_elsewhere(
+    shared_valkey: Valkey,
+) -> None:
+    """All that the first one wants is free, so it lacks nothing that is kept from it, and is not to be passed."""
+
+    async def script(limiter: RedisLimiter) -> None:
+        middle = Demand(BOB, Concurrency(1))
+        elsewhere = await granted(limiter, OTHER)
+        async with CheckpointCanceller(500) as watch, calling(limiter, VirtualClock(), MOMENT) as callers:
+            await callers.line_up("elsewhere", middle, OTHER)
+            await callers.line_up("first", KEPT, middle)
+            await anyio.sleep(LONGER_THAN_A_STEP)
+            await callers.line_up("privileged", KEPT, priority=1)
+            begun = watch.count
+            await anyio.sleep(1000)
+            assert watch.count - begun < 10
+            assert callers.served == []
+            limiter.done(elsewhere, Observation())
+            await anyio.sleep(1)
+            assert callers.served == ["elsewhere"]
+            callers.end("elsewhere")
+            await anyio.sleep(1)
+            assert set(callers.served) == {"elsewhere", "first", "privileged"}
+        assert not watch.reached
+
+    run(shared_valkey, script)
 
 
 def test_a_privileged_caller_passes_who_lacks_only_kept_permits_once_that_is_so(shared_valkey: Valkey) -> None:

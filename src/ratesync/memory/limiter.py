@@ -195,9 +195,12 @@ class MemoryLimiter:
         waiter.look_on(ahead or ())
         if ahead is None:
             return math.inf
-        # From then on, who comes first is served, or waits only for what is kept from it.
         passes_at = (self._grants.free_at(first.claims, 1, now) for first in ahead)
-        return max(self._grants.free_at(waiter.claims, waiter.priority, now), *passes_at, now)
+        looks_at = max(self._grants.free_at(waiter.claims, waiter.priority, now), *passes_at, now)
+        # Who comes first and could have its permits by then is served, or waits behind somebody elsewhere. Either way
+        # it is not to be passed, and what changes that is told.
+        is_kept = all(self._grants.free_at(first.claims, 0, now) > looks_at for first in ahead)
+        return looks_at if is_kept else math.inf
 
     def _is_next(self, waiter: Waiter, now: float) -> bool:
         """Whether nobody comes first at any bucket, or only those who wait for permits that are kept from them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 import anyio
 from attrs import define, field
@@ -89,11 +90,25 @@ class ExactWorld(World):
             assert all(self.may_pass(visit, it, now) for it in in_line if self.is_first(it, in_line))
             return
         assert not fits or not all(self.may_pass(visit, it, now) for it in in_line)
-        is_sooner = self.plain.free_at(visit, now, priority=1) != self.plain.free_at(visit, now)
+        with self.line_served(now):
+            is_sooner = self.plain.free_at(visit, now, priority=1) != self.plain.free_at(visit, now)
         assert answer.is_reserved == (visit.priority <= 0 and is_sooner)
         if not in_line:
             retry_at = math.inf if answer.retry_after is None else now + answer.retry_after
             assert retry_at == self.plain.free_at(visit, now)
+
+    @contextmanager
+    def line_served(self, now: float) -> Generator[None]:
+        """Count what those have got who were served at this very instant, and whose tasks have yet to run."""
+        before, waiting = list(self.plain.under_way), list[Visit]()
+        for visit in sorted((it for it in self.visits if it.left_at > now), key=lambda it: it.place):
+            ahead = (it for it in waiting if it.rivals(visit))
+            if self.fits(visit, now, visit.priority) and all(self.may_pass(visit, it, now) for it in ahead):
+                self.plain.under_way += [(-1, demand) for demand in visit.demands]
+            else:
+                waiting.append(visit)
+        yield
+        self.plain.under_way = before
 
     @staticmethod
     def is_first(visit: Visit, in_line: Sequence[Visit]) -> bool:

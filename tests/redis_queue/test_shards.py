@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from itertools import count
+from typing import Any
 
 import anyio
 import pytest
@@ -222,3 +223,22 @@ async def test_a_sign_of_life_reaches_the_other_shards_where_one_fails(
     answers = await queue.settle("worker", [ended(lease) for lease in taken])
     assert list(answers) == [shard_of(lease.lane, SHARDS) != broken for lease in taken]
     await queue.close()
+
+
+async def test_a_lane_that_a_scan_finds_twice_is_counted_once(
+    queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a hash shrinks, HSCAN may answer some of its fields again."""
+    run, looked = Shard.run, list[Argument]()
+
+    async def run_again(shard: Shard, name: str, *args: Argument) -> Any:
+        if name != "stats":
+            return await run(shard, name, *args)
+        looked.append(args[1])
+        _, *found = await run(shard, name, args[0], b"0")
+        return [b"0" if args[1] == b"again" else b"again", *found]
+
+    monkeypatch.setattr(Shard, "run", run_again)
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    assert await queue.stats(EVERYTHING) == QueueStats(available=len(LANES))
+    assert looked == [b"0", b"again"] * SHARDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import Any
 
 from ratesync.model.lane import Selector
@@ -12,6 +13,8 @@ from ratesync.redis.queue.packing import entry, packed_id, packed_selector, unpa
 from ratesync.redis.queue.shard import Shard
 from ratesync.redis.server.lua import Argument
 
+LANE = Struct("<IIIIII")
+"""A lane's number, and how many of its operations are in which state."""
 CANCELLED = {
     b"c": CancelResult.CANCELLED,
     b"r": CancelResult.REQUESTED,
@@ -76,11 +79,14 @@ async def stats(shards: Sequence[Shard], selector: Selector) -> QueueStats:
     sums: list[int] = [0] * 5
     stored = packed_selector(selector)
     for shard in shards:
+        # By lane: while many lanes go, a scan may come by one of them twice.
+        rows: dict[int, Sequence[int]] = {}
         cursor: bytes = b"0"
         while True:
-            answer: list[Any] = await shard.run("stats", stored, cursor)
-            cursor = answer[0]
-            sums = [sums[place] + int(answer[place + 1]) for place in range(5)]
+            cursor, *found = await shard.run("stats", stored, cursor)
+            rows |= {number: counts for number, *counts in map(LANE.unpack, found)}
             if cursor == b"0":
                 break
+        for counts in rows.values():
+            sums = [total + count for total, count in zip(sums, counts, strict=True)]
     return QueueStats(*sums)

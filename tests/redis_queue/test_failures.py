@@ -15,6 +15,7 @@ from attrs import Factory, define
 
 from ratesync.clock import Clock, SystemClock
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
+from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
 from ratesync.model.stored import Write
 from ratesync.model.work import Durability
@@ -559,6 +560,20 @@ async def test_a_lease_is_known_by_its_mailbox_too(shared_valkey: Valkey) -> Non
         assert not await settle(queue, ended(a._replace(key="b")))
         assert list(await queue.extend("worker", [a._replace(key="b"), a])) == [False, True]
         assert await settle(queue, ended(a))
+
+
+async def test_case_17_lanes_leave_nothing_behind_beside_parked_ones(valkey: Valkey) -> None:
+    """Those that are parked for long stay, and do not keep the others."""
+    clock = ManualClock()
+    async with queue_at(valkey.url, prefix="lanes", clock=clock, result_capacity=0) as queue:
+        parked = [Lane("acme", f"parked{number}") for number in range(10)]
+        for lane in parked:
+            await queue.park(lane, clock.at + 1_000_000)
+        for number in range(300):
+            await submit(queue, item(f"i{number}", lane=Lane("acme", f"c{number}")))
+            await complete(queue, [await take_one(queue)])
+        assert len(parked) <= valkey.ask("HLEN", "lanes:{queue/0}:lanes") < 50
+        assert valkey.ask("HLEN", "lanes:{queue/0}:items") == 0
 
 
 async def test_case_39_a_script_that_fails_has_changed_nothing(valkey: Valkey) -> None:

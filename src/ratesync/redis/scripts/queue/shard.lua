@@ -193,10 +193,13 @@ local function is_paused(provider, connection)
   return 0
 end
 
--- Forgets a few lanes without operations that owe nothing: lanes that come and go leave nothing behind. O(1).
+-- Forgets a few lanes without operations that owe nothing: lanes that come and go leave nothing behind. It looks at
+-- others each time, as those that are parked stay. O(log lanes).
 local function forget_idle(provider)
   local key = provider_key('idle', provider)
-  for _, number in ipairs(call('ZRANGEBYSCORE', key, '-inf', provider.current, 'LIMIT', 0, 3)) do
+  local others = math.max(1, call('ZCOUNT', key, '-inf', provider.current) - 2)
+  local from = (root.number + math.floor(now * 1000000)) % others
+  for _, number in ipairs(call('ZRANGEBYSCORE', key, '-inf', provider.current, 'LIMIT', from, 3)) do
     local lane = lane_of(tonumber(number))
     if lane.parked <= now and lane.known == 0 and lane.weight == 1 then
       call('ZREM', key, number)

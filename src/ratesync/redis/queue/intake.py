@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import anyio
 from attrs import Factory, define
 
 from ratesync.clock import timeout_at
-from ratesync.errors import DeadLettersFull, EnqueueUncertain, QueueFull
+from ratesync.errors import DeadLettersFull, EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.work import Enqueued, Item
 from ratesync.redis.errors import ServerError, ServerFull
 from ratesync.redis.queue.limits import QueueLimits
@@ -37,12 +37,12 @@ class Part:
     runs: Sequence[Run] = Factory(lambda self: runs(self.items), takes_self=True)
     """The items as they are told."""
 
-    async def enqueue(self, mode: str, waiter: str = "", until: float = 0.0) -> Sequence[Enqueued] | None:
-        """Accept them; None: ``waiter`` stands in line for room.
+    async def enqueue(self, mode: str, waiter: str = "", seconds: float = 0.0) -> Sequence[Enqueued] | None:
+        """Accept them; None: ``waiter`` stands in line for room, for so many seconds if it does not ask again.
 
         :raises QueueFull: there is no room.
         """
-        how = NOW_OR_NEVER if not (mode or waiter) else Words(waiter, self.shard.server_instant(until), mode)
+        how = NOW_OR_NEVER if not (mode or waiter) else Words(waiter, seconds, mode)
         status, *rest = await self.shard.run("enqueue", self.limits.for_enqueue, how, *enqueued(self.runs))
         if status == b"ok":
             answers = [Enqueued(item.id, False) for item in self.items]
@@ -86,15 +86,36 @@ async def enqueue(parts: Sequence[Part], wait_until: float | None, name: str, se
             return await _enqueue_in_line(parts, wait_until, name)
         for part in parts:
             await part.enqueue("check")
-        return [await part.enqueue("force") or [] for part in parts]
+        return await _accept(parts)
     except ServerFull as error:
         capacity = sum(part.limits.capacity for part in parts)
         raise QueueFull(f"{error} Nothing was enqueued.", capacity=capacity) from error
     except ServerError as error:
-        if not error.is_unknown and len(parts) == 1:
+        if not error.is_unknown:
             raise
-        ids = [item.id for part in parts for item in part.items]
-        raise EnqueueUncertain(str(error), ids=ids) from error
+        raise _uncertain(parts, error) from error
+
+
+async def _accept(parts: Sequence[Part], name: str = "") -> list[Sequence[Enqueued]]:
+    """Accept what there was found room for. From the first part on that is accepted, it is all, or nobody knows.
+
+    :raises EnqueueUncertain: some of it was accepted.
+    """
+    answers: list[Sequence[Enqueued]] = []
+    try:
+        with anyio.CancelScope(shield=True):
+            for part in parts:
+                found = await part.enqueue("force", name)
+                answers.append(found or [])
+    except QueueError as error:
+        if not answers:
+            raise
+        raise _uncertain(parts, error) from error
+    return answers
+
+
+def _uncertain(parts: Sequence[Part], error: Exception) -> EnqueueUncertain:
+    return EnqueueUncertain(str(error), ids=[item.id for part in parts for item in part.items])
 
 
 async def _enqueue_in_line(parts: Sequence[Part], wait_until: float, name: str) -> list[Sequence[Enqueued]]:
@@ -122,15 +143,16 @@ async def _enqueue_in_line(parts: Sequence[Part], wait_until: float, name: str) 
             if is_waiting:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL):
                     for part in parts:
-                        await part.shard.run("leave", name)
+                        with suppress(QueueError):  # who is not told finds out: nobody stands in line for long
+                            await part.shard.run("leave", name)
 
 
 async def _try(parts: Sequence[Part], name: str, until: float) -> list[Sequence[Enqueued]] | None:
-    patience = min(until, parts[0].shard.clock.now() + parts[0].limits.lease_seconds)
+    seconds = max(0.0, min(until - parts[0].shard.clock.now(), parts[0].limits.lease_seconds))
     if len(parts) == 1:
-        answers = await parts[0].enqueue("", name, patience)
+        answers = await parts[0].enqueue("", name, seconds)
         return None if answers is None else [answers]
     for part in parts:
-        if await part.enqueue("check", name, patience) is None:
+        if await part.enqueue("check", name, seconds) is None:
             return None
-    return [await part.enqueue("force", name) or [] for part in parts]
+    return await _accept(parts, name)

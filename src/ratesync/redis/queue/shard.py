@@ -98,10 +98,13 @@ async def at_each(shards: Sequence[Shard], ask: Callable[[Shard], Awaitable[None
 
 
 def by_shard(lanes: Sequence[Lane], shards: int) -> dict[int, list[int]]:
-    """For each shard the places of its lanes."""
+    """For each shard the places of its lanes.
+
+    By the shards' numbers: so two that wait for room in several of them never wait for each other.
+    """
     if shards == 1:
         return {0: list(range(len(lanes)))} if lanes else {}
     places: dict[int, list[int]] = {}
     for place, lane in enumerate(lanes):
         places.setdefault(shard_of(lane, shards), []).append(place)
-    return places
+    return dict(sorted(places.items()))

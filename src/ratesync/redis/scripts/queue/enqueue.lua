@@ -1,8 +1,9 @@
 -- Accepts items: all or none. O(items * log mailboxes).
 --
 -- ARGV[2..6]: capacity; most dead letters; seconds and number of results remembered; seconds of a step of priority.
--- ARGV[7..9]: name of one who waits for room, or empty; until when it stands in line unless it asks again; mode:
---   empty; `check`: accept nothing, only say whether there would be room; `force`: room was found before.
+-- ARGV[7..9]: name of one who waits for room, or empty; for how many seconds it stands in line unless it asks again, 0
+--   if it waits no longer; mode: empty; `check`: accept nothing, only say whether there would be room; `force`: room was
+--   found before.
 -- ARGV[10..]: runs of items: provider, connection, not before (or empty), priority, number of items; for each item its
 --   id and the tail of its record (see box.lua).
 -- Answers `ok`, then for each duplicate its place from 1 and the earlier id; or `full`, `dead`, `wait` and how many
@@ -54,11 +55,23 @@ local function look_at_new()
   return new, has_dead
 end
 
+local function stand_in_line(name, seconds)
+  call('HSET', LINE_UNTIL, name, pack('<dd', now, seconds))
+end
+
 -- The first in line; those that did not ask again in time are out.
 local function first_in_line()
   while true do
     local first = call('ZRANGE', LINE, 0, 0)[1]
-    if not first or tonumber(call('HGET', LINE_UNTIL, first)) > now then
+    if not first then
+      return nil
+    end
+    local asked_at, seconds = unpack_from('<dd', call('HGET', LINE_UNTIL, first))
+    if asked_at > now then -- the server's clock was put back: as if it had asked just now
+      stand_in_line(first, seconds)
+      return first
+    end
+    if asked_at + seconds > now then
       return first
     end
     call('ZREM', LINE, first)
@@ -209,12 +222,12 @@ if mode ~= 'force' and not is_roomy then
   elseif new > 0 then
     local first = first_in_line()
     if (first and first ~= waiter) or root.pending + new > capacity then
-      if waiter == '' or new > capacity or tonumber(ARGV[8]) <= now then
+      if waiter == '' or new > capacity or tonumber(ARGV[8]) <= 0 then
         leave_line()
         answer = { 'full', text(root.pending) }
       else
         call('ZADD', LINE, 'NX', next_number(), waiter)
-        call('HSET', LINE_UNTIL, waiter, ARGV[8])
+        stand_in_line(waiter, tonumber(ARGV[8]))
         answer = { 'wait', text(root.pending) }
       end
     end

@@ -139,16 +139,33 @@ anyio.run(main)
 FORKED = """
 import os, sys, anyio
 from ratesync.errors import QueueError
+from ratesync.model.lane import Selector
 from ratesync.sqlite import SqliteQueue
 from ratesync.testing.queue_actions import item, submit
 
 queue = SqliteQueue(sys.argv[1])
 anyio.run(queue.open)
-if not os.fork():
+
+async def child():
     try:
-        anyio.run(submit, queue, item("child"))
+        await submit(queue, item("child"))
     except QueueError as error:
         print(error, flush=True)
+    with anyio.move_on_after(10) as scope:
+        await queue.close()
+    print("still open" if scope.cancelled_caught else "closed", flush=True)
+    try:
+        await SqliteQueue(sys.argv[1]).open()
+    except QueueError as error:
+        print(type(error).__name__, flush=True)
+    other = SqliteQueue(sys.argv[1] + ".other")
+    await other.open()
+    await submit(other, item("child"))
+    print((await other.stats(Selector())).available, "of another file", flush=True)
+    await other.close()
+
+if not os.fork():
+    anyio.run(child)
     os._exit(0)
 os.wait()
 anyio.run(submit, queue, item("parent"))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import sqlite3
+from contextlib import closing
+from errno import EIO
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,13 @@ import pytest
 
 from ratesync.errors import ConfigurationError, QueueError
 from ratesync.model.lane import Selector
-from ratesync.model.work import Durability
+from ratesync.model.work import CancelResult, Durability
 from ratesync.sqlite import SqliteQueue
 from ratesync.sqlite.connection import check_library
 from ratesync.sqlite.errors import FileBusy, FileCorrupt, FileError, FileFull, NewerLayout, SqliteTooOld
 from ratesync.sqlite.file import SqliteFile
 from ratesync.sqlite.layout import MIGRATIONS
-from ratesync.testing.queue_actions import claim, complete, count, item, leases, names, submit, take
+from ratesync.testing.queue_actions import bury, claim, complete, count, item, leases, names, submit, take
 from tests.servers.valkey_server import wait_for
 from tests.sqlite.processes import FORKED, HOLDER, WORKER, said, start, tell
 
@@ -186,26 +189,78 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_is(tmp_path: Path, m
     await queue.close()
 
 
-class Busy:
-    """A connection whose checkpoints others keep from their work, a few times."""
+class Syncs:
+    """Notes how often a file is brought to disk by ``os.fsync``, whose first tries fail."""
 
-    def __init__(self, db: sqlite3.Connection, times: int) -> None:
-        self._db, self._left, self.checkpoints = db, times, 0
+    def __init__(self, path: Path, failures: int = 0) -> None:
+        self._path, self._failures, self._fsync = path, failures, os.fsync
+        self.tries = 0
+
+    def __call__(self, file: int) -> None:
+        if os.path.samestat(os.fstat(file), self._path.stat()):
+            self.tries += 1
+            if self.tries <= self._failures:
+                raise OSError(EIO, "the disk failed")
+        self._fsync(file)
+
+    async def reached(self, tries: int) -> None:
+        """Return when it was tried so often."""
+        await anyio.to_thread.run_sync(wait_for, lambda: self.tries >= tries)
+
+
+def reading(path: Path) -> closing[sqlite3.Connection]:
+    """A program that reads for long: what is committed after its first look cannot be moved out of the log."""
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM item").fetchone()
+    return closing(reader)
+
+
+async def test_the_log_is_brought_to_disk_within_a_second_also_while_somebody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratesync.sqlite.writer.SYNC_AFTER", 0.01)
+    queue = SqliteQueue(tmp_path / "sync.db", durability=Durability.FSYNC_1S)
+    await queue.open()
+    await submit(queue, item("a"))
+    with reading(tmp_path / "sync.db"):
+        syncs = Syncs(tmp_path / "sync.db-wal")
+        monkeypatch.setattr("os.fsync", syncs)
+        for number in range(3):
+            before = syncs.tries
+            await submit(queue, item(f"b{number}"))
+            await syncs.reached(before + 1)
+    await queue.close()
+
+
+async def test_a_log_that_cannot_be_brought_to_disk_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratesync.sqlite.writer.SYNC_AFTER", 0.01)
+    queue = SqliteQueue(tmp_path / "sync.db", durability=Durability.FSYNC_1S)
+    await queue.open()
+    with reading(tmp_path / "sync.db"):
+        syncs = Syncs(tmp_path / "sync.db-wal", failures=2)
+        monkeypatch.setattr("os.fsync", syncs)
+        await submit(queue, item("a"))
+        await syncs.reached(3)
+    await queue.close()
+
+
+class Busy:
+    """A connection whose checkpoints come while another process makes one."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._db, name)
 
     def execute(self, statement: str, *values: Any) -> Any:
-        found = self._db.execute(statement, *values)
-        if "wal_checkpoint" not in statement:
-            return found
-        self.checkpoints += 1
-        is_busy, *rest = found.fetchone()
-        self._left -= 1
-        return self._db.execute("SELECT ?, ?, ?", (1 if self._left >= 0 else is_busy, *rest))
+        return self._db.execute("SELECT 1, -1, -1" if "wal_checkpoint" in statement else statement, *values)
 
 
-async def test_a_checkpoint_that_was_kept_from_its_work_is_made_again(
+async def test_the_log_is_brought_to_disk_while_another_process_makes_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ratesync.sqlite.writer.SYNC_AFTER", 0.01)
@@ -213,9 +268,11 @@ async def test_a_checkpoint_that_was_kept_from_its_work_is_made_again(
     queue = SqliteQueue(file)
     await queue.open()
     writer: Any = vars(file)["_writer"]
-    busy = writer._db = Busy(writer._db, 2)
+    writer._db = Busy(writer._db)
+    syncs = Syncs(tmp_path / "sync.db-wal")
+    monkeypatch.setattr("os.fsync", syncs)
     await submit(queue, item("a"))
-    await anyio.to_thread.run_sync(wait_for, lambda: busy.checkpoints == 3)
+    await syncs.reached(1)
     await queue.close()
 
 
@@ -248,9 +305,25 @@ async def test_closing_a_locked_file_lets_others_run(tmp_path: Path, monkeypatch
     assert turns > before + 10
 
 
-async def test_a_forked_process_is_told_to_open_a_file_of_its_own(tmp_path: Path) -> None:
+async def test_a_forked_process_is_told_to_fork_before_it_opens_the_file(tmp_path: Path) -> None:
     with start(FORKED, str(tmp_path / "sync.db")) as process:
-        assert "After a fork, open a file of your own" in said(process)
+        assert "Fork before you open it" in said(process)
+        assert process.wait(20) == 0
+
+
+async def test_a_forked_process_can_close_what_was_opened_before(tmp_path: Path) -> None:
+    with start(FORKED, str(tmp_path / "sync.db")) as process:
+        said(process)
+        assert said(process) == "closed\n"
+        assert process.wait(20) == 0
+
+
+async def test_a_forked_process_may_not_open_what_its_parent_has_open(tmp_path: Path) -> None:
+    """SQLite would take the parent's locks for its own, and the parent would take the log away under the child."""
+    with start(FORKED, str(tmp_path / "sync.db")) as process:
+        assert [said(process) for _ in range(2)][-1] == "closed\n"
+        assert said(process) == "FileForked\n"
+        assert said(process) == "1 of another file\n"
         assert process.wait(20) == 0
 
 
@@ -282,3 +355,32 @@ async def test_it_gives_the_durability_that_it_names(tmp_path: Path, durability:
 
 def test_what_is_accepted_is_on_disk_by_default(tmp_path: Path) -> None:
     assert SqliteQueue(tmp_path / "sync.db").durability is Durability.FSYNC
+
+
+async def test_a_name_that_cannot_be_stored_is_one_that_nobody_has(tmp_path: Path) -> None:
+    queue = SqliteQueue(tmp_path / "sync.db")
+    await queue.open()
+    odd = "half \ud800"
+    await submit(queue, item("a"))
+    assert await queue.cancel([odd, "b"]) == [CancelResult.UNKNOWN] * 2
+    assert await queue.get([odd]) == [None]
+    assert await queue.finished(odd, None) is None
+    assert await queue.replay([odd]) == await queue.discard([odd]) == [False]
+    assert not await queue.dead_letters(Selector(), after=odd)
+    for nowhere in (Selector(odd), Selector("acme", odd)):
+        await queue.pause(nowhere)
+        assert not await queue.paused()
+        await queue.resume(nowhere)
+        assert await queue.drained(nowhere, None)
+        assert not (await queue.stats(nowhere)).pending
+        assert not await queue.dead_letters(nowhere)
+    assert names(await take(queue)) == "a"
+    await queue.close()
+
+
+async def test_a_page_may_be_larger_than_what_sqlite_can_count(tmp_path: Path) -> None:
+    queue = SqliteQueue(tmp_path / "sync.db")
+    await queue.open()
+    await bury(queue, item("a"))
+    assert [letter.id for letter in await queue.dead_letters(Selector(), limit=10**20)] == ["a"]
+    await queue.close()

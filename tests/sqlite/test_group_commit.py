@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from ratesync.errors import QueueError, QueueFull
 from ratesync.model.lane import Lane, Selector
-from ratesync.model.work import Durability
-from ratesync.sqlite import SqliteQueue
+from ratesync.model.work import Durability, Enqueued, Item, Settlement
+from ratesync.sqlite import SqliteQueue, intake, settlement
+from ratesync.sqlite.book import Book
 from ratesync.sqlite.call import Transaction
 from ratesync.sqlite.errors import FileBusy
 from ratesync.sqlite.file import SqliteFile
-from ratesync.testing.queue_actions import bury, claim, complete, count, item, items, names, submit, take
+from ratesync.sqlite.watches import Watch
+from ratesync.testing.queue_actions import (
+    ADA,
+    BOB,
+    bury,
+    claim,
+    complete,
+    count,
+    item,
+    items,
+    leases,
+    names,
+    only,
+    submit,
+    take,
+)
 from tests.memory.test_queue_machine import ManualClock
 from tests.sqlite.processes import HOLDER, said, start, tell
 
@@ -180,3 +197,87 @@ async def test_a_replay_takes_no_longer_with_more_that_is_due(tmp_path: Path) ->
         costs.append(len(statements))
     assert costs[1] <= costs[0] + 10
     await queue.close()
+
+
+async def test_what_is_scheduled_with_work_of_a_new_lane_becomes_due(tmp_path: Path) -> None:
+    """A new lane has the others written, and the next timer of one looked up."""
+    async with meeting(tmp_path / "sync.db") as at:
+        due = at.file.clock.now() + 1000
+        await submit(at.queue, item("former", not_before=due + 1000))
+        await at.gather(
+            cancel=lambda: at.queue.cancel(["former"]),
+            submit=lambda: submit(at.queue, item("due", lane=ADA, not_before=due), item("now", lane=BOB)),
+        )
+        idle = await claim(at.queue)
+        assert names(idle) == "now"
+        assert idle.next_at == due
+
+
+async def test_who_has_waited_for_room_is_never_told_of_a_duplicate_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time runs out while the writer is at it."""
+    is_at_it, go_on = Event(), Event()
+    is_waiting = anyio.Event()
+    scopes: list[anyio.CancelScope] = []
+
+    def scope(*_: object) -> anyio.CancelScope:
+        scopes.append(anyio.CancelScope())
+        is_waiting.set()
+        return scopes[-1]
+
+    def slowly(book: Book, items: Sequence[Item], watch: Watch | None) -> list[Enqueued] | None:
+        answers = enqueue(book, items, watch)
+        if watch is not None and answers is not None:
+            is_at_it.set()
+            go_on.wait(10)
+        return answers
+
+    enqueue = intake.enqueue
+    monkeypatch.setattr(intake, "enqueue", slowly)
+    monkeypatch.setattr("ratesync.sqlite.queue.timeout_at", scope)
+    async with meeting(tmp_path / "sync.db", capacity=1) as at:
+        await submit(at.queue, item("first"))
+        taken = await take(at.queue)
+        async with anyio.create_task_group() as tasks:
+            until = at.file.clock.now() + 1000
+            tasks.start_soon(at.call, "new", lambda: at.queue.enqueue([item("new")], wait_until=until))
+            await is_waiting.wait()
+            await complete(at.queue, taken)
+            assert await anyio.to_thread.run_sync(is_at_it.wait, 10)
+            scopes[-1].cancel()
+            await anyio.wait_all_tasks_blocked()
+            go_on.set()
+        assert at.answers["new"] == [Enqueued("new", duplicate=False)]
+
+
+async def test_a_cancelled_claim_that_cannot_be_given_back_is_so_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [FileBusy("with the next claim"), FileBusy("at once")]
+
+    def settle(book: Book, worker: str, settlements: Sequence[Settlement]) -> list[bool]:
+        if refusals:
+            raise refusals.pop()
+        return settle_now(book, worker, settlements)
+
+    settle_now = settlement.settle
+    monkeypatch.setattr(settlement, "settle", settle)
+    async with meeting(tmp_path / "sync.db") as at:
+        await submit(at.queue, item("a"))
+        scope = anyio.CancelScope()
+
+        async def cancelled() -> None:
+            with scope:
+                await claim(at.queue)
+
+        async def cancel() -> None:
+            scope.cancel()
+
+        await at.gather(claim=cancelled, cancel=cancel)
+        assert scope.cancelled_caught
+        assert (await count(at.queue)).leased == 1
+        with pytest.raises(FileBusy, match="with the next claim"):
+            await claim(at.queue)
+        (lease,) = leases(await claim(at.queue))
+        assert (only(lease).id, only(lease).lapses, only(lease).sent_as) == ("a", 0, 0)

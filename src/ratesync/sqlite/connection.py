@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 from contextlib import suppress
+from pathlib import Path
 from threading import Event
 
 from ratesync.model.work import Durability
 from ratesync.sqlite.errors import OF_THE_FILE, FileError, FileForeign, NewerLayout, SqliteTooOld, kind_of, told
+from ratesync.sqlite.forks import note_closed, note_opened
 from ratesync.sqlite.layout import APPLICATION, MIGRATIONS
+
+if sys.platform == "darwin":
+    import fcntl
 
 OLDEST_SQLITE = (3, 35, 0)
 PATIENCE = 1.0
@@ -36,8 +43,11 @@ def check_library(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Non
 def connect(path: str, durability: Durability) -> sqlite3.Connection:
     """A connection to the file, which is made if there is none.
 
+    Call ``note_closed`` when it is closed.
+
     :raises FileError: it cannot be opened, is damaged, another program's or of a newer layout.
     """
+    note_opened(path)
     db: sqlite3.Connection | None = None
     problem: FileError
     try:
@@ -60,7 +70,22 @@ def connect(path: str, durability: Durability) -> sqlite3.Connection:
     else:
         return db
     _close(db)
+    note_closed(path)
     raise problem  # here, so that SQLite's error, which may quote what is in the file, is not part of it
+
+
+def sync_log(db: sqlite3.Connection) -> None:
+    """Bring the log to disk as it is, whoever reads it. SQLite locks nothing in it, so it may be opened and closed.
+
+    :raises OSError: the disk failed.
+    """
+    # As bytes, since a path need not be text.
+    (path,) = db.execute("SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'").fetchone()
+    with Path(os.fsdecode(path + b"-wal")).open("r+b") as log:
+        os.fsync(log.fileno())
+        if sys.platform == "darwin":  # where it stops at the disk's cache
+            with suppress(OSError):  # not every file system knows it
+                fcntl.fcntl(log, fcntl.F_FULLFSYNC)
 
 
 def _prepare(db: sqlite3.Connection, path: str, durability: Durability) -> None:

@@ -35,6 +35,10 @@ class FileForeign(FileError):
     """The file is the database of another program, which is left as it is. Give another path."""
 
 
+class FileForked(FileError):
+    """The file was open when this process was forked off. Fork before it is opened, or start processes anew."""
+
+
 class NewerLayout(FileError):
     """The file was written by a newer version of ratesync. Upgrade this process."""
 

@@ -87,6 +87,8 @@ class SqliteFile:
             self._opened = max(0, self._opened - 1)
             if self._opened or self._writer is None:
                 return None
+            if not self._writer.is_alive():  # after a fork, where not even closing the connection would be safe
+                return None
             writer, self._writer = self._writer, None
             writer.end(farewell)
             return writer
@@ -116,7 +118,9 @@ class SqliteFile:
         if writer is None:
             raise QueueError(f"{self.path}: is not open. Await open() before its use, as an engine does.")
         if not writer.is_alive():
-            raise QueueError(f"{self.path}: was opened in another process. After a fork, open a file of your own.")
+            raise QueueError(
+                f"{self.path}: was opened in another process. Fork before you open it, or start processes anew."
+            )
         return writer
 
     @contextmanager

@@ -128,15 +128,20 @@ class _Intake:
         by_lane: dict[Lane, list[Item]] = {}
         for item in items:
             by_lane.setdefault(item.lane, []).append(item)
-        for name, own in by_lane.items():
-            lane = book.open(name)
+        # All lanes first: opening one looks at what is stored of the others, and forgets those without operations.
+        lanes = [self._open(name, len(own)) for name, own in by_lane.items()]
+        for lane, own in zip(lanes, by_lane.values(), strict=True):
             tails = boxes.tails(book, lane, [item.key for item in own])
             for item in own:
                 self._add(lane, item, tails)
-            lane.known += len(own)
         self._store()
         book.pending += len(items)
         book.is_news = True
+
+    def _open(self, name: Lane, size: int) -> LaneRow:
+        lane = self._book.open(name)
+        lane.known += size
+        return lane
 
     def _add(self, lane: LaneRow, item: Item, tails: dict[str, boxes.Tail]) -> None:
         name, _, key, body, priority, at, dedupe = item

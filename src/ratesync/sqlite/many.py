@@ -9,6 +9,12 @@ T = TypeVar("T")
 
 MOST = 128
 """Values in one statement."""
+MOST_ROWS = 2**63 - 1
+
+
+def bounded(limit: int) -> int:
+    """How many rows to ask SQLite for: it knows no larger number, and takes a negative one for no limit."""
+    return min(max(limit, 0), MOST_ROWS)
 
 
 def parts(values: Sequence[T], mark: str = "?") -> Iterator[tuple[str, list[T]]]:

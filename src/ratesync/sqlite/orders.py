@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ratesync.model.lane import Lane, Selector
 from ratesync.sqlite.book import Book
+from ratesync.sqlite.names import NOBODY
 
 
 def park(book: Book, lane: Lane, until: float) -> None:
@@ -23,6 +24,8 @@ def set_weight(book: Book, lane: Lane, weight: float) -> None:
 
 def pause(book: Book, selector: Selector) -> None:
     """Leave the selected lanes alone."""
+    if NOBODY in selector:  # nor will there ever be such a lane
+        return
     if selector not in book.pauses():
         book.db.execute("INSERT INTO pause (provider, connection) VALUES (?, ?)", tuple(selector))
         _apply(book, selector)

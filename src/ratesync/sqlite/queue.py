@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from math import inf
 from typing import Concatenate, ParamSpec, TypeVar, cast
 
@@ -12,7 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from ratesync.clock import Clock, timeout_at
-from ratesync.errors import EnqueueUncertain, RateSyncError
+from ratesync.errors import EnqueueUncertain, QueueError, RateSyncError
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.work import (
     CancelResult,
@@ -32,6 +32,7 @@ from ratesync.sqlite import claims, intake, orders, records, settlement
 from ratesync.sqlite.book import Book, Limits
 from ratesync.sqlite.call import Joint, Transaction, Work
 from ratesync.sqlite.file import SqliteFile
+from ratesync.sqlite.names import findable, findable_ids, findable_lanes
 from ratesync.sqlite.watches import Watch, Watches
 from ratesync.sqlite.writer import Uncertain
 
@@ -88,6 +89,8 @@ class SqliteQueue:
             priority_step=priority_step,
         )
         self._watches = Watches()
+        self._unheard: dict[str, list[Settlement]] = {}
+        """By worker, how to give back what it never heard of having been leased."""
         self._file.look_elsewhere(self._watches.look)
 
     @property
@@ -148,27 +151,30 @@ class SqliteQueue:
             if answers is not None:
                 return answers
             stack.enter_context(self._file.watching())
-            with timeout_at(self._file.clock, wait_until):
-                while answers is None:
+            while answers is None:
+                with timeout_at(self._file.clock, wait_until) as timeout:
                     await watch.wait()
-                    answers = await self._file.ask(self._work(intake.enqueue, items, watch))
-            if answers is None:
-                answers = await self._file.ask(self._work(intake.enqueue_at_last, items, watch))
+                # Not under the timeout: asked twice, the second answer would call duplicates what the first stored.
+                is_late = timeout.cancelled_caught or self._file.clock.now() >= wait_until
+                enqueue = intake.enqueue_at_last if is_late else intake.enqueue
+                answers = await self._file.ask(self._work(enqueue, items, watch))
             return answers
 
     async def claim(self, request: ClaimRequest) -> Claim:
         """Lease what is due, by fair choice among lanes; never waits for work. Counts as a sign of life.
 
-        If cancelled, it ends once the file has answered, and nothing stays leased.
+        If cancelled, it ends once the file has answered, and nothing stays leased: what the file does not take back
+        then goes back before the worker's next claim.
         """
         await checkpoint_if_cancelled()
         claim = Claim((), None, 0)
         with anyio.CancelScope(shield=True):
+            await self._give_back_unheard(request.worker)
             claim = await self._file.ask(self._work(claims.claim, request))
         try:
             await checkpoint_if_cancelled()
         except BaseException:
-            with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(shield=True), suppress(QueueError):  # for it would take the cancellation's place
                 await self._give_back(request.worker, claim)
             raise
         return claim
@@ -176,9 +182,20 @@ class SqliteQueue:
     async def _give_back(self, worker: str, claim: Claim) -> None:
         """Undo a claim of which nobody hears: its leases would last as long as the worker gives signs of life."""
         leases = [lease for batch in claim.batches for lease in batch]
-        await self.settle(
-            worker, [Settlement(lease, unsent=tuple(item.id for item in lease.items)) for lease in leases]
+        self._unheard.setdefault(worker, []).extend(
+            Settlement(lease, unsent=tuple(item.id for item in lease.items)) for lease in leases
         )
+        await self._give_back_unheard(worker)
+
+    async def _give_back_unheard(self, worker: str) -> None:
+        unheard = self._unheard.pop(worker, [])
+        if not unheard:
+            return
+        try:
+            await self.settle(worker, unheard)
+        except QueueError:
+            self._unheard.setdefault(worker, []).extend(unheard)
+            raise
 
     async def wait(self, marker: int, until: float | None) -> None:
         """Return when something may have become claimable since the claim with this ``marker``, or at ``until``."""
@@ -205,11 +222,11 @@ class SqliteQueue:
 
     async def pause(self, selector: Selector) -> None:
         """Leave the selected lanes alone, also those to come, until they are resumed. Leases held go on."""
-        await self._file.ask(self._work(orders.pause, selector))
+        await self._file.ask(self._work(orders.pause, findable_lanes(selector)))
 
     async def resume(self, selector: Selector) -> None:
         """Undo every pause whose lanes are all selected: ``Selector()`` undoes all. Parked lanes stay parked."""
-        await self._file.ask(self._work(orders.resume, selector))
+        await self._file.ask(self._work(orders.resume, findable_lanes(selector)))
 
     async def paused(self) -> Sequence[Selector]:
         """The pauses in force."""
@@ -226,11 +243,11 @@ class SqliteQueue:
 
     async def cancel(self, ids: Sequence[str]) -> Sequence[CancelResult]:
         """Take operations back; one answer for each id in order."""
-        return await self._file.ask(self._work(records.cancel, ids))
+        return await self._file.ask(self._work(records.cancel, findable_ids(ids)))
 
     async def get(self, ids: Sequence[str]) -> Sequence[Entry | None]:
         """Look operations up; None for each that is not known (any more)."""
-        return await self._file.ask(self._work(records.get, ids))
+        return await self._file.ask(self._work(records.get, findable_ids(ids)))
 
     async def finished(self, operation_id: str, until: float | None) -> Entry | None:
         """Wait until the operation is completed, dead or cancelled; its entry then.
@@ -251,6 +268,7 @@ class SqliteQueue:
 
     async def drained(self, selector: Selector, until: float | None) -> bool:
         """Wait until the selected lanes have nothing pending, scheduled operations included; False at ``until``."""
+        selector = findable_lanes(selector)
         with self._watches.drains(selector) as watch, self._file.watching():
             is_drained = await self._file.ask(self._work(Book.is_drained, selector))
             with timeout_at(self._file.clock, until):
@@ -264,7 +282,8 @@ class SqliteQueue:
 
         ``after`` may have been replayed or discarded meanwhile.
         """
-        return await self._file.ask(self._work(records.dead_letters, selector, after, limit))
+        behind = None if after is None else findable(after)
+        return await self._file.ask(self._work(records.dead_letters, findable_lanes(selector), behind, limit))
 
     async def replay(self, ids: Sequence[str]) -> Sequence[bool]:
         """Put dead letters back at the end of their mailboxes; False where there is none.
@@ -272,15 +291,15 @@ class SqliteQueue:
         Attempts, lapses and ``sent_as`` start from 0. They come in even if the queue is full, as they were accepted
         before.
         """
-        return await self._file.ask(self._work(records.replay, ids))
+        return await self._file.ask(self._work(records.replay, findable_ids(ids)))
 
     async def discard(self, ids: Sequence[str]) -> Sequence[bool]:
         """Forget dead letters; False where there is none."""
-        return await self._file.ask(self._work(records.discard, ids))
+        return await self._file.ask(self._work(records.discard, findable_ids(ids)))
 
     async def stats(self, selector: Selector) -> QueueStats:
         """Count the selected lanes' operations by state."""
-        return await self._file.ask(self._work(records.stats, selector))
+        return await self._file.ask(self._work(records.stats, findable_lanes(selector)))
 
 
 def _bell(book: Book) -> int:

@@ -11,6 +11,7 @@ from ratesync.sqlite import boxes
 from ratesync.sqlite.book import Book
 from ratesync.sqlite.ends import ENTRY, bury_no_more, entry, finish, forget_old, forget_surplus, look_up
 from ratesync.sqlite.lane import CANCELLED, COMPLETED, DEAD, LEASED, SCHEDULED
+from ratesync.sqlite.many import bounded
 
 
 def get(book: Book, ids: Sequence[str]) -> list[Entry | None]:
@@ -109,7 +110,7 @@ def dead_letters(book: Book, selector: Selector, after: str | None, limit: int) 
     rows = book.db.execute(
         f"{ENTRY} WHERE state = 5 AND ended > ?1 AND (?2 IS NULL OR provider = ?2) "
         "AND (?3 IS NULL OR connection = ?3) ORDER BY ended LIMIT ?4",
-        (behind, *selector, max(limit, 0)),
+        (behind, *selector, bounded(limit)),
     )
     return [entry(row) for row in rows]
 

@@ -13,6 +13,7 @@ from ratesync.model.stored import Stored, Write
 from ratesync.model.work import Durability
 from ratesync.sqlite.call import Transaction
 from ratesync.sqlite.file import SqliteFile
+from ratesync.sqlite.many import bounded
 
 LONGEST_KEY = 512
 """Characters."""
@@ -64,7 +65,7 @@ class SqliteStateStore:
 
     async def scan(self, prefix: str, *, after: str | None = None, limit: int = 100) -> Sequence[Stored]:
         """Values whose keys start with ``prefix``, by key, from behind the key ``after``, at most ``limit``."""
-        return await self._file.ask(partial(_scan, prefix, after, max(limit, 0)))
+        return await self._file.ask(partial(_scan, prefix, after, bounded(limit)))
 
 
 def _find(db: sqlite3.Connection, key: str) -> Stored | None:

@@ -16,8 +16,9 @@ from ratesync.clock import Clock
 from ratesync.errors import RateSyncError
 from ratesync.model.work import Durability
 from ratesync.sqlite.call import Call, Post, Transaction, post_quietly
-from ratesync.sqlite.connection import connect
+from ratesync.sqlite.connection import connect, sync_log
 from ratesync.sqlite.errors import OF_THE_FILE, FileError, kind_of, told
+from ratesync.sqlite.forks import note_closed
 
 MOST_CALLS = 512
 """Calls in one transaction."""
@@ -93,6 +94,7 @@ class Writer(threading.Thread):
             self._sync(is_last=True)
             with suppress(sqlite3.Error):
                 self._db.close()
+            note_closed(self._path)
         if self._farewell is not None:
             self._deliver([self._farewell])
 
@@ -189,9 +191,11 @@ class Writer(threading.Thread):
         """Bring what was committed to disk, a second after at the latest."""
         if self._unsynced_at is None or (self._clock.now() < self._unsynced_at + SYNC_AFTER and not is_last):
             return
-        with suppress(sqlite3.Error):  # it is tried again, and the next commit meets what stays wrong
-            is_busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self._unsynced_at = self._clock.now() if is_busy else None
+        with suppress(sqlite3.Error, OSError):  # it is tried again, and the next commit meets what stays wrong
+            is_busy, logged, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if is_busy or moved < logged:  # others read or move what is in the log, so it may not even be synced
+                sync_log(self._db)
+            self._unsynced_at = None
 
     def _deliver(self, calls: Sequence[AnyCall]) -> None:
         """Tell those who wait, each event loop once."""

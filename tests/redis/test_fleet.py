@@ -249,3 +249,15 @@ async def test_a_share_is_granted_while_the_server_is_away(valkey: Valkey) -> No
                     used = (await limiter.snapshot([rate(20, 60)]))[0].used
     finally:
         await limiter.close()
+
+
+async def test_a_limiter_opens_again_during_its_close(valkey: Valkey) -> None:
+    """Both come to their end, and it grants."""
+    async with opened(valkey) as (limiter,):
+        await granted(limiter, rate(9, 60))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(limiter.close)
+            await anyio.lowlevel.checkpoint()
+            await limiter.open()
+        with anyio.fail_after(10):
+            await granted(limiter, rate(9, 60))

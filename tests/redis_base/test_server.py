@@ -331,3 +331,40 @@ async def test_15_a_forked_child_is_refused(server: RedisServer, monkeypatch: py
 def test_a_prefix_has_characters_and_no_braces(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="prefix"):
         RedisServer.from_url("redis://localhost", prefix=prefix)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_opens_again_during_its_close(shared_valkey: Valkey, turns: int) -> None:
+    server = RedisServer.from_url(shared_valkey.url, prefix=new_prefix())
+    await server.open()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.close)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        await server.open()
+    assert await server.run(ECHO, ["k"], ["", ""]) == [b"k", b"", b""]
+    await server.close()
+    with pytest.raises(QueueError, match="not open"):
+        await server.run(ECHO, ["k"], ["", ""])
+
+
+async def test_those_who_open_during_a_close_are_counted(shared_valkey: Valkey) -> None:
+    """The close lasts, as a call is under way. One of those who open gives up, and so does who closes."""
+    server = RedisServer.from_url(shared_valkey.url, prefix=new_prefix())
+    await server.open()
+    under_way = anyio.Event()
+    server.start(under_way.wait)
+    async with anyio.create_task_group() as tasks, anyio.create_task_group() as doomed:
+        doomed.start_soon(server.close)
+        await anyio.wait_all_tasks_blocked()
+        doomed.start_soon(server.open)
+        tasks.start_soon(server.open)
+        tasks.start_soon(server.open)
+        await anyio.wait_all_tasks_blocked()
+        doomed.cancel_scope.cancel()
+        under_way.set()
+    await server.close()
+    assert await server.run(ECHO, ["k"], ["", ""]) == [b"k", b"", b""]
+    await server.close()
+    with pytest.raises(QueueError, match="not open"):
+        await server.run(ECHO, ["k"], ["", ""])

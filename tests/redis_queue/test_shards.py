@@ -242,3 +242,55 @@ async def test_a_lane_that_a_scan_finds_twice_is_counted_once(
     await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
     assert await queue.stats(EVERYTHING) == QueueStats(available=len(LANES))
     assert looked == [b"0", b"again"] * SHARDS
+
+
+async def pages(queue: RedisQueue, limit: int, after: str | None = None) -> AsyncIterator[list[str]]:
+    """The dead letters, page by page, until there are no more."""
+    while found := [letter.id for letter in await queue.dead_letters(EVERYTHING, after=after, limit=limit)]:
+        yield found
+        after = found[-1]
+
+
+async def bury_all(queue: RedisQueue, *names: str) -> list[str]:
+    """Letters in every lane; their ids in order."""
+    await submit(queue, *(item(f"{lane.connection}.{name}", lane=lane) for lane in LANES for name in names))
+    for lease in await take(queue):
+        assert await settle(queue, ended(lease, OperationState.DEAD))
+    return [letter.id for letter in await queue.dead_letters(EVERYTHING)]
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, 100])
+async def test_each_dead_letter_is_on_one_page(queue: RedisQueue, limit: int) -> None:
+    letters = await bury_all(queue, "1", "2")
+    assert len(letters) == 2 * len(LANES)
+    with anyio.fail_after(20):
+        assert [name async for page in pages(queue, limit) for name in page] == letters
+
+
+async def test_letters_may_go_while_somebody_pages_through_the_shards(queue: RedisQueue) -> None:
+    letters = await bury_all(queue, "1", "2")
+    seen: list[str] = []
+    with anyio.fail_after(20):
+        async for page in pages(queue, 5):
+            seen += page
+            await queue.discard(page)
+    assert seen == letters
+    assert await queue.dead_letters(EVERYTHING) == []
+
+
+async def test_behind_a_letter_that_is_not_known_all_begins_anew(queue: RedisQueue) -> None:
+    letters = await bury_all(queue, "1")
+    assert [letter.id for letter in await queue.dead_letters(EVERYTHING, after="nobody")] == letters
+
+
+async def test_a_letter_counts_where_it_is_and_not_where_it_was(queue: RedisQueue) -> None:
+    """Discarded in the first shard, its id died once more in the last one."""
+    first, last = (next(lane for lane in LANES if shard_of(lane, SHARDS) == shard) for shard in (0, SHARDS - 1))
+    for lane in (first, last):
+        await queue.discard(["twice"])
+        await submit(queue, item("twice", lane=lane))
+        (lease,) = await take(queue)
+        assert await settle(queue, ended(lease, OperationState.DEAD))
+    letters = await bury_all(queue, "1")
+    place = letters.index("twice")
+    assert [letter.id for letter in await queue.dead_letters(EVERYTHING, after="twice")] == letters[place + 1 :]

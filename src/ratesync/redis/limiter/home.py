@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -36,6 +37,16 @@ async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:
 
 
 @define(eq=False)
+class _Life:
+    """The time from one ``open`` to its ``close``. The next one may be asked for before it has ended."""
+
+    before: _Life | None
+    closing: anyio.Event = field(factory=anyio.Event, init=False)
+    closed: anyio.Event = field(factory=anyio.Event, init=False)
+    task: object = field(default=None, init=False)
+
+
+@define(eq=False)
 class Home:
     """Runs pumps, each in a task, while it is open."""
 
@@ -43,21 +54,22 @@ class Home:
     pumps: list[Pump] = field(factory=list[Pump], init=False)
     _tasks: TaskGroup | None = field(default=None, init=False)
     _links: Links | None = field(default=None, init=False)
-    _closing: anyio.Event = field(factory=anyio.Event, init=False)
-    _closed: anyio.Event = field(factory=anyio.Event, init=False)
-    _task: object = field(default=None, init=False)
+    _life: _Life | None = field(default=None, init=False)
 
     def open(self) -> None:
-        """Start."""
-        self._closing, self._closed = anyio.Event(), anyio.Event()
-        self._task = start_task(self._run)
+        """Start, as soon as what was opened before has ended."""
+        life = _Life(before=self._life)
+        life.task = start_task(partial(self._run, life))
+        self._life = life
 
     async def close(self) -> None:
         """Return what is leased and end."""
-        self._closing.set()
+        life = self._life
+        if life is None:
+            return
+        life.closing.set()
         with anyio.CancelScope(shield=True):
-            await self._closed.wait()
-        self._task = None
+            await life.closed.wait()
 
     def add(self, pump: Pump) -> None:
         """Run one more."""
@@ -65,29 +77,32 @@ class Home:
         if self._tasks is not None and self._links is not None:
             self._tasks.start_soon(pump.run, self._links)
 
-    async def _run(self) -> None:
+    async def _run(self, life: _Life) -> None:
         try:
-            while not self._closing.is_set():
+            if life.before is not None:
+                await life.before.closed.wait()
+                life.before = None
+            while not life.closing.is_set():
                 try:
-                    await self._live()
+                    await self._live(life.closing)
                 except Exception as error:  # noqa: BLE001  it is begun anew; those who ask are told
                     self._tasks = self._links = None
                     for pump in self.pumps:
                         pump.break_down(error)
                     with anyio.move_on_after(PAUSE):
-                        await self._closing.wait()
+                        await life.closing.wait()
         finally:
             self._tasks = self._links = None
-            self._closed.set()
+            life.closed.set()
 
-    async def _live(self) -> None:
+    async def _live(self, closing: anyio.Event) -> None:
         async with anyio.create_task_group() as connections:
             links = Links(self.connect, connections)
             async with anyio.create_task_group() as tasks:
                 self._links, self._tasks = links, tasks
                 for pump in self.pumps:
                     tasks.start_soon(pump.run, links)
-                await self._closing.wait()
+                await closing.wait()
                 self._tasks = None
                 tasks.cancel_scope.cancel()
             with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL):

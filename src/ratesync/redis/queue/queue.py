@@ -66,7 +66,9 @@ class RedisQueue:
         shards: Into how many parts the lanes are divided; fixed once the queue has been used. Default 1.
         capacity: Most pending operations. Default 1,000,000.
         dead_letter_capacity: With so many dead letters no more operations are accepted. Default 10,000.
-        result_capacity: Most finished operations that are remembered. The oldest go first. Default 10,000.
+        result_capacity: Most finished operations that are remembered, some 175 bytes and the result each. The oldest
+            go first. Have it exceed what finishes within the server's ``patience``: an enqueue whose answer was lost is
+            repeated for so long, and known again only by what is remembered. Default 100,000.
         result_seconds: How long finished operations are remembered. Default one hour.
         lease_seconds: How long a worker may give no sign of life. Default 15 s.
         mailbox_max: Most operations of one mailbox in a lease. Default 100.
@@ -83,7 +85,7 @@ class RedisQueue:
         shards: int = 1,
         capacity: int = 1_000_000,
         dead_letter_capacity: int = 10_000,
-        result_capacity: int = 10_000,
+        result_capacity: int = 100_000,
         result_seconds: float = 3600.0,
         lease_seconds: float = 15.0,
         mailbox_max: int = 100,
@@ -298,12 +300,16 @@ class RedisQueue:
 
     async def _order(self, what: str, selector: Selector) -> None:
         stored = packed_selector(selector)
-        cursors = [await shard.run("pause", what, stored, "0") for shard in self._shards]
-        with anyio.CancelScope(shield=True):
-            for shard, start in zip(self._shards, cursors, strict=True):
-                cursor = start
-                while cursor != b"0":
-                    cursor = await shard.run("pause", what, stored, cursor)
+        await anyio.lowlevel.checkpoint()
+
+        async def ask(shard: Shard) -> None:
+            has_more = False
+            with anyio.CancelScope(shield=True):  # from here on the order is in force, so it is to be in all shards
+                has_more = await shard.run("pause", what, stored)
+            while has_more:  # claims would do it, but this is who has the time
+                has_more = await shard.run("pause", "review")
+
+        await at_each(self._shards, ask)
 
     async def paused(self) -> Sequence[Selector]:
         """The pauses in force."""
@@ -331,20 +337,21 @@ class RedisQueue:
 
         At ``until`` (an instant; None: never) the entry as it is. None if the id is not known.
         """
-        look = partial(records.get, self._shards, self._limits, [operation_id])
+        look = partial(records.get_awaited, self._shards, self._limits, operation_id)
         watch = Watch()
         with ExitStack() as stack:
             for watches in self._watches:
                 stack.enter_context(watches.watching(watch, b"e", operation_id))
-            (entry,) = await look(awaited=True)
+            entry, behind = await look()
             with timeout_at(self._clock, until):
-                while watch.entry is None and entry is not None and entry.state not in FINAL:
+                while _is_pending(entry) and watch.end(behind) is None:
                     await watch.wait()
-                    if watch.entry is None:
-                        (entry,) = await look(awaited=True)
-            if watch.entry is None and entry is not None and entry.state not in FINAL:
-                (entry,) = await look()
-            return watch.entry or entry
+                    if watch.end(behind) is None:
+                        entry, rings = await look()
+                        behind = [*map(min, behind, rings)]  # a server that lost its latest rings gives them again
+            if _is_pending(entry) and watch.end(behind) is None:
+                (entry,) = await self.get([operation_id])
+            return watch.end(behind) or entry
 
     async def drained(self, selector: Selector, until: float | None) -> bool:
         """Wait until the selected lanes have nothing pending, scheduled operations included; False at ``until``."""
@@ -386,3 +393,7 @@ class RedisQueue:
     async def stats(self, selector: Selector) -> QueueStats:
         """Count the selected lanes' operations by state."""
         return await records.stats(self._shards, selector)
+
+
+def _is_pending(entry: Entry | None) -> bool:
+    return entry is not None and entry.state not in FINAL

@@ -15,6 +15,8 @@ from ratesync.redis.server.lua import Argument
 
 LANE = Struct("<IIIIII")
 """A lane's number, and how many of its operations are in which state."""
+BEGINNING = b"0"
+"""The place in front of all dead letters of a shard."""
 CANCELLED = {
     b"c": CancelResult.CANCELLED,
     b"r": CancelResult.REQUESTED,
@@ -23,18 +25,33 @@ CANCELLED = {
 }
 
 
-async def get(
-    shards: Sequence[Shard], limits: QueueLimits, ids: Sequence[str], *, awaited: bool = False
-) -> list[Entry | None]:
-    """Look operations up. ``awaited``: their ends are to be told."""
+async def get(shards: Sequence[Shard], limits: QueueLimits, ids: Sequence[str]) -> list[Entry | None]:
+    """Look operations up."""
+    found, _ = await _look_up(shards, limits, ids, awaited=False)
+    return found
+
+
+async def get_awaited(
+    shards: Sequence[Shard], limits: QueueLimits, operation_id: str
+) -> tuple[Entry | None, list[int]]:
+    """Look an operation up whose end is to be told. By shard, the number of the bell's latest ring at that moment."""
+    (found,), rings = await _look_up(shards, limits, [operation_id], awaited=True)
+    return found, rings
+
+
+async def _look_up(
+    shards: Sequence[Shard], limits: QueueLimits, ids: Sequence[str], *, awaited: bool
+) -> tuple[list[Entry | None], list[int]]:
     found: list[Entry | None] = [None] * len(ids)
+    rings: list[int] = []
     for shard in shards:
-        answer = await shard.run("get", limits.result_seconds, int(awaited), *map(packed_id, ids))
+        ring, *answer = await shard.run("get", limits.result_seconds, int(awaited), *map(packed_id, ids))
+        rings.append(ring)
         for place, name in enumerate(ids):
             provider, connection, is_leased, record = answer[4 * place : 4 * place + 4]
             if record:
                 found[place] = entry(name, provider, connection, record, is_leased=is_leased == b"1")
-    return found
+    return found, rings
 
 
 async def cancel(shards: Sequence[Shard], limits: QueueLimits, ids: Sequence[str]) -> list[CancelResult]:
@@ -60,18 +77,28 @@ async def decide(shards: Sequence[Shard], what: str, ids: Sequence[str], *args: 
 async def dead_letters(shards: Sequence[Shard], selector: Selector, after: str | None, limit: int) -> list[Entry]:
     """A page of the dead letters."""
     stored = packed_selector(selector)
-    first: bytes = b"" if after is None else packed_id(after)
+    first, place = (0, BEGINNING) if after is None else await _find_letter(shards, after)
     letters: list[Entry] = []
-    for shard in shards:
-        place: bytes = b""
-        while len(letters) < limit:
-            place, *found = await shard.run("letters", stored, first, place, limit - len(letters))
-            for at in range(0, len(found), 5):
-                _, name, provider, connection, record = found[at : at + 5]
+    for shard in shards[first:]:
+        while place and len(letters) < limit:
+            place, *found = await shard.run("letters", stored, place, limit - len(letters))
+            for at in range(0, len(found), 4):
+                name, provider, connection, record = found[at : at + 4]
                 letters.append(entry(unpacked_id(name), provider, connection, record))
-            if not place:
-                break
+        place = BEGINNING
     return letters
+
+
+async def _find_letter(shards: Sequence[Shard], name: str) -> tuple[int, bytes]:
+    """The shard of a dead letter, also of one that is gone, and its place there. The beginning if it is not known."""
+    gone: tuple[int, bytes] | None = None
+    for number, shard in enumerate(shards):
+        place, is_gone = await shard.run("letter", packed_id(name))
+        if place and not is_gone:
+            return number, place
+        if place and gone is None:
+            gone = number, place
+    return gone or (0, BEGINNING)
 
 
 async def stats(shards: Sequence[Shard], selector: Selector) -> QueueStats:

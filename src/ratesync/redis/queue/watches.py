@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -24,27 +25,47 @@ CHECK = 60.0
 """Seconds of silence after which the server is told again who waits: a failover may have lost it."""
 
 MOST_CHECKED = 1000
-"""Operations of which it is told again at a time."""
+"""Operations of which it is told again at a time. The next time, others have their turn."""
 
 
 class Watch:
     """Somebody who waits."""
 
-    __slots__ = ("entry", "event")
+    __slots__ = ("_ends", "event")
 
     def __init__(self) -> None:
         self.event = anyio.Event()
-        self.entry: Entry | None = None
-        """The end that was waited for."""
+        self._ends: dict[int, tuple[int, Entry]] = {}
 
     def wake(self) -> None:
         """Something has changed."""
         self.event.set()
 
+    def hear(self, shard: int, rings: int, end: Entry) -> None:
+        """The operation that is waited for ended: that was told by the bell of a shard as its ring of that number."""
+        self._ends[shard] = rings, end
+        self.wake()
+
+    def end(self, behind: Sequence[int]) -> Entry | None:
+        """The end that was heard, if it came behind these rings, one of each shard.
+
+        The others were ends of earlier lives: a dead letter that was replayed is waited for again.
+        """
+        return next((end for shard, (rings, end) in self._ends.items() if rings > behind[shard]), None)
+
     async def wait(self) -> None:
         """Until something has changed since the last wait."""
         await self.event.wait()
         self.event = anyio.Event()
+
+
+@define(eq=False)
+class _Listener:
+    """The task that listens. The next one may begin while it ends."""
+
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    ended: anyio.Event = field(factory=anyio.Event, init=False)
+    task: object = field(default=None, init=False)
 
 
 @define(eq=False)
@@ -58,26 +79,30 @@ class Watches:
     _rings: int | None = field(default=None, init=False)
     _all: set[Watch] = field(factory=set[Watch], init=False)
     _by_kind: dict[bytes, set[Watch]] = field(factory=dict[bytes, set[Watch]], init=False)
-    _ends: dict[str, set[Watch]] = field(factory=dict[str, set[Watch]], init=False)
+    _ends: OrderedDict[str, set[Watch]] = field(factory=OrderedDict[str, set[Watch]], init=False)
+    """By operation; those first of which the server was not told for the longest time."""
     _wanted: anyio.Event = field(factory=anyio.Event, init=False)
-    _scope: anyio.CancelScope | None = field(default=None, init=False)
-    _task: object = field(default=None, init=False)
-    _ended: anyio.Event = field(factory=anyio.Event, init=False)
+    _starts: int = field(default=0, init=False)
+    _listener: _Listener | None = field(default=None, init=False)
 
     def start(self, newest: str) -> None:
-        """Begin to listen as soon as somebody waits."""
+        """Begin to listen as soon as somebody waits. May come before the ``stop`` of an earlier one: then go on."""
+        self._starts += 1
+        if self._starts > 1:
+            return
         self.newest = newest
-        self._scope, self._ended = anyio.CancelScope(), anyio.Event()
         self._wanted = anyio.Event()
-        self._task = start_task(partial(self._run, self._scope))
+        self._listener = _Listener()
+        self._listener.task = start_task(partial(self._run, self._listener))
 
     async def stop(self) -> None:
         """Listen no more; who still waits is told of nothing."""
-        if self._scope is not None:
-            self._scope.cancel()
+        self._starts -= 1
+        if not self._starts and self._listener is not None:
+            listener, self._listener = self._listener, None
+            listener.scope.cancel()
             with anyio.CancelScope(shield=True):
-                await self._ended.wait()
-            self._scope = self._task = None
+                await listener.ended.wait()
 
     @contextmanager
     def watching(self, watch: Watch, kind: bytes, operation_id: str | None = None) -> Generator[None]:
@@ -102,9 +127,9 @@ class Watches:
             self.bell = bell
             self._wake(self._by_kind.get(b"n", ()))
 
-    async def _run(self, scope: anyio.CancelScope) -> None:
+    async def _run(self, listener: _Listener) -> None:
         try:
-            with scope:
+            with listener.scope:
                 while True:
                     await self._wanted.wait()
                     try:
@@ -113,14 +138,14 @@ class Watches:
                         await anyio.sleep(PAUSE)
                         self._wake_all()
         finally:
-            self._ended.set()
+            listener.ended.set()
 
     async def _listen(self) -> None:
         if not self._all:
             self._wanted = anyio.Event()
             return
         await self.shard.server.listen(self.shard.bell, self.newest, self.shard.clock.now() + CHECK)
-        awaited = [packed_id(name) for name in islice(self._ends, MOST_CHECKED)]
+        awaited = [packed_id(name) for name in self._some_awaited()]
         bell, was_draining, ended, *entries = await self.shard.run("hear", self.newest, *awaited)
         for name, fields in entries:
             self._hear(name, dict(zip(fields[::2], fields[1::2], strict=True)))
@@ -134,6 +159,12 @@ class Watches:
         if not was_draining:
             self._wake(self._by_kind.get(b"d", ()))
 
+    def _some_awaited(self) -> list[str]:
+        names = list(islice(self._ends, MOST_CHECKED))
+        for name in names:
+            self._ends.move_to_end(name)
+        return names
+
     def _hear(self, name: bytes, fields: dict[bytes, Any]) -> None:
         self.newest = name.decode()
         rings = int(float(fields[b"r"]))
@@ -145,8 +176,7 @@ class Watches:
             operation_id = unpacked_id(fields[b"i"])
             end = entry(operation_id, fields[b"p"], fields[b"c"], fields[b"v"])
             for watch in self._ends.get(operation_id, ()):
-                watch.entry = end
-                watch.wake()
+                watch.hear(self.shard.number, rings, end)
         elif kind == b"n":
             self.saw(int(float(fields[b"b"])))
         else:

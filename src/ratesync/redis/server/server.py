@@ -120,7 +120,8 @@ class RedisServer:
         self._home: _Home | None = None
         self._users = 0
         self._process = 0
-        self._closing = self._ready = self._closed = anyio.Event()
+        self._closing, self._ready, self._closed = anyio.Event(), anyio.Event(), anyio.Event()
+        self._closed.set()
         self._calls = 0
         self._idle = anyio.Event()
         self._task: object = None
@@ -176,7 +177,7 @@ class RedisServer:
         return self._greeting.durability
 
     async def open(self) -> None:
-        """Get ready for use. Called once by each part that uses the server.
+        """Get ready for use. Called once by each part that uses the server. Waits for a ``close`` that is under way.
 
         :raises ConfigurationError: it has neither a client nor a URL.
         :raises ServerAway: it did not answer within ``patience`` seconds.
@@ -187,6 +188,8 @@ class RedisServer:
         if self._connect is None:
             raise ConfigurationError("give the RedisServer a client of coredis, or make it with RedisServer.from_url")
         await anyio.lowlevel.checkpoint()
+        while not (self._users or self._closed.is_set()):  # what was opened before is still ending
+            await self._closed.wait()
         self._users += 1
         if self._users == 1:
             self._process = os.getpid()
@@ -211,7 +214,6 @@ class RedisServer:
             self._closing.set()
             with anyio.CancelScope(shield=True):
                 await self._closed.wait()
-            self._task = None
 
     async def run(
         self,
@@ -333,7 +335,7 @@ class RedisServer:
                     await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
         finally:
-            self._home = None
+            self._home = self._task = None
             self._closed.set()
 
     async def _greet(self, session: Session) -> None:

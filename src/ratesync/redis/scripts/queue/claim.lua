@@ -13,6 +13,7 @@ local worker, calls, lease_seconds = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4
 local mailbox_max, budget, results, expected = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local caller, turn, received = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local MOST_MOVED = 1000 -- lanes that one claim moves out of its way
+local MOST_ASKED = 32 -- workers of which one claim asks where they hold something
 local WORKER = worker_key(worker)
 
 local wanted = {}
@@ -97,7 +98,8 @@ local function tell_again(answer, first, last)
   end)
 end
 
--- Plans the lanes whose instant has come, and lists those again that are below the bound of this claim.
+-- Plans the lanes whose instant has come, and lists those again that are below the bound of this claim. `is_cut`:
+-- there may be more lanes to claim from than this claim can look at, so that another one is to follow at once.
 local function prepare(want)
   local provider = provider_of(want.name)
   want.provider = provider
@@ -112,14 +114,17 @@ local function prepare(want)
     plan_lane(lane_of(tonumber(number)))
   end
   local below = want.bound == INF and '+inf' or '(' .. text(want.bound)
-  for _, number in ipairs(call('ZRANGEBYSCORE', provider_key('bounded', provider), '-inf', below, 'LIMIT', 0, MOST_MOVED)) do
+  local bounded = call('ZRANGEBYSCORE', provider_key('bounded', provider), '-inf', below, 'LIMIT', 0, MOST_MOVED)
+  want.is_cut = #bounded == MOST_MOVED
+  for _, number in ipairs(bounded) do
     local lane = lane_of(tonumber(number))
     lane.virtual = math.max(lane.virtual, provider.current)
     list_lane(lane, provider, 1)
   end
 end
 
--- The open lane of a provider that has had least, below its bound.
+-- The open lane of a provider that has had least, below its bound. Lanes that do not know yet that they are paused are
+-- told.
 local function head(want)
   local provider = want.provider
   for _ = 1, provider and MOST_MOVED or 0 do
@@ -128,11 +133,18 @@ local function head(want)
       return nil
     end
     local lane = lane_of(tonumber(number))
-    if lane.held < want.bound then
-      return lane
+    if root.review > 0 then
+      lane.paused = is_paused(lane.provider, lane.connection)
     end
-    list_lane(lane, provider, 2)
+    if lane.paused == 1 then
+      plan_lane(lane)
+    elseif lane.held < want.bound then
+      return lane
+    else
+      list_lane(lane, provider, 2)
+    end
   end
+  want.is_cut = provider ~= nil
 end
 
 local function next_turn()
@@ -172,29 +184,44 @@ local function settle_ready(lane)
   end
 end
 
--- O(items).
+-- O(mailboxes).
 local function read_ahead(lane, most)
   settle_ready(lane)
   lane.chunk = math.min(MOST, math.max(most, 2 * lane.chunk))
-  lane.keys, lane.firsts, lane.next = {}, {}, 1
-  local ids, amount, keys, firsts = {}, 0, lane.keys, lane.firsts
+  local keys = {}
   for place, lead in ipairs(call('ZRANGE', lane_key('ready', lane), 0, lane.chunk - 1)) do
     keys[place] = sub(lead, 7)
   end
-  for place, box in ipairs(get_many('HMGET', lane_key('box', lane), keys)) do
-    firsts[place] = amount + 1
-    if is_single(box) then
+  lane.keys, lane.boxes, lane.next = keys, get_many('HMGET', lane_key('box', lane), keys), 1
+  lane.firsts, lane.ids, lane.records, lane.passed = { 1 }, {}, {}, 0
+end
+
+local FEW_ITEMS, TIMES_MORE = 16, 8 -- items read at first, and how many times more of them each time
+local whole_budget, items_taken = budget, 0
+
+-- Reads items of the mailboxes read ahead, when those read before are taken (`passed`: their number), but no more than
+-- fit into what is left of the budget if they are like those taken so far. `firsts` has the places of the first items
+-- of the mailboxes looked into, and of the next one. O(items).
+local function read_items(lane)
+  local keys, boxes, firsts, ids, spent = lane.keys, lane.boxes, lane.firsts, lane.ids, whole_budget - budget
+  local fitting = spent > 0 and math.floor(budget * items_taken / spent) or MOST
+  lane.piece = math.max(1, math.min(lane.piece and TIMES_MORE * lane.piece or FEW_ITEMS, fitting, MOST))
+  lane.passed = lane.passed + #lane.records
+  local place, amount, last = #firsts, #ids, lane.passed + lane.piece
+  while amount < last and keys[place] do
+    if is_single(boxes[place]) then
       amount = amount + 1
-      ids[amount] = sub(box, 2)
+      ids[amount] = sub(boxes[place], 2)
     else
       for _, id in ipairs(call('ZRANGE', box_key('b', lane, keys[place]), 0, mailbox_max - 1)) do
         amount = amount + 1
         ids[amount] = id
       end
     end
+    place = place + 1
+    firsts[place] = amount + 1
   end
-  lane.ids, lane.records = ids, get_many('HMGET', ITEMS, ids)
-  firsts[#keys + 1] = amount + 1
+  lane.records = call('HMGET', ITEMS, unpack(ids, lane.passed + 1, math.min(amount, last)))
 end
 
 local taken_lanes, holds = {}, {}
@@ -202,9 +229,16 @@ local taken_lanes, holds = {}, {}
 -- Takes one mailbox into a batch that has `filled` values; the number of its items, 0 if its first one is too large.
 -- O(items).
 local function take_box(lane, batch, filled, is_first)
-  local own, first = 0, lane.firsts[lane.next]
-  for index = first, lane.firsts[lane.next + 1] - 1 do
-    local raw = lane.records[index]
+  local own, place = 0, lane.next
+  if not lane.firsts[place + 1] then
+    read_items(lane)
+  end
+  for index = lane.firsts[place], lane.firsts[place + 1] - 1 do
+    local raw = lane.records[index - lane.passed]
+    if not raw then
+      read_items(lane)
+      raw = lane.records[index - lane.passed]
+    end
     local flags = byte(raw)
     local tail = flags % 16 >= HAS_PAST and 52 or 28
     local key_length, dedupe_length = unpack_from('<HH', raw, tail + 2)
@@ -213,7 +247,7 @@ local function take_box(lane, batch, filled, is_first)
       is_full = true
       break
     end
-    budget, own = budget - size, own + 1
+    budget, own, items_taken = budget - size, own + 1, items_taken + 1
     local state = COUNTED[flags % 8]
     lane[state] = lane[state] - 1
     batch[filled + 1], batch[filled + 2] = lane.ids[index], raw
@@ -313,9 +347,11 @@ local function claim_batches(answer)
   end
 end
 
--- When another worker loses leases at one of the providers, if it stays silent. O(workers looked at).
+-- When another worker loses leases at one of the providers, if it stays silent. Where none of those that were silent
+-- for longest holds any there, others may: it is to be looked again when those would have lost theirs, as by then they
+-- are gone or have given signs of life. O(workers looked at).
 local function next_lapse()
-  local others = call('ZRANGE', WORKERS, 0, 31, 'WITHSCORES')
+  local others = call('ZRANGE', WORKERS, 0, MOST_ASKED - 1, 'WITHSCORES')
   for place = 1, #others, 2 do
     if others[place] ~= worker then
       for _, want in ipairs(wanted) do
@@ -325,14 +361,14 @@ local function next_lapse()
       end
     end
   end
-  return INF
+  return #others < 2 * MOST_ASKED and INF or tonumber(others[#others]) + lease_seconds
 end
 
 local function next_instant(is_behind)
   local next_at = is_behind and now or INF
   for _, want in ipairs(wanted) do
     if want.provider then
-      if head(want) then
+      if head(want) or want.is_cut then
         return now
       end
       local wake = call('ZRANGE', provider_key('wakes', want.provider), 0, 0, 'WITHSCORES')[2]
@@ -359,6 +395,7 @@ end
 take_back(first, last)
 fence(lease_seconds)
 local is_behind = sweep()
+is_behind = review() or is_behind
 advance_all()
 flush_ends(results)
 sign(worker)

@@ -1,9 +1,10 @@
 -- Looks operations up. O(operations * log mailboxes).
 --
 -- ARGV[2..3]: seconds for which results are remembered; `1` to be told when the operations end.
--- ARGV[4..]: ids. Answers for each provider, connection, `1` if it is leased, and its record; or four times nothing.
+-- ARGV[4..]: ids. Answers the number of the bell's latest ring, then for each id provider, connection, `1` if it is
+-- leased, and its record; or four times nothing. Ends that are rung later have that number behind them.
 
-local answer, awaited = {}, {}
+local answer, awaited = { root.rings }, {}
 
 local function is_leased(lane, id, record)
   if record.state > RETRYABLE or record.state == SCHEDULED then

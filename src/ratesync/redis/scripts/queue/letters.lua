@@ -1,14 +1,11 @@
 -- A page of the dead letters, in the order in which they died. O(letters looked at).
 --
--- ARGV[2..5]: selector; id behind which to begin, or empty; place behind which to begin, or empty; most letters.
--- Answers the place to go on from, empty at the end; then for each letter its place, id, provider, connection, record.
+-- ARGV[2..4]: selector; place behind which to begin, `0` for the first letter; most letters.
+-- Answers the place to go on from, empty at the end; then for each letter its id, provider, connection, record.
 
 local MOST_LOOKED_AT = 1000
-local place, most = tonumber(ARGV[4]), tonumber(ARGV[5])
-if not place then
-  place = tonumber(ARGV[3] ~= '' and (call('ZSCORE', DEAD_SET, ARGV[3]) or call('ZSCORE', GONE, ARGV[3])) or 0)
-end
-local found = call('ZRANGEBYSCORE', DEAD_SET, '(' .. text(place), '+inf', 'WITHSCORES', 'LIMIT', 0, MOST_LOOKED_AT)
+local place, most = ARGV[3], tonumber(ARGV[4])
+local found = call('ZRANGEBYSCORE', DEAD_SET, '(' .. place, '+inf', 'WITHSCORES', 'LIMIT', 0, MOST_LOOKED_AT)
 local answer, taken = { '' }, 0
 for at = 1, #found, 2 do
   if taken >= most then
@@ -19,7 +16,7 @@ for at = 1, #found, 2 do
   place = found[at + 1]
   if selects(ARGV[2], lane.provider, lane.connection) then
     taken = taken + 1
-    for _, value in ipairs({ place, found[at], lane.provider, lane.connection, raw }) do
+    for _, value in ipairs({ found[at], lane.provider, lane.connection, raw }) do
       answer[#answer + 1] = value
     end
   end

@@ -1,29 +1,38 @@
--- Pauses lanes or resumes them, some at a time: call it again with the cursor that it answers, until that is `0`.
+-- Pauses lanes or resumes them. The order is in force at once: no claim leases from a lane that is paused. Where it may
+-- be about many lanes, `review` is to follow until there is no more to do; claims do their part of it, too.
 --
--- ARGV[2..4]: `pause` or `resume`; the selector (see shard.lua); `0` or the cursor.
--- O(pauses * lanes looked at).
+-- ARGV[2]: `pause` or `resume`, then ARGV[3]: the selector (see shard.lua); or `review`.
+-- Answers 1 if there is more to do, or 0. O(pauses * lanes looked at).
 
 write_when_full()
 local PAUSES = PREFIX .. 'pauses'
 
-if ARGV[4] == '0' and ARGV[2] == 'pause' then
-  call('ZADD', PAUSES, 'NX', next_number(), ARGV[3])
-elseif ARGV[4] == '0' then
-  local first, second = selector_parts(ARGV[3])
-  for _, pause in ipairs(call('ZRANGE', PAUSES, 0, -1)) do
-    local own_first, own_second = selector_parts(pause)
-    if (first == '-' or first == own_first) and (second == '-' or second == own_second) then
-      call('ZREM', PAUSES, pause)
+local function order(what, selector)
+  local first, second = selector_parts(selector)
+  if what == 'pause' then
+    call('ZADD', PAUSES, 'NX', next_number(), selector)
+  else
+    for _, pause in ipairs(call('ZRANGE', PAUSES, 0, -1)) do
+      local own_first, own_second = selector_parts(pause)
+      if (first == '-' or first == own_first) and (second == '-' or second == own_second) then
+        call('ZREM', PAUSES, pause)
+      end
     end
+    is_news = true
   end
-end
-local found = call('HSCAN', PREFIX .. 'lanes', ARGV[4], 'COUNT', 500)
-for place = 1, #found[2], 2 do
-  local lane = lane_of(tonumber(found[2][place]))
-  if selects(ARGV[3], lane.provider, lane.connection) then
+  if first == '-' or second == '-' then
+    root.review = 1
+    return
+  end
+  local lane = find_lane(sub(first, 2), sub(second, 2))
+  if lane then
     lane.paused = is_paused(lane.provider, lane.connection)
   end
 end
-is_news = ARGV[2] == 'resume'
+
+if ARGV[2] ~= 'review' then
+  order(ARGV[2], ARGV[3])
+end
+local has_more = review()
 close_shard()
-return found[1]
+return has_more and 1 or 0

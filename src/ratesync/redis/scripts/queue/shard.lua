@@ -21,7 +21,7 @@ if not now then
   now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 end
 
-local ROOT = { 'number', 'token', 'bell', 'rings', 'virtual', 'pending', 'asleep', 'draining', 'doubt' }
+local ROOT = { 'number', 'token', 'bell', 'rings', 'virtual', 'pending', 'asleep', 'draining', 'doubt', 'review' }
 local root, stored_root = {}, {}
 -- The error of a command as it would be without a script: Redis 6 puts words before the code of one that it raises.
 local function refusal(reply)
@@ -191,6 +191,24 @@ local function is_paused(provider, connection)
     end
   end
   return 0
+end
+
+-- Pauses are in force at once; what the lanes know of them is looked over some lanes at a time, by whoever comes next.
+-- `review`: where that goes on, 0 if there is nothing to do. An order that comes meanwhile begins it anew.
+local MOST_REVIEWED = 500 -- lanes that one script looks over, about
+
+-- One step of it; whether there is more. O(pauses * lanes looked at).
+local function review()
+  if root.review > 0 then
+    local found = call('HSCAN', PREFIX .. 'lanes', text(root.review - 1), 'COUNT', MOST_REVIEWED)
+    for place = 1, #found[2], 2 do
+      local number = tonumber(found[2][place])
+      local lane = lanes[number] or read_lane(number, found[2][place + 1])
+      lane.paused = is_paused(lane.provider, lane.connection)
+    end
+    root.review = found[1] == '0' and 0 or found[1] + 1
+  end
+  return root.review > 0
 end
 
 -- Forgets a few lanes without operations that owe nothing: lanes that come and go leave nothing behind. It looks at

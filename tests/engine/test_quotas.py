@@ -30,11 +30,12 @@ from ratesync import (
     Rejected,
 )
 from ratesync.engine.quotas import QuotaTable
-from ratesync.errors import UnknownProvider
-from ratesync.memory import MemoryQueue
+from ratesync.errors import PermitTimeout, UnknownProvider
+from ratesync.memory import MemoryLimiter, MemoryQueue
 from ratesync.model.batch import Reply
+from ratesync.model.event import Event, LaneParked
 from ratesync.model.feedback import NO_FEEDBACK, Feedback, Reading
-from ratesync.model.quota import Demand, Scope
+from ratesync.model.quota import Demand, Permit, Refusal, Scope
 from ratesync.model.work import Settlement
 from ratesync.testing.fake_provider import FakeProvider
 from ratesync.testing.mortal_queue import MortalQueue
@@ -314,3 +315,58 @@ async def test_an_engine_tells_how_quotas_stand(make_engine: EngineFactory, cloc
         assert ENDPOINT in {state.demand.quota for state in await engine.quotas("fake", resource="deals")}
         with pytest.raises(UnknownProvider):
             await engine.quotas("other")
+
+
+class Elsewhere(MemoryLimiter):
+    """Says of all permits that other processes hold them, and what they return goes to who waits."""
+
+    def __init__(self, clock: VirtualClock, *, returns: bool = True) -> None:
+        super().__init__(clock=clock, cold_start=False)
+        self.returns = returns
+        self.waits = 0
+
+    @override
+    async def reserve(self, demands: Sequence[Demand], *, priority: int = 0) -> Permit | Refusal:
+        return Refusal(demands[0], None, is_elsewhere=True)
+
+    @override
+    async def acquire(self, demands: Sequence[Demand], *, priority: int = 0, deadline: float | None = None) -> Permit:
+        self.waits += 1
+        if self.returns:
+            await anyio.sleep(0.1)
+            return await super().acquire(demands, priority=priority, deadline=deadline)
+        await anyio.sleep(1.0)
+        raise PermitTimeout("others need them all", retry_after=None)
+
+
+@pytest.mark.anyio
+async def test_a_call_waits_for_permits_that_other_processes_hold(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    limiter, provider = Elsewhere(clock), FakeProvider("fake", Capabilities(concurrency=4), clock=clock)
+    events: list[Event] = []
+    async with make_engine(limiter=limiter, providers=[provider], observers=[events.append]) as engine:
+        begun = clock.now()
+        await engine.submit_many(Operation.upsert("fake", "contacts", str(number), {}) for number in range(8))
+        assert await engine.drain(timeout=5)
+        assert clock.now() - begun < 1.0
+    assert provider.calls == 8
+    assert not any(isinstance(event, LaneParked) for event in events)
+
+
+@pytest.mark.anyio
+async def test_a_lane_stays_open_to_others_while_they_need_all_its_permits(
+    make_engine: EngineFactory, clock: VirtualClock
+) -> None:
+    """What waited in vain rests for a while, and is tried again."""
+    limiter, provider = Elsewhere(clock, returns=False), FakeProvider("fake", Capabilities(concurrency=4), clock=clock)
+    events: list[Event] = []
+    async with make_engine(limiter=limiter, providers=[provider], observers=[events.append]) as engine:
+        await engine.submit(Operation.upsert("fake", "contacts", "1", {}))
+        await anyio.sleep(9.5)
+        assert provider.calls == 0
+        assert limiter.waits == 5
+        limiter.returns = True
+        assert await engine.drain(timeout=5)
+    assert provider.calls == 1
+    assert not any(isinstance(event, LaneParked) for event in events)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import anyio
 import anyio.to_thread
 import coredis
 import pytest
 from coredis.retry import NoRetryPolicy
 
-from ratesync import Operation, SyncEngine
+from ratesync import Capabilities, Operation, Quota, Rate, SyncEngine
 from ratesync.memory import MemoryLimiter, MemoryStateStore
 from ratesync.model.batch import Batch
 from ratesync.model.event import BackendFailed, Event, LeaseRefused, Settled
 from ratesync.model.outcome import Applied, Outcome
 from ratesync.model.work import Durability
+from ratesync.redis import RedisLimiter
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
@@ -112,3 +115,33 @@ async def test_an_engine_works_on_a_client_of_the_hosts(valkey: Valkey) -> None:
     assert {key[2]: record.fields["n"] for key, record in provider.records.items()} == {
         f"r{number}": 30 + number for number in range(10)
     }
+
+
+@pytest.mark.parametrize("cold_start", [True, False])
+@pytest.mark.parametrize("quotas", [[], [Rate(100, per=1.0)]])
+async def test_workers_that_share_a_scarce_limit_do_not_stop_each_other(
+    valkey: Valkey, quotas: list[Quota], *, cold_start: bool
+) -> None:
+    """Who lacks a permit that another process holds waits for it, and leaves the lane open to that one.
+
+    Where the lane was parked, each permit that was elsewhere stopped all workers for 5 s.
+    """
+    capabilities = Capabilities(concurrency=4)
+    providers = [FakeProvider("acme", capabilities, latency=(0.02, 0.02)) for _ in range(3)]
+
+    def engine(provider: FakeProvider) -> SyncEngine:
+        return SyncEngine(
+            queue=RedisQueue(RedisServer.from_url(valkey.url, durability=Durability.PROCESS)),
+            limiter=RedisLimiter(valkey.url, cold_start=cold_start),
+            state=MemoryStateStore(),
+            providers=[provider],
+            quotas={"acme": quotas},
+        )
+
+    async with AsyncExitStack() as stack:
+        first, *_ = [await stack.enter_async_context(engine(provider)) for provider in providers]
+        await first.submit_many(Operation.upsert("acme", "contacts", f"r{number}", {}) for number in range(200))
+        assert await first.drain(timeout=30)
+    calls = [provider.calls for provider in providers]
+    assert sum(calls) == 200
+    assert min(calls) > 0

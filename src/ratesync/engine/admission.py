@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ from ratesync.engine.notifier import Notifier
 from ratesync.engine.outage import Outage
 from ratesync.engine.places import Places
 from ratesync.engine.quotas import QuotaTable
-from ratesync.errors import CostAboveLimit, LimiterError, QueueError
+from ratesync.errors import CostAboveLimit, LimiterError, PermitTimeout, QueueError
 from ratesync.model.event import BackendFailed, LaneParked
 from ratesync.model.inquiry import Inquiry
 from ratesync.model.lane import Lane
 from ratesync.model.operation import Kind
-from ratesync.model.quota import Adaptive, Observation, Permit, QuotaScope, Refusal
+from ratesync.model.quota import Adaptive, Demand, Observation, Permit, QuotaScope, Refusal
 from ratesync.protocols import Limiter, QueueBackend
 from ratesync.rules.circuit import Wait
 
@@ -30,6 +30,9 @@ under way will give others back. The lane stays open for those priorities."""
 
 _LOOK_AGAIN = 5.0
 """Seconds after which a lane that waits for somebody's call to end is tried again, should the wake-up be elsewhere."""
+
+_WAIT_ELSEWHERE = 1.0
+"""Seconds for which a call waits for permits that other processes hold. Their lane stays open: who has them goes on."""
 
 
 class Entry(NamedTuple):
@@ -65,6 +68,11 @@ class Refused:
     """No call now. ``mailboxes_until`` is set if only these mailboxes must wait; else the whole lane was parked."""
 
     mailboxes_until: float | None = None
+
+
+def waits_elsewhere(refusal: Refusal) -> bool:
+    """Whether permits come when other processes return some, at an instant that nobody knows."""
+    return refusal.is_elsewhere and refusal.retry_after is None and not refusal.is_reserved
 
 
 class Admission:
@@ -133,6 +141,8 @@ class Admission:
             demands = self._quotas.demands(lane, resource, kind, size)
             try:
                 answer = await self._limiter.reserve(demands, priority=entry.priority)
+                if isinstance(answer, Refusal) and waits_elsewhere(answer):
+                    answer = await self._wait_elsewhere(demands, entry.priority, answer)
             except CostAboveLimit:  # the provider allows less than was declared
                 if size == 1:
                     raise
@@ -145,10 +155,20 @@ class Admission:
                 self._outage.end()
                 return size, answer
 
+    async def _wait_elsewhere(self, demands: Sequence[Demand], priority: int, refusal: Refusal) -> Permit | Refusal:
+        """Other processes return what they do not use to one who waits in the limiter's line."""
+        try:
+            deadline = self._clock.now() + _WAIT_ELSEWHERE
+            return await self._limiter.acquire(demands, priority=priority, deadline=deadline)
+        except PermitTimeout:
+            return refusal
+
     async def _refuse(self, lane: Lane, refusal: Refusal) -> Refused:
         demand, retry_after = refusal.demand, refusal.retry_after
         now = self._clock.now()
         quota = demand.quota
+        if waits_elsewhere(refusal):
+            return Refused(now + _WAIT_ELSEWHERE)
         if retry_after is None and refusal.is_reserved:
             return Refused(now + _RESERVED_REST)
         if retry_after is None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,6 +20,9 @@ from ratesync.errors import QueueError
 from ratesync.model.event import BackendFailed, LoopBlocked
 from ratesync.model.settings import Settings
 from ratesync.protocols import QueueBackend
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
 
 _BEATS_PER_LEASE = 3
 _STACK_DEPTH = 12
@@ -45,40 +49,48 @@ class Heartbeat:
         self._notify = notify
         self._every = queue.lease_seconds / _BEATS_PER_LEASE
         self._turned_at = 0.0
+        self._is_extending = False
         self._stop = threading.Event()
 
     async def run(self) -> None:
         """Beat until cancelled."""
         watchdog = None if self._clock.is_virtual else self._start_watchdog()
         try:
-            while True:
-                await self._dispatcher.busy()
-                await self._beat_while_busy()
+            async with anyio.create_task_group() as tasks:
+                while True:
+                    await self._dispatcher.busy()
+                    await self._beat_while_busy(tasks)
         finally:
             self._stop.set()
             if watchdog is not None:
                 watchdog.join()
 
-    async def _beat_while_busy(self) -> None:
+    async def _beat_while_busy(self, tasks: TaskGroup) -> None:
         tick = self._every if self._clock.is_virtual else min(self._every, self._settings.blocked_after / 4)
         extended_at = self._clock.now()
         while self._dispatcher.busy_since is not None:
             self._turned_at = self._clock.now()
-            if self._turned_at - extended_at >= self._every:
+            if self._turned_at - extended_at >= self._every and not self._is_extending:
                 extended_at = self._turned_at
-                await self._extend()
+                self._is_extending = True
+                tasks.start_soon(self._extend, name="ratesync extending leases")  # the loop turns while a queue is slow
             await anyio.sleep(tick)
 
     async def _extend(self) -> None:
-        # A lease that is younger than the lease time cannot be lost: the claim was a sign of life.
-        calls = self._dispatcher.under_way_since(self._clock.now() - self._every)
         try:
-            held = iter(await self._queue.extend(self._worker, [lease for call in calls for lease in call.leases]))
+            await self._extend_calls()
         except QueueError as error:
             self._notify(BackendFailed(self._clock.now(), type(error).__name__, self._every))
-            return
-        for call in calls:
-            if not any(list(islice(held, call.size))):
+        finally:
+            self._is_extending = False
+
+    async def _extend_calls(self) -> None:
+        # A lease that is younger than the lease time cannot be lost: the claim was a sign of life. So is one that joins
+        # a call while the queue is asked.
+        asked = [(call, call.leases) for call in self._dispatcher.under_way_since(self._clock.now() - self._every)]
+        held = iter(await self._queue.extend(self._worker, [lease for _, leases in asked for lease in leases]))
+        for call, leases in asked:
+            if not any(list(islice(held, len(leases)))) and len(call.leases) == len(leases):
                 call.lose()
 
     def _start_watchdog(self) -> threading.Thread:

@@ -61,8 +61,8 @@ class Settler:
     clock: Clock
     random: random.Random
     notify: Notifier
-    patience: float
-    """Seconds for which settling is tried again while the backend fails."""
+    pause: float
+    """Seconds at most between two tries while the backend fails."""
     closes_at: float | None = None
     """Instant after which nothing is settled any more; set when the engine is left."""
 
@@ -126,7 +126,8 @@ class Settler:
     async def settle(self, calls: Sequence[tuple[Lane, Sequence[Settlement]]]) -> None:
         """Hand the settlements of calls, each of one lane, to the queue in one piece.
 
-        Again and again while the backend fails, for ``patience`` seconds.
+        Again and again while the backend fails, until the engine is left: leases live as long as their worker, so what
+        was given up would stay leased. Where they have ended all the same, the queue refuses.
         """
         settlements = [settlement for _, settled in calls for settlement in settled]
         if not settlements:
@@ -135,18 +136,18 @@ class Settler:
         if accepted is None:
             accepted = await self._settle_again(settlements)
         if accepted is None:
-            return  # the leases lapse, and the work comes back by itself
+            return  # the worker ends now: its leases lapse, and the work comes back by itself
         answers = iter(accepted)
         for lane, settled in calls:
             self._announce(lane, settled, list(islice(answers, len(settled))))
 
     async def _settle_again(self, settlements: Sequence[Settlement]) -> Sequence[bool] | None:
-        give_up_at = self.clock.now() + self.patience
         attempt = 0
         while True:
             attempt += 1
-            delay = max(MINIMUM_DELAY, backoff(self.settings.retry, attempt, self.random.random()))
-            if self.clock.now() + delay > (give_up_at if self.closes_at is None else min(give_up_at, self.closes_at)):
+            delay = min(self.pause, backoff(self.settings.retry, attempt, self.random.random()))
+            delay = max(MINIMUM_DELAY, delay)
+            if self.closes_at is not None and self.clock.now() + delay > self.closes_at:
                 return None
             await anyio.sleep(delay)
             accepted = await self._try_to_settle(settlements)

@@ -75,7 +75,7 @@ class Worker:
             clock=clock,
             random=source,
             notify=notify,
-            patience=queue.lease_seconds,
+            pause=queue.lease_seconds / 3,
         )
         executor = Executor(providers, transformers, settings, clock, notify)
         self._watcher = None if schemas is None else SchemaWatcher(schemas, executor, admission)

@@ -195,6 +195,8 @@ class Refusal:
     """Exact wait in seconds if nobody else takes permits meanwhile; None: when another call gives its permit back."""
     is_reserved: bool = False
     """A priority above 0 may be served sooner, as permits are kept for those."""
+    is_elsewhere: bool = False
+    """Other processes hold permits of the quota, and return those that they do not use to one who waits for them."""
 
 
 @frozen

@@ -221,11 +221,13 @@ class Answer:
 def refusal(lane: Lane, wait: Wait | None, now: float) -> Refusal:
     """Why there was no permit at once."""
     if wait is None:
-        return Refusal(lane.demands[0], None)
+        return Refusal(lane.demands[0], None, is_elsewhere=True)
     place = next(
         place
         for place, demand in enumerate(lane.demands)
         if (demand.scope, demand.quota) == (wait.bucket.scope, wait.bucket.quota)
     )
     retry_after = wait.free_at - now if now < wait.free_at < math.inf else None
-    return Refusal(lane.demands[place], retry_after, wait.is_reserved)
+    bucket = wait.bucket
+    is_elsewhere = bucket.others_out or bucket.fair > 0 or (bucket.is_alone and not bucket.in_use)
+    return Refusal(lane.demands[place], retry_after, wait.is_reserved, is_elsewhere)

@@ -90,7 +90,13 @@ def start_crm(options: CrmOptions) -> CrmProcess:
     """
     command = [*SERVER, "--stop-when-idle", str(MOST_IDLE), "--options", options.to_json()]
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # it lives on, and a pipe that it had inherited would stay open with it
+        text=True,
+        start_new_session=True,
     )
     with cast("IO[str]", process.stdout) as output:
         crm = CrmProcess(f"http://127.0.0.1:{_announced_port(output)}", options)
@@ -121,7 +127,7 @@ def _announced_port(output: IO[str] | None) -> int:
     line = output.readline() if output is not None else ""
     word, _, port = line.partition(" ")
     if word != "PORT":
-        raise RuntimeError("the CRM server did not start; its reason is on standard error")
+        raise RuntimeError(f"the CRM server did not start; see: {' '.join(SERVER)}")
     return int(port)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from itertools import count
 from random import Random
@@ -13,6 +14,7 @@ import pytest
 
 from ratesync.clock import SystemClock
 from ratesync.errors import ConfigurationError, ForkedProcess, QueueError
+from ratesync.model.work import Durability
 from ratesync.redis.errors import (
     AccessRefused,
     KeyClash,
@@ -368,3 +370,12 @@ async def test_those_who_open_during_a_close_are_counted(shared_valkey: Valkey) 
     await server.close()
     with pytest.raises(QueueError, match="not open"):
         await server.run(ECHO, ["k"], ["", ""])
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://127.0.0.1", "redis+sentinel://127.0.0.1/jobs/0"])
+async def test_what_takes_the_extra_says_so_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "coredis", None)
+    with pytest.raises(ConfigurationError, match=r"coredis is not installed: pip install 'ratesync\[redis\]'"):
+        RedisServer.from_url(url, durability=Durability.PROCESS)

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
 from typing import Any, TypeAlias
 
+from ratesync.errors import ConfigurationError
 from ratesync.model.secret import Secret
 from ratesync.redis.server.address import Address, Kind
 from ratesync.redis.server.session import Client, ClientSession, Session, WireSession
@@ -37,6 +38,7 @@ def connector(
     :param ssl_context: in place of one that trusts the system's authorities.
     :param blocks: commands may wait at the server, so that no answer is late.
     :param confirms: writes are confirmed by replicas, so that each needs a connection for itself.
+    :raises ConfigurationError: it takes coredis, which is not installed.
     """
     if not address.is_tls:
         ssl_context = None
@@ -44,7 +46,10 @@ def connector(
         ssl_context = ssl.create_default_context(cafile=address.ssl_ca_certs)
     if address.is_one_server and not confirms:
         return _by_wire(address, timeout, ssl_context)
-    import_module("coredis")  # takes half a second once, before anybody waits for an answer
+    try:
+        import_module("coredis")  # takes half a second once, before anybody waits for an answer
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"{error.name} is not installed: pip install 'ratesync[redis]'") from None
     return by_client(_client_maker(address, timeout, ssl_context, blocks=blocks))
 
 

@@ -101,7 +101,7 @@ async def test_a_database_with_stricter_isolation_makes_no_difference(
     url = shared_postgres.new_database()
     name = url.rpartition("/")[2]
     shared_postgres.ask(f"ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'")
-    async with opened(url, timeout=5.0, patience=0.0, connections=16) as store:  # nothing need be tried again
+    async with opened(url, timeout=30.0, patience=0.0, connections=16) as store:  # nothing need be tried again
 
         async def count_up() -> None:
             while True:

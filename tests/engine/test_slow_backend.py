@@ -9,10 +9,21 @@ import pytest
 from attrs import define, field
 from typing_extensions import override
 
-from ratesync import Applied, Batch, Capabilities, CreateIdentity, Operation, OperationState, Outcome, Settings
+from ratesync import (
+    Applied,
+    Batch,
+    Capabilities,
+    CreateIdentity,
+    Operation,
+    OperationState,
+    Outcome,
+    Settings,
+    SyncEngine,
+)
+from ratesync.clock import SystemClock
 from ratesync.errors import QueueError
-from ratesync.memory import MemoryBackend, MemoryLimiter
-from ratesync.model.event import Event, LeaseRefused
+from ratesync.memory import MemoryBackend, MemoryLimiter, MemoryQueue, MemoryStateStore
+from ratesync.model.event import Event, LeaseRefused, LoopBlocked
 from ratesync.model.work import Lease, Settlement
 from ratesync.testing.mortal_queue import MortalQueue
 from ratesync.testing.virtual_time import VirtualClock
@@ -28,9 +39,13 @@ AWAY = 120.0
 class SlowQueue(MortalQueue):
     """Takes its time to extend leases."""
 
+    seconds: float = ROUND_TRIP
+    is_asked: bool = False
+
     @override
     async def extend(self, worker: str, leases: Sequence[Lease] = ()) -> Sequence[bool]:
-        await anyio.sleep(ROUND_TRIP)
+        self.is_asked = True
+        await anyio.sleep(self.seconds)
         return await super().extend(worker, leases)
 
 
@@ -112,3 +127,23 @@ async def test_what_the_queue_did_not_take_for_long_is_settled_as_soon_as_it_doe
         assert (await engine.status("x")).state is OperationState.COMPLETED
         await engine.drain(timeout=600)
     assert provider.seen.count("x") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # in real time: the watchdog is a thread
+async def test_a_loop_that_turns_is_not_blocked_while_leases_are_extended_slowly() -> None:
+    blocked_after, events = 1.0, list[Event]()
+    queue = SlowQueue(MemoryQueue(lease_seconds=3.0), SystemClock(), seconds=3 * blocked_after)
+    provider = sleeper("fake", lambda _: 5.0, concurrency=None, batch_max=1)
+    async with SyncEngine(
+        queue=queue,
+        limiter=MemoryLimiter(cold_start=False),
+        state=MemoryStateStore(),
+        providers=[provider],
+        observers=[events.append],
+        settings=Settings(blocked_after=blocked_after),
+    ) as engine:
+        await engine.submit(Operation.upsert("fake", "contacts", "1", {}))
+        assert await engine.drain(timeout=30)
+    assert queue.is_asked
+    assert not any(isinstance(event, LoopBlocked) for event in events)

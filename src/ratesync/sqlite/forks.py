@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 from ratesync.sqlite.errors import FileForked
 
-_open = Counter[str]()
-"""How often each file is open in this process."""
+_open = list[str]()
+"""Each file as often as it is open in this process. A list, as threads add to it and take from it without a lock."""
 _inherited = set[str]()
 
 
@@ -23,16 +22,16 @@ def note_opened(path: str) -> None:
             f"{path}: was open in the process that forked this one off, so that SQLite would not lock it here and "
             "could lose writes. Fork before you open it, or start processes anew (multiprocessing: `spawn`)."
         )
-    _open[real] += 1
+    _open.append(real)
 
 
 def note_closed(path: str) -> None:
     """The file was closed, or could not be opened."""
-    _open[os.path.realpath(path)] -= 1
+    _open.remove(os.path.realpath(path))
 
 
 def _inherit() -> None:
-    _inherited.update(path for path, times in _open.items() if times > 0)
+    _inherited.update(_open)
     _open.clear()
 
 

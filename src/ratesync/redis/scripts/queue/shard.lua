@@ -147,7 +147,7 @@ local function read_lane(number, row)
     known = known, rests = rests, provider = string.sub(row, at, at + length - 1),
     connection = string.sub(row, at + length), was_virtual = virtual, was_timer = timer, was_wake = wake,
     was_held = held, was_idle = known == 0 and weight == 1, taken = false, chunk = 0, next = 1, keys = false,
-    firsts = false, ids = false, records = false, held_fields = false }
+    boxes = false, firsts = false, ids = false, records = false, passed = 0, piece = false, held_fields = false }
   lanes[number] = lane
   return lane
 end

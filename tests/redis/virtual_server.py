@@ -11,7 +11,8 @@ import math
 import random
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import IO, Any, cast
 
@@ -19,6 +20,7 @@ import anyio
 from attrs import define, field
 from coredis.exceptions import ConnectionError as Disconnected
 from coredis.exceptions import NoScriptError
+from coredis.response.types import StreamEntry
 
 from ratesync.clock import Clock
 from ratesync.redis import RedisLimiter
@@ -44,12 +46,18 @@ class VirtualServer:
     """Seconds by which the server's clock is ahead of ours."""
     is_away: bool = False
     """Nobody gets through."""
+    is_mute: bool = False
+    """Nobody hears anything between two exchanges."""
     loses_replies: bool = False
     """What is asked is done, and the answer gets lost."""
     silenced: set[int] = field(factory=set[int], init=False)
     """Numbers of clients that died, as far as anybody can see."""
     clients: list[int] = field(factory=list[int], init=False)
     exchanges: int = field(default=0, init=False)
+    listeners: int = field(default=0, init=False)
+    """Who ever waited for an entry of a stream."""
+    changed: anyio.Event = field(factory=anyio.Event, init=False)
+    """Set by the next exchange."""
     digest: str = field(default="", init=False)
     _socket: socket.socket = field(init=False)
     _file: IO[bytes] = field(init=False)
@@ -92,7 +100,10 @@ class VirtualServer:
         self.exchanges += 1
         seconds, rest = divmod(self.clock.now() + self.ahead, 1)
         time = (str(int(seconds)), str(math.floor(rest * 1_000_000)))
-        return str(self.command("EVALSHA", self.digest, str(len(keys)), *keys, argument, *time))
+        answer = str(self.command("EVALSHA", self.digest, str(len(keys)), *keys, argument, *time))
+        self.changed.set()
+        self.changed = anyio.Event()
+        return answer
 
     def command(self, *words: str) -> Any:
         """The answer to a command."""
@@ -109,13 +120,13 @@ class VirtualServer:
         if kind == b"$":
             return None if rest == "-1" else self._file.read(int(rest) + 2)[:-2].decode()
         if kind == b"*":
-            return [self._answer() for _ in range(int(rest))]
+            return None if rest == "-1" else [self._answer() for _ in range(int(rest))]
         return int(rest) if kind == b":" else rest
 
 
 @define(eq=False)
 class VirtualClient:
-    """The two commands that a limiter uses."""
+    """The commands that a limiter uses."""
 
     server: VirtualServer
     number: int
@@ -137,10 +148,31 @@ class VirtualClient:
             raise Disconnected("the answer got lost")
         return answer
 
+    async def xread(self, streams: Mapping[str, str], *, count: int, block: int) -> Mapping[str, Sequence[StreamEntry]]:
+        """Wait for entries of one stream."""
+        ((key, after),) = streams.items()
+        server, found = self.server, None
+        server.listeners += 1
+        await anyio.sleep(server.latency())
+        with anyio.move_on_after(block / 1000):
+            while not found:
+                if server.is_away or server.is_mute or self.number in server.silenced:
+                    raise Disconnected("nobody there")
+                found = server.command("XREAD", "COUNT", str(count), "STREAMS", key, after)
+                if not found:
+                    await server.changed.wait()
+        await anyio.sleep(server.latency())
+        return {name: [_entry(*entry) for entry in entries] for name, entries in found or ()}
+
     async def eval(self, script: str, keys: Sequence[str], arguments: Sequence[str]) -> str:
         """The same, for a server that forgot the script."""
         self.server.digest = str(self.server.command("SCRIPT", "LOAD", script.replace(TIME, TOLD_TIME)))
         return await self.evalsha(exchange_script().sha1, keys, arguments)
+
+
+def _entry(name: str, words: Sequence[str]) -> StreamEntry:
+    fields = [word.encode() for word in words]
+    return StreamEntry(name.encode(), OrderedDict(zip(fields[::2], fields[1::2], strict=True)))
 
 
 def as_server(server: VirtualServer) -> Any:

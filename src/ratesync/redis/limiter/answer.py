@@ -84,7 +84,9 @@ class Answer:
         for place, bucket in enumerate(self._request.buckets):
             state = self._reply["buckets"][place]
             self._told[bucket] = state
-            bucket.out += int(state[0]) - self._request.own[bucket]
+            granted = int(state[0]) - self._request.own[bucket]
+            bucket.out += granted
+            bucket.fresh += granted
             bucket.adopt(state, self._root.clock, now)
             bucket.closed_until = max(bucket.closed_until, self._root.holds.free_at(bucket.scope, -math.inf))
             if bucket.kind == "calls" and bucket.idle:
@@ -103,7 +105,7 @@ class Answer:
         for at, units in answer[0] or ():
             want.given += int(units)
             if want.is_stock and lane.flow:
-                lane.add(-math.inf if at <= self._reply["now"] else root.clock.surely_past(at), int(units))
+                lane.add(self._instant(at), int(units))
                 root.stocked.add(lane)
         wait = self._wait(want, answer) if len(answer) > 1 else None
         if want.is_share and want.given == want.units:
@@ -137,7 +139,7 @@ class Answer:
         elif wait.free_at < math.inf:
             lane.polls = 0
             lane.asks_at = max(now + PAUSE, min(wait.free_at - root.lead, wait.bucket.tries_at(root.clock)))
-        elif any(bucket.others_out or bucket.fair for bucket, _ in lane.costs):
+        elif any(bucket.others_out or bucket.fair is not None for bucket, _ in lane.costs):
             lane.asks_at = now + min(max(wait.bucket.patience, MOST_POLL), POLL * 2**lane.polls)
             lane.polls = min(lane.polls + 1, 10)
         else:
@@ -160,13 +162,18 @@ class Answer:
 
     def _wait(self, want: Want, answer: Sequence[Any]) -> Wait:
         _, place, free_at, earliest_at, is_reserved = answer
-        clock = self._root.clock
         return Wait(
             want.costs[max(0, int(place) - 1)][0],
-            clock.surely_past(free_at) if free_at < NEVER else math.inf,
-            clock.surely_past(earliest_at) if earliest_at < NEVER else math.inf,
+            self._instant(free_at),
+            self._instant(earliest_at),
             bool(is_reserved),
         )
+
+    def _instant(self, told: float) -> float:
+        """Ours for one of the server's. What had come when it answered is past, however instants are rounded."""
+        if told <= self._reply["now"]:
+            return -math.inf
+        return self._root.clock.surely_past(told) if told < NEVER else math.inf
 
     def _answer_probe(self, want: Want, probe: Waiter, now: float) -> None:
         """Grant or refuse to who asks in ``reserve``."""
@@ -192,7 +199,7 @@ class Answer:
                 question.demands[len(question.states)],
                 max(0, used),
                 int(bucket.most) if bucket.most < math.inf else None,
-                None if wait is None or wait.free_at == math.inf else wait.free_at,
+                None if wait is None or wait.free_at == math.inf else max(now, wait.free_at),
                 bucket.closed_until if bucket.closed_until > now else None,
                 len(bucket.line),
             )
@@ -229,5 +236,5 @@ def refusal(lane: Lane, wait: Wait | None, now: float) -> Refusal:
     )
     retry_after = wait.free_at - now if now < wait.free_at < math.inf else None
     bucket = wait.bucket
-    is_elsewhere = bucket.others_out or bucket.fair > 0 or (bucket.is_alone and not bucket.in_use)
+    is_elsewhere = bucket.others_out or bucket.fair is not None or (bucket.is_alone and not bucket.in_use)
     return Refusal(lane.demands[place], retry_after, wait.is_reserved, is_elsewhere)

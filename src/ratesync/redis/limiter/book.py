@@ -36,6 +36,7 @@ class Book:
         factory=dict[tuple[tuple[Demand, ...], bool], Lane], init=False
     )
     buckets: dict[tuple[Scope, Quota], Bucket] = field(factory=dict[tuple[Scope, Quota], Bucket], init=False)
+    by_key: dict[str, Bucket] = field(factory=dict[str, Bucket], init=False)
     _lane_round: deque[tuple[tuple[Demand, ...], bool]] = field(
         factory=deque[tuple[tuple[Demand, ...], bool]], init=False
     )
@@ -72,6 +73,7 @@ class Book:
         bucket = self.buckets.get((scope, quota))
         if bucket is None:
             bucket = self.buckets[scope, quota] = open_bucket(scope, quota, self.names.bucket(scope, quota))
+            self.by_key[bucket.key] = bucket
             self._bucket_round.append((scope, quota))
         return bucket
 
@@ -103,7 +105,7 @@ class Book:
             if not bucket.is_idle():
                 self._bucket_round.append(place)
             else:
-                del self.buckets[place]
+                del self.buckets[place], self.by_key[bucket.key]
 
 
 def check_costs(lane: Lane, priority: int) -> None:

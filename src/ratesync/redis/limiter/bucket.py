@@ -78,8 +78,10 @@ class Bucket:
     """Whether other processes hold some."""
     others_at: float = field(default=-math.inf, init=False)
     """When others were last known to hold some."""
-    fair: int = field(default=0, init=False)
-    """Most permits that this process should hold, as others want some; 0 for any number."""
+    fair: int | None = field(default=None, init=False)
+    """Most permits that this process should hold, as others want some; None for any number."""
+    fresh: int = field(default=0, init=False)
+    """Permits that the server granted beyond that for those who wait here: each is for one call."""
     most: float = field(default=math.inf, init=False)
     """The limit now, as far as it is known."""
     closed_until: float = field(default=-math.inf, init=False)
@@ -102,6 +104,8 @@ class Bucket:
     """What was leased before is to be returned, as there is less than was thought."""
     is_changed: bool = field(default=False, init=False)
     """There may be more than those know who wait."""
+    is_heard: bool = field(default=False, init=False)
+    """Its bell rang: somebody wants some, or some came free. The next exchange tells what there is."""
 
     kind = "calls"
     grain = 1.0
@@ -144,8 +148,14 @@ class Bucket:
         """Idle permits that are worth keeping."""
         if now > self.hot_until:
             self.peak = self.in_use
-        wanted = self.line.wanted + self.peak - self.in_use
-        return max(0, min(wanted, self.fair - self.in_use)) if self.fair else wanted
+        if self.fair is None:
+            return self.line.wanted + self.peak - self.in_use
+        # Others wait: what nobody here can use now, or is more than our part, is theirs.
+        if not self.line:
+            return 0
+        kept = min(self.line.wanted, max(self.fresh, self.fair - self.in_use))
+        needed = min(cost for head in self.line.heads() for bucket, cost in head.lane.calls if bucket is self)
+        return kept if kept >= needed else 0
 
     def most_for(self, priority: int) -> float:
         """The greatest cost that is ever granted to a priority, as things stand."""
@@ -186,9 +196,17 @@ class Bucket:
         report, self.report, self.unreported = self.report, None, 0
         return report
 
+    def hear(self) -> None:
+        """Its bell rang."""
+        self.is_heard = True
+        for head in self.line.heads() if self.line else ():
+            head.lane.asks_at = -math.inf
+
     def may_use_idle(self, cost: int, *, is_privileged: bool) -> bool:
         """Whether a call may have permits that this process holds idle: some of them may be kept from it."""
         if self.idle < cost:
+            return False
+        if self.fair is not None and cost > max(self.fresh, self.fair - self.in_use):
             return False
         return is_privileged or not self.kept or self.used - self.own + self.in_use + cost <= self.most - self.kept
 
@@ -239,7 +257,7 @@ class Bucket:
         if isinstance(self.quota, Countable):
             self.most = limit
         self.closed_until = clock.surely_past(closed) if closed > 0 else -math.inf
-        self.fair = int(fair)
+        self.fair = None if fair < 0 else int(fair)
         self.others_out = out > self.own
         if self.others_out:
             self.others_at = now

@@ -62,7 +62,8 @@ class Request:
         keys = [names.root, names.holders, names.holder_prefix + member.holder]
         places = {bucket: place for place, bucket in enumerate(self.buckets, 1)}
         for bucket in self.buckets:
-            keys += [bucket.key, names.log(bucket.key)]
+            beside = names.bucket_holders if bucket.kind == "calls" else names.log
+            keys += [bucket.key, beside(bucket.key)]
         hold_places: dict[Scope, int] = {}
         for scope in [*self.holds, *(connection_of(bucket.scope) for bucket in self.buckets)]:
             if scope is not None and scope not in hold_places:
@@ -98,6 +99,7 @@ class Request:
         connection = connection_of(bucket.scope)
         spec["hold"] = 0 if connection is None else holds[connection]
         spec["beat"] = 2 * member.beat
+        spec["heard"], bucket.is_heard = bucket.is_heard, False
         report = self.reports.get(bucket)
         if report is not None:
             spec["report"] = report.wire(bucket.idle)

@@ -51,6 +51,7 @@ class Home:
     """Runs pumps, each in a task, while it is open."""
 
     connect: Connect
+    connect_to_wait: Connect
     pumps: list[Pump] = field(factory=list[Pump], init=False)
     _tasks: TaskGroup | None = field(default=None, init=False)
     _links: Links | None = field(default=None, init=False)
@@ -74,8 +75,12 @@ class Home:
     def add(self, pump: Pump) -> None:
         """Run one more."""
         self.pumps.append(pump)
+        self._start(pump)
+
+    def _start(self, pump: Pump) -> None:
         if self._tasks is not None and self._links is not None:
             self._tasks.start_soon(pump.run, self._links)
+            self._tasks.start_soon(pump.bell.run, Links(self.connect_to_wait, self._links.tasks))
 
     async def _run(self, life: _Life) -> None:
         try:
@@ -101,7 +106,7 @@ class Home:
             async with anyio.create_task_group() as tasks:
                 self._links, self._tasks = links, tasks
                 for pump in self.pumps:
-                    tasks.start_soon(pump.run, links)
+                    self._start(pump)
                 await closing.wait()
                 self._tasks = None
                 tasks.cancel_scope.cancel()

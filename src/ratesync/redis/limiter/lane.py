@@ -130,6 +130,7 @@ class Lane:
         for bucket, cost in self.costs:
             if bucket.kind != "penalty":
                 bucket.in_use += cost
+                bucket.fresh = max(0, bucket.fresh - cost)
                 bucket.peak = max(bucket.peak, bucket.in_use)
         self._turn(now)
         self._grants += 1
@@ -192,7 +193,7 @@ class Lane:
     def demand(self, now: float) -> int:
         """Grants in the last slot, if they were many and nobody else wants some; else 0."""
         self._turn(now)
-        if any(bucket.fair for bucket, _ in self.flow):
+        if any(bucket.fair is not None for bucket, _ in self.flow):
             return 0
         grants = max(self._grants, self._grants_before)
         return grants if grants >= HOT else 0

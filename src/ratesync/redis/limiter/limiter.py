@@ -75,9 +75,11 @@ class RedisLimiter:
         random: Random | None = None,
     ) -> None:
         if isinstance(server, str):
-            connect = connector(Address.parse(server), timeout, ssl_context=ssl_context)
+            address = Address.parse(server)
+            connect = connector(address, timeout, ssl_context=ssl_context)
+            connect_to_wait = connector(address, timeout, ssl_context=ssl_context, blocks=True)
         else:
-            connect = by_client(server)
+            connect = connect_to_wait = by_client(server)
         self._prefix = prefix
         self._cold = cold_start
         self._dead_after = dead_after
@@ -87,7 +89,7 @@ class RedisLimiter:
         self._ids = count(1)
         self._arrivals = count()
         self._pumps: dict[str, Pump] = {}
-        self._home = Home(connect)
+        self._home = Home(connect, connect_to_wait)
         self._share = None if share is None else Share(share)
         self._users = 0
 

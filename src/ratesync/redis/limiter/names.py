@@ -51,10 +51,19 @@ class KeyNames:
         place = f"{quote(scope.connection, safe='')}/{quote(scope.resource, safe='')}"
         return f"{self.tag}quota:{place}:{quota_name(quota)}"
 
+    def bell(self, holder: str) -> str:
+        """Stream: what a process is told between its exchanges."""
+        return f"{self.holder_prefix}{holder}:bell"
+
     @staticmethod
     def log(bucket: str) -> str:
         """Sorted set: when permits come free."""
         return f"{bucket}:log"
+
+    @staticmethod
+    def bucket_holders(bucket: str) -> str:
+        """Set: the processes that hold permits of calls."""
+        return f"{bucket}:holders"
 
 
 def quota_name(quota: Quota) -> str:

@@ -12,6 +12,7 @@ from ratesync.clock import Clock, timeout_at
 from ratesync.errors import LimiterError
 from ratesync.redis.limiter.answer import Answer
 from ratesync.redis.limiter.asking import next_request
+from ratesync.redis.limiter.bell import Bell
 from ratesync.redis.limiter.call import described
 from ratesync.redis.limiter.exchange import Request
 from ratesync.redis.limiter.root import QuotaRoot
@@ -39,11 +40,15 @@ class Pump:
     """Seconds for one exchange."""
     has_share: bool = False
     """Whether those who wait are served elsewhere while the server does not answer."""
+    bell: Bell = field(init=False)
     failures: int = field(default=0, init=False)
     """Exchanges that failed in a row."""
     problem: str = field(default="", init=False)
     advice: str = field(default=PATIENCE, init=False)
     """What is to be done about it."""
+
+    def __attrs_post_init__(self) -> None:
+        self.bell = Bell(self.root, self.clock, self.timeout)
 
     @property
     def is_cut_off(self) -> bool:
@@ -59,6 +64,7 @@ class Pump:
         root = self.root
         now = self.clock.now()
         ready_at = root.serve_stock(now)
+        self.bell.look()
         root.wake = anyio.Event()
         request, look_at = next_request(root, now)
         if request is not None:

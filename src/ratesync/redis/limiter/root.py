@@ -226,10 +226,9 @@ class QuotaRoot:
 
     def spare_at(self, bucket: Bucket) -> None:
         """A call ended whose permits stay here: return them if they are not wanted."""
-        if bucket.kind == "calls":
+        if bucket.kind == "calls" and (bucket not in self.spare or bucket.fair is not None):
             self.spare[bucket] = None
-            if bucket.fair:
-                self.stir()
+            self.stir()
 
     def urge(self, bucket: Bucket, now: float) -> None:
         """Tell of a bucket now."""
@@ -239,7 +238,24 @@ class QuotaRoot:
 
     def touch(self, bucket: Bucket, now: float) -> None:
         """Tell of a bucket with the next exchange, and soon."""
-        self._note(bucket, now + (FLUSH if bucket.fair else self._flush_after(bucket, now)))
+        self._note(bucket, now + (FLUSH if bucket.fair is not None else self._flush_after(bucket, now)))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether permits are held or waited for."""
+        return bool(self.granted or self.spare or self.line)
+
+    @property
+    def may_hear(self) -> bool:
+        """Whether others may want what this process can return, or hold what it waits for."""
+        return bool(self.spare or (self.line and self.workers > 1))
+
+    def hear(self, key: str, now: float) -> None:
+        """The bell of a bucket rang."""
+        bucket = self.book.by_key.get(key)
+        if bucket is not None:
+            bucket.hear()
+            self.urge(bucket, now)
 
     def _flush_after(self, bucket: Bucket, now: float) -> float:
         # Where permits are leased in blocks, the next lease tells of what ended too.
@@ -331,8 +347,9 @@ class QuotaRoot:
             excess = bucket.idle - (0 if all_of_it else bucket.wanted_soon(now))
             if excess > 0:
                 bucket.out -= excess
+                bucket.fresh = min(bucket.fresh, bucket.idle)
                 self.touch(bucket, now)
-                self.urgent = self.urgent or bucket.fair > 0  # somebody else waits for it
+                self.urgent = self.urgent or bucket.fair is not None  # somebody else waits for it
             if not bucket.idle:
                 del self.spare[bucket]
 
@@ -373,7 +390,7 @@ class QuotaRoot:
 
 def too_late(lane: Lane, now: float) -> PermitTimeout:
     """The error for permits that do not come before the deadline."""
-    free_at = max(lane.closed_until(), now if lane.wait is None else lane.wait.free_at)
+    free_at = max(now, lane.closed_until(), -math.inf if lane.wait is None else lane.wait.free_at)
     wait = None if free_at == math.inf else free_at - now
     known = "that depends on calls under way" if wait is None else f"they are free in {wait:.3f} s at the earliest"
     scopes = ", ".join(str(bucket.scope) for bucket, _ in lane.costs)

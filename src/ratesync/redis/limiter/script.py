@@ -6,7 +6,7 @@ from functools import cache
 
 from ratesync.redis.server.lua import Script
 
-PARTS = ("root", "log", "estimate", "bucket", "holders", "wants", "exchange")
+PARTS = ("root", "log", "estimate", "bucket", "holders", "bells", "wants", "exchange")
 """The files of ``scripts/limiter/``, in the order in which they are one script."""
 
 

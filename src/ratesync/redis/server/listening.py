@@ -103,11 +103,11 @@ class Ears:
         try:
             with anyio.fail_after(self.slice + self.timeout):
                 async with link.use() as session:
-                    entry = await session.newest_entry(ear.key, ear.newest, self.slice)
+                    entries = await session.new_entries(ear.key, ear.newest, self.slice)
         except Exception:  # noqa: BLE001  whatever it fails with: listened to again soon
             links.replace(link)
             self.suspect()
             return False
-        if entry is not None:
-            ear.hear(entry)
+        if entries:
+            ear.hear(entries[-1][0])
         return True

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
 
 ENTRIES = 1000
-"""Most entries of a stream that are read at once. Only the last one counts."""
+"""Most entries of a stream that are read at once."""
+
+Entry: TypeAlias = tuple[str, Sequence[bytes]]
+"""An entry of a stream: its id; names and values of its fields in turn."""
 
 
 @frozen
@@ -48,8 +51,8 @@ class Session(Protocol):
         """Run a script once, and have what it writes confirmed. Texts in the answer are bytes."""
         ...
 
-    async def newest_entry(self, key: str, after: str, seconds: float) -> str | None:
-        """The last of a stream's entries behind ``after``, waited for at the server."""
+    async def new_entries(self, key: str, after: str, seconds: float) -> Sequence[Entry]:
+        """A stream's entries behind ``after``, waited for at the server."""
         ...
 
     async def config(self, names: Sequence[str]) -> dict[str, str]:
@@ -74,12 +77,12 @@ class WireSession:
             raise ValueError("writes are confirmed on a connection that nobody else uses")
         return await evaluate_on(self.wire, script, keys, args, self.timeout)
 
-    async def newest_entry(self, key: str, after: str, seconds: float) -> str | None:
-        """See :meth:`Session.newest_entry`. Keeps all others waiting who ask here."""
+    async def new_entries(self, key: str, after: str, seconds: float) -> Sequence[Entry]:
+        """See :meth:`Session.new_entries`. Keeps all others waiting who ask here."""
         wait = round(seconds * 1000)
         words: list[Argument] = ["XREAD", "COUNT", ENTRIES, "BLOCK", wait, "STREAMS", key, after]
         found = await self.wire.ask(words, seconds + self.timeout)
-        return str(found[0][1][-1][0], "ascii") if found else None
+        return [(str(name, "ascii"), fields) for name, fields in found[0][1]] if found else []
 
     async def config(self, names: Sequence[str]) -> dict[str, str]:
         """See :meth:`Session.config`."""
@@ -123,14 +126,17 @@ class ClientSession:
             except NoScriptError:  # flushed, restarted, or failed over
                 return await self.client.eval(script.text, keys, words)
 
-    async def newest_entry(self, key: str, after: str, seconds: float) -> str | None:
-        """See :meth:`Session.newest_entry`."""
+    async def new_entries(self, key: str, after: str, seconds: float) -> Sequence[Entry]:
+        """See :meth:`Session.new_entries`."""
         with self.client.decoding(False):
             found: Any = await self.client.xread({key: after}, count=ENTRIES, block=round(seconds * 1000))
         if not found:
-            return None
+            return []
         ((_, entries),) = found.items()
-        return str(entries[-1].identifier, "ascii")
+        return [
+            (str(entry.identifier, "ascii"), [word for field in entry.field_values.items() for word in field])
+            for entry in entries
+        ]
 
     async def config(self, names: Sequence[str]) -> dict[str, str]:
         """See :meth:`Session.config`. All nodes of a cluster are taken to be set up alike."""

@@ -3,16 +3,22 @@
 -- 'penalty' has no permits.
 
 local FIELDS = { 'out', 'spent', 'upto', 'others', 'others_until', 'doubt', 'limit', 'closed', 'missing', 'missing_at',
-  'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'hungry', 'hungry_by', 'wary' }
+  'read_at', 'rtt', 'rtt_at', 'ends_lo', 'ends_hi', 'wary' }
 
 -- Reads a bucket; a new one is in doubt for as long as somebody may have used it before the root was. O(1).
-local function load_bucket(key, log, spec, root, me, now)
-  local found = redis.call('HMGET', key, unpack(FIELDS))
-  local b = { key = key, log = log, spec = spec, kind = spec.kind, grain = spec.grain }
+local function load_bucket(key, beside, spec, root, me, now)
+  local found = redis.call('HMGET', key, 'line', unpack(FIELDS))
+  local line = table.remove(found, 1)
+  local b = { key = key, spec = spec, kind = spec.kind, grain = spec.grain }
+  if b.kind == 'calls' then
+    b.holders = beside
+  else
+    b.log = beside
+  end
   for i, name in ipairs(FIELDS) do
     b[name] = tonumber(found[i] or 0)
   end
-  b.hungry_by = found[17] or ''
+  b.line = line or ''
   b.keep = b.read_at > 0 and math.min(60, spec.span) or 0
   local doubt = math.min(spec.span, 60)
   if not found[1] then
@@ -108,10 +114,10 @@ local function save_bucket(b, now)
   redis.call('HSET', b.key, 'out', b.out, 'spent', b.spent, 'upto', index_text(b.upto), 'others', b.others,
     'others_until', b.others_until, 'doubt', b.doubt, 'limit', b.limit, 'closed', b.closed, 'missing', b.missing,
     'missing_at', b.missing_at, 'read_at', b.read_at, 'rtt', b.rtt, 'rtt_at', b.rtt_at, 'ends_lo', b.ends_lo,
-    'ends_hi', b.ends_hi, 'hungry', b.hungry, 'hungry_by', b.hungry_by, 'wary', b.wary)
+    'ends_hi', b.ends_hi, 'wary', b.wary, 'line', b.line)
   local ttl = math.ceil(1000 * math.max(b.spec.ttl, b.closed - now, b.others_until - now, b.doubt - now))
   redis.call('PEXPIRE', b.key, ttl)
-  if b.kind == 'window' then
-    redis.call('PEXPIRE', b.log, ttl)
+  if b.log or b.own > 0 then
+    redis.call('PEXPIRE', b.log or b.holders, ttl)
   end
 end

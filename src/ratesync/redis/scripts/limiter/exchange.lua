@@ -1,7 +1,7 @@
 -- One exchange between a process and the quotas of one provider: it reports what ended, says what it holds, and asks for
 -- permits. Everything is decided by the server's time, and all keys have the provider as their hash tag.
 --
--- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, then the holds, then one that never
+-- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log or its holders, then the holds, then one that never
 --   exists, so that nothing is run while a cluster moves the slot.
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
@@ -10,7 +10,7 @@
 --   joins                  0; 1 to come back after having been taken for dead; 2 after data was lost
 --   batch                  number of the reports: they are applied once
 --   holder, prefix, alive  name; what its key begins with; seconds until it is taken for dead
---   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, rtt, hold, report},
+--   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, heard, rtt, hold, report},
 --                          for an adaptive one: adaptive, change {from, version, text, limit, alone, resume, cut}
 --   holds                  {place of its key, until}
 --   wants                  {units, privileged, horizon, reuse, asks, share, places, costs}
@@ -33,7 +33,7 @@ if status ~= 'ok' then
   return cjson.encode({ status = status, now = now, epoch = root.epoch })
 end
 if request.joins > 0 then
-  while not take_from(me, now) do end
+  while not take_from(me, now, request.holder) do end
   redis.call('HDEL', me, 'dead')
 end
 reap(KEYS[2], request.prefix, me, now)
@@ -47,12 +47,13 @@ end
 
 local applies = request.batch > batch
 local workers = math.max(1, redis.call('ZCARD', KEYS[2]))
-local buckets, changes = {}, {}
+local buckets = {}
 for i, spec in ipairs(request.buckets) do
   local key = KEYS[2 + 2 * i]
   local b = load_bucket(key, KEYS[3 + 2 * i], spec, root, me, now)
-  local before = tonumber(redis.call('HGET', me, 'o' .. key) or 0)
-  b.out, b.own, b.idle = math.max(0, b.out + spec.own - before), spec.own, spec.idle
+  load_line(b, request.holder, now)
+  b.own_before = tonumber(redis.call('HGET', me, 'o' .. key) or 0)
+  b.out, b.own, b.idle = math.max(0, b.out + spec.own - b.own_before), spec.own, spec.idle
   if applies and spec.report then
     learn(b, spec.report, now)
   end
@@ -63,30 +64,27 @@ for i, spec in ipairs(request.buckets) do
     b.held = tonumber(redis.call('GET', KEYS[spec.hold]) or 0)
     b.penalty, b.closed = b.closed, math.max(b.closed, b.held)
   end
-  if b.hungry > now and b.hungry_by ~= request.holder then
-    b.fair = b.kind == 'calls' and math.max(1, math.floor(b.limit / math.max(2, workers))) or 1
+  if #b.rivals > 0 then
+    b.fair = fair_part(b)
   end
   buckets[i] = b
 end
 
-local answers = serve_all(request.wants, buckets, request.holder, now)
+local answers = serve_all(request.wants, buckets, now)
 
 local states = {}
 for i, b in ipairs(buckets) do
   states[i] = { b.own, used(b), b.limit, b.closed, b.rtt, b.ends_lo, b.ends_hi,
-      math.max(0, b.doubt - now), b.fair or 0, b.out, b.others,
+      math.max(0, b.doubt - now), b.fair or -1, b.out, b.others,
       b.spec.adaptive and estimate_state(b, now) or nil }
   b.closed = b.penalty or b.closed
+  save_line(b, request.prefix, request.holder, now)
   save_bucket(b, now)
   if b.spec.adaptive then
     save_estimate(b, me)
   end
   redis.call('HSET', b.key, 'kind', b.kind, 'span', b.spec.span, 'grain', b.grain, 'ends', b.spec.ends)
-  if b.own > 0 then
-    redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
-  else
-    redis.call('HDEL', me, 'o' .. b.key)
-  end
+  save_holder(b, me, request.holder, b.own_before)
 end
 save_root(root, now, request.root_ttl)
 redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch), 'at', now)

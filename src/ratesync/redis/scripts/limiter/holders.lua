@@ -4,15 +4,29 @@
 local BURIED_FOR = 3600
 local AT_ONCE = 200
 
+-- Notes who holds permits of calls. O(1).
+local function save_holder(b, me, name, before)
+  if b.own > 0 then
+    redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
+  else
+    redis.call('HDEL', me, 'o' .. b.key)
+  end
+  if b.holders and (b.own > 0) ~= (before > 0) then
+    redis.call(b.own > 0 and 'SADD' or 'SREM', b.holders, name)
+  end
+end
+
 -- One bucket's share of a holder that is dead since an instant. O(log n).
-local function bury(field, text, since)
+local function bury(field, text, since, name)
   local key, out = string.sub(field, 2), tonumber(text)
   local found = redis.call('HMGET', key, 'kind', 'span', 'grain', 'ends', 'upto', 'missing')
   if not found[1] then
     return
   end
   redis.call('HINCRBY', key, 'out', index_text(-out))
-  if found[1] == 'leaky' then
+  if found[1] == 'calls' then
+    redis.call('SREM', key .. ':holders', name)
+  elseif found[1] == 'leaky' then
     redis.call('HINCRBYFLOAT', key, 'missing', out)
   elseif found[1] == 'window' then
     local grain, span, ends = tonumber(found[3]), tonumber(found[2]), tonumber(found[4])
@@ -27,13 +41,13 @@ local function bury(field, text, since)
 end
 
 -- Takes permits from a holder's hash. Whether none are left: it stops after some. O(permits taken).
-local function take_from(holder, since)
+local function take_from(holder, since, name)
   local cursor, taken = '0', 0
   repeat
     local page = redis.call('HSCAN', holder, cursor, 'MATCH', 'o*', 'COUNT', AT_ONCE)
     cursor = page[1]
     for i = 1, #page[2], 2 do
-      bury(page[2][i], page[2][i + 1], since)
+      bury(page[2][i], page[2][i + 1], since, name)
       redis.call('HDEL', holder, page[2][i])
       taken = taken + 1
     end
@@ -49,7 +63,7 @@ local function reap(holders, prefix, me, now)
     local holder = prefix .. name
     if holder ~= me then
       redis.call('HSET', holder, 'dead', '1')
-      if take_from(holder, since) then
+      if take_from(holder, since, name) then
         redis.call('ZREM', holders, name)
         redis.call('EXPIRE', holder, BURIED_FOR)
       end

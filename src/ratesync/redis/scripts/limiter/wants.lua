@@ -56,12 +56,18 @@ local function next_at(b, cost, kept, now, horizon)
   return nil
 end
 
+-- Permits of calls that this holder may have: where others stand in line, its fair part, or what those before it leave.
+local function calls_for(b, kept, now)
+  local room = room_at(b, now, kept, now)
+  if b.fair then
+    room = math.min(room, math.max(b.fair - b.own, room - b.before))
+  end
+  return math.max(0, room)
+end
+
 -- Units for which a bucket of calls has room: idle ones of this holder, free ones, and those that it will reuse.
 local function call_units(b, want, cost, kept, now)
-  local room = math.max(0, room_at(b, now, kept, now))
-  if b.fair and b.kind == "calls" then
-    room = math.max(0, math.min(room, b.fair - b.own))
-  end
+  local room = calls_for(b, kept, now)
   return math.floor((b.idle + room) / cost) + want.reuse, room
 end
 
@@ -134,11 +140,7 @@ end
 local function wait_for(b, cost, kept, now)
   local at = math.max(now, b.closed)
   if b.kind == 'calls' then
-    local room = room_at(b, now, kept, now)
-    if b.fair and b.kind == "calls" then
-      room = math.min(room, b.fair - b.own)
-    end
-    return b.idle + room >= cost and at or NEVER, at
+    return b.idle + calls_for(b, kept, now) >= cost and at or NEVER, at
   elseif b.kind == 'penalty' then
     return at, at
   elseif b.kind == 'leaky' then
@@ -173,8 +175,16 @@ local function longest_wait(want, buckets, kept_of, now)
   return worst, last, earliest
 end
 
+-- Whether permits of a bucket are missing that others hold, or that are left to those before this holder.
+local function lacks(b, cost, free_at, now)
+  if b.kind == 'calls' then
+    return (b.out > b.own or #b.rivals > 0) and b.idle + calls_for(b, b.kept, now) < cost
+  end
+  return b.out > b.own and free_at >= NEVER and b.limit - b.kept - b.out < cost + b.spent
+end
+
 -- Serves all wants in order. O(wants x buckets x log).
-local function serve_all(wants, buckets, me, now)
+local function serve_all(wants, buckets, now)
   local answers, blocked = {}, {}
   for number, want in ipairs(wants) do
     local level, held_up = want.privileged and 2 or 1, 0
@@ -182,6 +192,7 @@ local function serve_all(wants, buckets, me, now)
       local b = buckets[place]
       held_up = math.max(held_up, blocked[place] or 0)
       b.kept = want.privileged and 0 or b.spec.kept
+      b.is_wanted = b.is_wanted or want.units > 0
     end
     local given, left = {}, want.units
     if held_up < level then
@@ -201,9 +212,8 @@ local function serve_all(wants, buckets, me, now)
         if want.units > 0 then
           blocked[place] = math.max(blocked[place] or 0, (reserved and held_up < 2) and 1 or 2)
         end
-        if want.units > 0 and b.out > b.own and (b.kind == 'calls' or free_at >= NEVER)
-          and b.limit - b.kept - b.out < want.costs[i] + b.spent then
-          b.hungry, b.hungry_by = now + 1, me
+        if want.units > 0 and lacks(b, want.costs[i], free_at, now) then
+          b.lacks = b.lacks or want.costs[i]
         end
       end
     elseif want.share then

@@ -184,6 +184,18 @@ def sustained(quick: bool) -> Mapping[str, float]:
         return run_cell(cell, "ratesync", Meter(url))
 
 
+def scarce(quick: bool) -> Mapping[str, float]:
+    """Calls of 50 ms of which the provider lets four through at a time: by one worker, and by four that share them."""
+    found: dict[str, float] = {}
+    for workers in (1, FLEET):
+        cell = Cell("scarce", ("ratesync_scarce",), 40 if quick else 800, workers, "many", pause=PAUSE)
+        with running_redis() as url:
+            figures = run_cell(cell, "ratesync_scarce", Meter(url))
+        for name in ("drained/s", "server CPU us", "round trips"):
+            found[f"{workers} workers: {name}"] = figures[name]
+    return found
+
+
 def idle(quick: bool) -> Mapping[str, float]:
     """What four workers that have nothing to do any more send to Redis."""
     seconds, count = (2.0, 100) if quick else (15.0, 1_000)
@@ -212,5 +224,5 @@ def idle(quick: bool) -> Mapping[str, float]:
 
 MEASUREMENTS = {
     function.__name__: function
-    for function in (queue_alone, claim_cost, claim_cost_jemalloc, memory, lanes_many, sustained, idle)
+    for function in (queue_alone, claim_cost, claim_cost_jemalloc, memory, lanes_many, sustained, scarce, idle)
 }

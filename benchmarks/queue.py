@@ -149,6 +149,9 @@ def enter_own(report: Report) -> None:
     else:
         report.notes.append("no claim was measured with jemalloc: this machine does not have it (Debian: libjemalloc2)")
     report.at_most("3,500 operations/s: p95 ms from submit to call", found["sustained"]["p95 ms"], 2_000)
+    if not report.quick:  # a short run is mostly its start
+        four, one = (found["scarce"][f"{workers} workers: drained/s"] for workers in (4, 1))
+        report.at_least("four calls at once over all workers: four workers / one", four / one, 0.9)
     report.at_most("idle fleet of four: commands/s", found["idle"]["commands/s"], 50)
     report.at_most("10,000 lanes: worker RSS MB", found["lanes_many"]["worker RSS MB"], 64)
     report.at_most("bytes of Redis for a queued operation", found["memory"]["bytes"], 600)

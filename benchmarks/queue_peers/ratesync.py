@@ -20,6 +20,7 @@ from ratesync import Applied, Batch, Capabilities, Operation, Outcome, Settings,
 from ratesync.memory import MemoryLimiter
 from ratesync.model.lane import Selector
 from ratesync.model.work import Durability
+from ratesync.protocols import Limiter
 from ratesync.redis import RedisQueue, RedisServer, RedisStateStore
 
 BATCH = 100
@@ -53,13 +54,19 @@ def load() -> None:
     import_module("ratesync.redis")
 
 
-def engine(url: str, role: str, provider: Provider | None = None, calls: int = CONCURRENCY) -> SyncEngine:
+def engine(
+    url: str,
+    role: str,
+    provider: Provider | None = None,
+    calls: int = CONCURRENCY,
+    limiter: Limiter | None = None,
+) -> SyncEngine:
     """An engine on the queue and the state of that server."""
     server = RedisServer.from_url(url, durability=Durability.PROCESS)
     return SyncEngine(
         queue=RedisQueue(server, capacity=ROOM),
         state=RedisStateStore(server),
-        limiter=MemoryLimiter(),
+        limiter=limiter or MemoryLimiter(),
         providers=[provider or Provider()],
         settings=Settings(max_calls=calls),
         role=role,

@@ -46,7 +46,10 @@ class Callers:
     each: int
     """Callers of a worker."""
     seconds: float = 10.0
+    lasts: float = CALL
+    """Seconds of a call, about."""
     rests: float = 0.0
+    """Seconds between two calls of a caller."""
     provider: StrictProvider = field(factory=lambda: StrictProvider(0.0))
     calls: Counter[int] = field(factory=Counter[int])
     longest: float = 0.0
@@ -70,7 +73,7 @@ class Callers:
             permit = await limiter.acquire(demands)
             self.longest = max(self.longest, anyio.current_time() - began_at)
             self.provider.begin(demands)
-            await anyio.sleep(CALL * source.uniform(0.8, 1.2))
+            await anyio.sleep(self.lasts * source.uniform(0.8, 1.2))
             self.provider.end(demands)
             limiter.done(permit, Observation())
             self.calls[number] += 1
@@ -98,6 +101,26 @@ def test_workers_within_their_part_ask_the_server_seldom(shared_valkey: Valkey) 
         callers = Callers(server, [at_once(8)] * 4, 8)
         await callers.run()
         assert server.exchanges < 0.15 * callers.calls.total()
+
+    run(shared_valkey, main)
+
+
+@pytest.mark.parametrize(
+    ("fleet", "rate", "permits", "most"), [((4, 8), 100, 10, 1.6), ((3, 10), 300, 20, 1.6), ((3, 50), 300, 50, 0.7)]
+)
+def test_calls_that_wait_for_a_rate_do_not_fight_for_permits_of_calls(
+    shared_valkey: Valkey, fleet: tuple[int, int], rate: int, permits: int, most: float
+) -> None:
+    """What is leased for calls that will be made soon holds permits of calls, and is not missed by anybody yet."""
+
+    async def main(server: VirtualServer) -> None:
+        number, each = fleet
+        demands = [*at_once(permits), Demand(ADA, Rate(rate, per=1))]
+        callers = Callers(server, [demands] * number, each, lasts=0.05)
+        await callers.run()
+        assert callers.calls.total() >= 0.97 * rate * callers.seconds
+        assert min(callers.calls[worker] for worker in range(number)) >= 0.5 * rate * callers.seconds / number
+        assert server.exchanges < most * callers.calls.total()
 
     run(shared_valkey, main)
 
@@ -239,7 +262,9 @@ def test_permits_that_are_kept_for_others_wake_nobody_in_vain(shared_valkey: Val
             await anyio.sleep(1)
             before = server.exchanges
             await anyio.sleep(10)
-            assert server.exchanges - before <= 10 * (2 / 0.25 + len(limiters))  # questions, and signs of life
+            questions, signs_of_life = 2 / 0.25, len(limiters)
+            asked_back = 2 / 0.25  # who is first in line asks those who hold some, each time
+            assert server.exchanges - before <= 10 * (questions + asked_back + signs_of_life)
             tasks.cancel_scope.cancel()
             for limiter, permit in zip(limiters, held, strict=False):
                 limiter.done(permit, Observation())

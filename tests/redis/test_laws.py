@@ -116,12 +116,12 @@ class World:
                 limiter.refund(permit)
                 continue
             self.provider.begin(demands)
-            there, back = source.random() / 20, source.random() / 20
+            way = source.random() / 20  # the same there and back: the credit takes that for granted (decision 8)
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(there)
+                await anyio.sleep(way)
                 self.provider.count(demands, self.server.clock.now())
                 self.served += 1
-                await anyio.sleep(back)
+                await anyio.sleep(way)
             self.provider.end(demands)
             limiter.done(permit, Observation())
 

@@ -196,7 +196,8 @@ class Refusal:
     is_reserved: bool = False
     """A priority above 0 may be served sooner, as permits are kept for those."""
     is_elsewhere: bool = False
-    """Other processes hold permits of the quota, and return those that they do not use to one who waits for them."""
+    """No call that ends here will tell of permits: other processes hold them, and return those that they do not use to
+    one who waits for them."""
 
 
 @frozen

@@ -236,5 +236,6 @@ def refusal(lane: Lane, wait: Wait | None, now: float) -> Refusal:
     )
     retry_after = wait.free_at - now if now < wait.free_at < math.inf else None
     bucket = wait.bucket
-    is_elsewhere = bucket.others_out or bucket.fair is not None or (bucket.is_alone and not bucket.in_use)
+    # Where no call is under way here, none that ends will tell of permits.
+    is_elsewhere = bucket.others_out or bucket.fair is not None or not bucket.in_use
     return Refusal(lane.demands[place], retry_after, wait.is_reserved, is_elsewhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from ratesync.redis.limiter.bucket import Bucket, Report
 from ratesync.redis.limiter.exchange import Request
@@ -18,7 +19,7 @@ def next_request(root: QuotaRoot, now: float) -> tuple[Request | None, float]:
     """What to send now; if nothing, when to look again."""
     root.trim(now)
     if not root.clock.is_known and (root.line or root.probes or root.questions):
-        return Request(buckets=[], reports={}, wants=[], holds={}), now  # what time is it there?
+        return Request(buckets=[], reports={}, wants=[], needed={}, holds={}), now  # what time is it there?
     plan = Plan(now, root.workers, root.lead)
     if not root.member.joins:
         plan.add_all(root.line.in_order())
@@ -41,7 +42,7 @@ def next_request(root: QuotaRoot, now: float) -> tuple[Request | None, float]:
         root.refreshed_at = now
         root.dirty.update((bucket, None) for bucket in root.book.buckets.values() if bucket.out)
     wants = [] if root.member.joins else [*plan.wants, *questions]
-    return _request(root, wants, now), now
+    return _request(root, wants, plan.needed, now), now
 
 
 def _report_at(root: QuotaRoot, now: float) -> float:
@@ -57,7 +58,7 @@ def _beat_at(root: QuotaRoot) -> float:
     return root.asked_at + root.member.beat if holds_any else math.inf
 
 
-def _request(root: QuotaRoot, wants: list[Want], now: float) -> Request:
+def _request(root: QuotaRoot, wants: list[Want], needed: Mapping[Bucket, int], now: float) -> Request:
     told: dict[Bucket, None] = {bucket: None for want in wants for bucket, _ in want.costs}
     for bucket in list(root.dirty)[:MOST_REPORTS]:
         told[bucket] = None
@@ -81,5 +82,6 @@ def _request(root: QuotaRoot, wants: list[Want], now: float) -> Request:
         buckets=list(told),
         reports=root.unacked or {},
         wants=wants,
+        needed=needed,
         holds={scope: until for scope, until in root.new_holds.items() if until > now},
     )

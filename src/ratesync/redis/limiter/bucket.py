@@ -174,7 +174,6 @@ class Bucket:
             "ttl": LIFE + 2 * self.span,
             "rtt": self.round_trip(),
             "own": self.out + self.unreported,
-            "idle": self.idle,
         }
 
     def ends(self, clock: ServerClock, now: float) -> float:

@@ -51,6 +51,8 @@ class Request:
     buckets: Sequence[Bucket]
     reports: Mapping[Bucket, Report]
     wants: Sequence[Want]
+    needed: Mapping[Bucket, int]
+    """Idle permits that are not for these."""
     holds: Mapping[Scope, float]
     """Connections that are to be left alone, and until when by our clock."""
     leaves: bool = False
@@ -96,6 +98,7 @@ class Request:
     ) -> dict[str, Any]:
         spec = bucket.spec(clock, now)
         self.own[bucket] = spec["own"]
+        spec["idle"] = max(0, bucket.idle - self.needed.get(bucket, 0))
         connection = connection_of(bucket.scope)
         spec["hold"] = 0 if connection is None else holds[connection]
         spec["beat"] = 2 * member.beat

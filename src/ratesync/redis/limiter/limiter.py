@@ -35,8 +35,10 @@ class RedisLimiter:
 
     A process leases permits in blocks, about as many as are wanted soon and at most its part of a limit: a third, or
     less with more workers. Where several workers share a small limit it leases further ahead, up to half a window. So
-    ten and more calls need one round trip, whether one process makes them or some; two to ten need one where workers
-    also share a scarce ``Concurrency``. What is not wanted after all is returned. Time is the server's: clocks of
+    ten and more calls need one round trip, whether one process makes them or some; where workers also share a scarce
+    ``Concurrency`` each call may need one to three. What is not wanted after all is returned. Who waits for permits
+    that others hold hears when they are free: for that a process listens on a second connection while it holds permits
+    of a ``Concurrency``. While somebody waits nobody keeps more of them than its part. Time is the server's: clocks of
     workers play no part. What a process holds that died counts as used when it has been silent for ``dead_after``.
     Nothing is sent while nothing is wanted or under way.
 

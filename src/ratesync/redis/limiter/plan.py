@@ -58,7 +58,8 @@ class Plan:
     _blocked: dict[Bucket, int] = field(factory=dict[Bucket, int], init=False)
     _current: dict[Lane, Want] = field(factory=dict[Lane, Want], init=False)
     _last: dict[Bucket, Want] = field(factory=dict[Bucket, Want], init=False)
-    _needed: dict[Bucket, int] = field(factory=dict[Bucket, int], init=False)
+    needed: dict[Bucket, int] = field(factory=dict[Bucket, int], init=False)
+    """Permits of calls for those who wait for nothing else: idle ones are for them first."""
     _covered: dict[Lane, int] = field(factory=dict[Lane, int], init=False)
 
     def add_all(self, waiters: Iterable[Waiter]) -> None:
@@ -101,7 +102,7 @@ class Plan:
         """Whether one more unit in stock needs more permits of calls than this process holds idle."""
         lacks = False
         for bucket, cost in lane.calls:
-            needed = self._needed[bucket] = self._needed.get(bucket, 0) + cost
+            needed = self.needed[bucket] = self.needed.get(bucket, 0) + cost
             lacks = lacks or needed > bucket.idle
         return lacks
 
@@ -162,7 +163,7 @@ class Plan:
         for want in self._current.values():
             if want.is_stock:
                 most = most_units(want.lane, self.workers)
-                if want.lane not in self._covered and not self._is_blocked(want.lane):
+                if want.lane.flow and want.lane not in self._covered and not self._is_blocked(want.lane):
                     want.units = max(want.units, min(want.lane.demand(self.now), most))
                 want.is_share = want.units >= most
 

@@ -45,10 +45,11 @@ local function ring(prefix, name, key)
   redis.call('EXPIRE', bell, RUNG_FOR)
 end
 
--- Those who hold permits of calls hear that somebody waits. O(those who hold some, 32 at most).
+-- Some of those who hold permits of calls hear that somebody waits: enough to give what is needed, if all of them can.
+-- O(those who hear of it).
 local function ring_holders(b, prefix, holder)
   if b.kind == 'calls' then
-    for _, name in ipairs(redis.call('SRANDMEMBER', b.holders, MOST_WAITING)) do
+    for _, name in ipairs(redis.call('SRANDMEMBER', b.holders, math.min(b.lacks + 1, MOST_WAITING))) do
       if name ~= holder then
         ring(prefix, name, b.key)
       end
@@ -73,7 +74,7 @@ end
 -- was called and does not ask any more, leaves. O(those who wait).
 local function save_line(b, prefix, holder, now)
   if b.lacks then
-    if #b.rivals == 0 and not b.entry and not b.spec.heard then
+    if (#b.rivals == 0 or b.place == 1) and not b.spec.heard then
       ring_holders(b, prefix, holder)
     end
     local last = #b.rivals + 1
@@ -82,7 +83,9 @@ local function save_line(b, prefix, holder, now)
   elseif b.entry and not (b.is_wanted or b.spec.heard) then
     table.insert(b.rivals, b.place, b.entry)
   end
-  call_next(b, prefix, holder, b.limit - b.spec.kept - used(b))
+  if b.kind == 'calls' then
+    call_next(b, prefix, holder, b.limit - b.spec.kept - b.out)
+  end
   local words = {}
   for i = 1, math.min(#b.rivals, MOST_WAITING) do
     words[i] = table.concat(b.rivals[i], ' ')

@@ -161,9 +161,9 @@ local function wait_for(b, cost, kept, now)
   return math.max(at, free_at), math.max(at, without(b, excess - b.out, now))
 end
 
--- The longest wait among a want's buckets: {place, instant, earliest instant}.
+-- The longest wait among a want's buckets: place, instant, earliest instant, and the instant but for those of calls.
 local function longest_wait(want, buckets, kept_of, now)
-  local worst, last, earliest = 0, 0, 0
+  local worst, last, earliest, but_calls = 0, 0, 0, 0
   for i, place in ipairs(want.places) do
     local b = buckets[place]
     local free_at, not_before = wait_for(b, want.costs[i], kept_of(b), now)
@@ -171,14 +171,19 @@ local function longest_wait(want, buckets, kept_of, now)
       worst, last = i, free_at
     end
     earliest = math.max(earliest, not_before)
+    if b.kind ~= 'calls' then
+      but_calls = math.max(but_calls, free_at)
+    end
   end
-  return worst, last, earliest
+  return worst, last, earliest, but_calls
 end
 
--- Whether permits of a bucket are missing that others hold, or that are left to those before this holder.
-local function lacks(b, cost, free_at, now)
+-- Whether permits of a bucket are missing that others hold, or that are left to those before this holder. Permits of
+-- calls are missing only where nothing else is: else they are kept for calls that will be made soon.
+local function lacks(b, cost, free_at, but_calls, now)
   if b.kind == 'calls' then
-    return (b.out > b.own or #b.rivals > 0) and b.idle + calls_for(b, b.kept, now) < cost
+    local missing = b.idle + calls_for(b, b.kept, now) < cost
+    return missing and but_calls <= now and (b.out > b.own or #b.rivals > 0)
   end
   return b.out > b.own and free_at >= NEVER and b.limit - b.kept - b.out < cost + b.spent
 end
@@ -200,7 +205,7 @@ local function serve_all(wants, buckets, now)
     end
     local answer = { given }
     if left > 0 or (want.asks and want.units == 0) then
-      local worst, free_at, earliest = longest_wait(want, buckets, function(b) return b.kept end, now)
+      local worst, free_at, earliest, but_calls = longest_wait(want, buckets, function(b) return b.kept end, now)
       local reserved = false
       if not want.privileged and (free_at > now or held_up == 1) then
         local _, at = longest_wait(want, buckets, function() return 0 end, now)
@@ -212,13 +217,13 @@ local function serve_all(wants, buckets, now)
         if want.units > 0 then
           blocked[place] = math.max(blocked[place] or 0, (reserved and held_up < 2) and 1 or 2)
         end
-        if want.units > 0 and lacks(b, want.costs[i], free_at, now) then
+        if want.units > 0 and lacks(b, want.costs[i], free_at, but_calls, now) then
           b.lacks = b.lacks or want.costs[i]
         end
       end
     elseif want.share then
       answer = { given, longest_wait(want, buckets, function(b) return b.kept end, now) }
-      answer[5] = 0
+      answer[5] = 0 -- not reserved
     end
     answers[number] = answer
   end

@@ -21,7 +21,7 @@ from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fixtures import running_valkey
 from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_sentinel import WatchedValkey, primary_port
-from tests.servers.valkey_server import Valkey, wait_for
+from tests.servers.valkey_server import Valkey, free_port, wait_for
 from tests.servers.valkey_tls import TlsFront
 
 pytestmark = [pytest.mark.anyio, LEFT_OPEN]
@@ -342,3 +342,14 @@ async def test_tls_is_checked_and_used(tmp_path_factory: pytest.TempPathFactory,
             await RedisServer.from_url(url, patience=0.3).open()
         assert not error.value.is_unknown
     servers.close()  # type: ignore[attr-defined]  # a generator
+
+
+async def test_the_error_of_a_server_that_is_not_there_names_it_and_no_password() -> None:
+    server = RedisServer.from_url(f"redis://ada:secret@127.0.0.1:{free_port()}", patience=0.1)
+    with pytest.raises(ServerAway) as caught:
+        await server.open()
+    place = str(server.address)
+    assert place.startswith("redis://127.0.0.1:")
+    assert str(caught.value).startswith(f"{place}: open: no success in time (")
+    assert "Look whether the server runs" in str(caught.value)
+    assert "secret" not in str(caught.value)

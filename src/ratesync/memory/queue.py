@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from math import inf
@@ -259,7 +260,8 @@ class MemoryQueue:
         ``after`` may have been replayed or discarded meanwhile.
         """
         await anyio.lowlevel.checkpoint()
-        return [entry(record) for record in islice(self._dead.page(selector, after), limit)]
+        page = islice(self._dead.page(selector, after), min(max(limit, 0), sys.maxsize))
+        return [entry(record) for record in page]
 
     async def replay(self, ids: Sequence[str]) -> Sequence[bool]:
         """Put dead letters back at the end of their mailboxes; False where there is none.

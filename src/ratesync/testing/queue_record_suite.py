@@ -130,6 +130,8 @@ class QueueRecordSuite(QueuePart):
         assert await settle(queue, ended(old, OperationState.DEAD))
         assert await letters(queue) == "b c a e z"
         assert await letters(queue, limit=2) == "b c"
+        assert await letters(queue, limit=10**20) == await letters(queue)
+        assert await letters(queue, limit=0) == await letters(queue, limit=-1) == ""
         assert await letters(queue, after="c", limit=2) == "a e"
         assert await letters(queue, after="z") == ""
         assert await letters(queue, Selector("acme")) == "b c a z"

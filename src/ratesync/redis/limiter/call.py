@@ -97,7 +97,8 @@ class Call:
         """The error of a call that was not answered in time."""
         unknown = self.is_unknown or self.is_under_way
         what = "whether it was carried out is unknown" if unknown else "it was not carried out"
-        return self._kind(f"{self.name}: no success in time ({self.problem}); {what}.", is_unknown=unknown)
+        advice = " Look whether the server runs and can be reached." if self._kind is ServerAway else ""
+        return self._kind(f"{self.name}: no success in time ({self.problem}); {what}.{advice}", is_unknown=unknown)
 
     def _refused(self, error: Exception, found: Meaning) -> ServerError:
         cause = error.cause if isinstance(error, LinkDown) else error

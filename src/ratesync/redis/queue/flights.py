@@ -85,8 +85,12 @@ class Flights:
             raise passenger.error
         if passenger.answer is None:
             what = "whether it was carried out is unknown" if passenger.is_sent else "it was not carried out"
-            raise ServerAway(f"queue/enqueue: no success in time; {what}.", is_unknown=passenger.is_sent)
+            raise ServerAway(f"{self._place}: no success in time; {what}.", is_unknown=passenger.is_sent)
         return passenger.answer
+
+    @property
+    def _place(self) -> str:
+        return self.shard.server.place("queue/enqueue")
 
     def _go_on(self) -> None:
         if not self._waiting:
@@ -110,7 +114,7 @@ class Flights:
                 await self._fly(self._board())
                 await anyio.lowlevel.checkpoint()
         finally:
-            self._strand(ServerAway("queue/enqueue: the Redis server was closed; it was not carried out."))
+            self._strand(ServerAway(f"{self._place}: the server was closed; it was not carried out."))
 
     def _board(self) -> list[Passenger]:
         boarded: list[Passenger] = []

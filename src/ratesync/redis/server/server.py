@@ -176,6 +176,10 @@ class RedisServer:
         """What an accepted write survives, as far as the server tells; known once it is open."""
         return self._greeting.durability
 
+    def place(self, name: str) -> str:
+        """Where something went wrong, for an error: what was asked, and of which server."""
+        return f"{self._greeting.name}: {name}"
+
     async def open(self) -> None:
         """Get ready for use. Called once by each part that uses the server. Waits for a ``close`` that is under way.
 
@@ -245,14 +249,14 @@ class RedisServer:
         links.used_at = now
         wired = None if at <= now else links.wired
         if wired is None:
-            return await self._ask(Call(script.name, ask, at, ATTEMPT * self._timeout))
+            return await self._ask(Call(self.place(script.name), ask, at, ATTEMPT * self._timeout))
         link, wire = wired
         link.users += 1
         self._calls += 1
         try:
             return await evaluate_on(wire, script, keys, args, min(self._timeout, at - now))
         except Exception as error:  # noqa: BLE001  a connection may fail in any way; each has a meaning
-            call = Call(script.name, ask, at, ATTEMPT * self._timeout)
+            call = Call(self.place(script.name), ask, at, ATTEMPT * self._timeout)
             call.note(error, links, link)
         finally:  # a caller that is cancelled leaves nothing behind but an answer to drop
             link.leave()
@@ -262,7 +266,7 @@ class RedisServer:
     async def ask(self, name: str, ask: Callable[[Session], Awaitable[object]], *, until: float | None = None) -> Any:
         """Let something be done with a session, as :meth:`run` does with a script. ``name`` is for errors."""
         at = self._clock.now() + self.patience if until is None else until
-        return await self._ask(Call(name, ask, at, ATTEMPT * self._timeout))
+        return await self._ask(Call(self.place(name), ask, at, ATTEMPT * self._timeout))
 
     async def _ask(self, call: Call) -> Any:
         await anyio.lowlevel.checkpoint()

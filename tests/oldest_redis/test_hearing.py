@@ -1,0 +1,7 @@
+"""Bells are heard on the oldest Redis."""
+
+from __future__ import annotations
+
+from tests.redis.test_hearing import left_open, pytestmark, test_bells_are_heard
+
+__all__ = ["left_open", "pytestmark", "test_bells_are_heard"]

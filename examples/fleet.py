@@ -151,8 +151,13 @@ if __name__ == "__main__":
     parser.add_argument("--operations", type=int, default=400)
     parser.add_argument("--worker", nargs=2, metavar=("URL", "PREFIX"), help="be a worker")
     arguments = parser.parse_args()
-    if arguments.worker:
-        anyio.run(work, *arguments.worker)
-    else:
-        with redis_url() as url:
-            anyio.run(main, url, arguments.operations)
+    if arguments.operations < 1:
+        parser.error("--operations: at least 1")
+    try:
+        if arguments.worker:
+            anyio.run(work, *arguments.worker)
+        else:
+            with redis_url() as url:
+                anyio.run(main, url, arguments.operations)
+    except KeyboardInterrupt:
+        sys.exit(None if arguments.worker else "interrupted")

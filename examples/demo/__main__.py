@@ -33,7 +33,7 @@ from .crm_options import DEMO_ACCOUNTS, CrmAccount, CrmOptions, Window
 from .crm_process import REPOSITORY, CrmProcess
 from .dataset import FULL_SIZE, QUICK_SIZE, RESOURCE, PlannedOperation, plan
 from .progress import ConnectionProgress, LiveProgress
-from .run_folder import FolderInUse, RunFolder
+from .run_folder import FolderRefused, RunFolder
 from .tally import Tally
 from .verification import verify
 
@@ -148,7 +148,7 @@ def main() -> int:
     try:
         with RunFolder.entered(arguments.folder) as folder:
             return run(folder, records)
-    except FolderInUse as error:
+    except FolderRefused as error:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
         print("\ninterrupted: start it again within ten minutes, and it goes on", file=sys.stderr)

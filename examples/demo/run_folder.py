@@ -23,8 +23,8 @@ from .crm_options import CrmOptions
 from .crm_process import CrmProcess, start_crm
 
 
-class FolderInUse(RuntimeError):
-    """Another run is under way in the same folder."""
+class FolderRefused(RuntimeError):
+    """The folder cannot be used, or another run is under way in it."""
 
 
 @frozen
@@ -38,14 +38,18 @@ class RunFolder:
     def entered(cls, path: Path) -> Generator[Self]:
         """Make the folder if need be, and keep others out of it. The lock goes with the process, however that ends.
 
-        Raises `FolderInUse`.
+        Raises `FolderRefused`.
         """
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "lock").touch()
+        except OSError as error:
+            raise FolderRefused(f"{path} cannot be used: {error.strerror}; name another folder") from error
         with closing(sqlite3.connect(path / "lock", timeout=0.0, isolation_level=None)) as lock:
             try:
                 lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:
-                raise FolderInUse(f"another run is under way in {path}") from error
+                raise FolderRefused(f"another run is under way in {path}") from error
             yield cls(path)
 
     @property

@@ -233,6 +233,33 @@ def test_a_dead_worker_that_is_first_in_line_is_passed_by(shared_valkey: Valkey)
     run(shared_valkey, main)
 
 
+def test_keys_of_those_who_hold_and_wait_have_a_lifetime_and_forget_the_dead(shared_valkey: Valkey) -> None:
+    async def main(server: VirtualServer) -> None:
+        prefix = "lifetimes:"
+        server.flush(prefix)
+        bob = RedisLimiter(server.silenceable(7), prefix=prefix, cold_start=False, clock=server.clock, dead_after=1.0)
+        await bob.open()
+        async with workers(server, 1, prefix=prefix) as (ada,), anyio.create_task_group() as tasks:
+            await bob.acquire(at_once(1))
+            assert all(int(server.command("PTTL", key)) > 0 for key in server.command("KEYS", f"{prefix}*"))
+            tasks.start_soon(ada.acquire, at_once(1))
+            await anyio.sleep(0.1)
+            kinds = {key: server.command("TYPE", key) for key in server.command("KEYS", f"{prefix}*")}
+            assert sorted(kinds.values()) == ["hash", "hash", "hash", "hash", "set", "stream", "zset"]
+            assert all(int(server.command("PTTL", key)) > 0 for key in kinds)
+            (holders,) = [key for key, kind in kinds.items() if kind == "set"]
+            (dead,) = server.command("SMEMBERS", holders)
+            server.silenced.add(7)
+            await anyio.sleep(3)
+            assert dead not in server.command("SMEMBERS", holders)
+            assert len(server.command("SMEMBERS", holders)) == 1  # who waited has it now
+            tasks.cancel_scope.cancel()
+        server.silenced.clear()
+        await bob.close()
+
+    run(shared_valkey, main)
+
+
 def test_who_hears_nothing_asks_from_time_to_time(shared_valkey: Valkey) -> None:
     async def main(server: VirtualServer) -> None:
         server.is_mute = True

@@ -54,5 +54,5 @@ class Bell:
             await anyio.sleep(PAUSE)
             return
         for name, (_, key) in entries:
-            self.newest = name
+            self.newest = str(name, "ascii")
             root.hear(str(key, "utf-8"), self.clock.now())

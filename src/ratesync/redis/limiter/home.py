@@ -48,7 +48,7 @@ class _Life:
 
 @define(eq=False)
 class Home:
-    """Runs pumps, each in a task, while it is open."""
+    """Runs pumps and their bells, each in a task, while it is open."""
 
     connect: Connect
     connect_to_wait: Connect

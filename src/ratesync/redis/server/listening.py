@@ -109,5 +109,5 @@ class Ears:
             self.suspect()
             return False
         if entries:
-            ear.hear(entries[-1][0])
+            ear.hear(str(entries[-1][0], "ascii"))
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from attrs import frozen
@@ -20,8 +21,8 @@ Client: TypeAlias = "coredis.Redis[Any] | coredis.RedisCluster[Any]"
 ENTRIES = 1000
 """Most entries of a stream that are read at once."""
 
-Entry: TypeAlias = tuple[str, Sequence[bytes]]
-"""An entry of a stream: its id; names and values of its fields in turn."""
+Entry: TypeAlias = Sequence[Any]
+"""An entry of a stream: its id; names and values of its fields in turn. All of it is bytes."""
 
 
 @frozen
@@ -82,7 +83,8 @@ class WireSession:
         wait = round(seconds * 1000)
         words: list[Argument] = ["XREAD", "COUNT", ENTRIES, "BLOCK", wait, "STREAMS", key, after]
         found = await self.wire.ask(words, seconds + self.timeout)
-        return [(str(name, "ascii"), fields) for name, fields in found[0][1]] if found else []
+        entries: Sequence[Entry] = found[0][1] if found else ()
+        return entries
 
     async def config(self, names: Sequence[str]) -> dict[str, str]:
         """See :meth:`Session.config`."""
@@ -131,12 +133,9 @@ class ClientSession:
         with self.client.decoding(False):
             found: Any = await self.client.xread({key: after}, count=ENTRIES, block=round(seconds * 1000))
         if not found:
-            return []
+            return ()
         ((_, entries),) = found.items()
-        return [
-            (str(entry.identifier, "ascii"), [word for field in entry.field_values.items() for word in field])
-            for entry in entries
-        ]
+        return [(entry.identifier, [*chain.from_iterable(entry.field_values.items())]) for entry in entries]
 
     async def config(self, names: Sequence[str]) -> dict[str, str]:
         """See :meth:`Session.config`. All nodes of a cluster are taken to be set up alike."""

@@ -109,15 +109,28 @@ local function learn(b, report, now)
   end
 end
 
+-- Notes whether this holder has permits of calls. O(1).
+local function save_holders(b, holder, ttl)
+  if b.own > 0 then
+    redis.call('SADD', b.holders, holder)
+    redis.call('PEXPIRE', b.holders, ttl)
+  elseif b.own_before > 0 then
+    redis.call('SREM', b.holders, holder)
+  end
+end
+
 -- Writes a bucket back. It lives as long as anything of it counts. O(1).
-local function save_bucket(b, now)
+local function save_bucket(b, holder, now)
   redis.call('HSET', b.key, 'out', b.out, 'spent', b.spent, 'upto', index_text(b.upto), 'others', b.others,
     'others_until', b.others_until, 'doubt', b.doubt, 'limit', b.limit, 'closed', b.closed, 'missing', b.missing,
     'missing_at', b.missing_at, 'read_at', b.read_at, 'rtt', b.rtt, 'rtt_at', b.rtt_at, 'ends_lo', b.ends_lo,
     'ends_hi', b.ends_hi, 'wary', b.wary, 'line', b.line)
   local ttl = math.ceil(1000 * math.max(b.spec.ttl, b.closed - now, b.others_until - now, b.doubt - now))
   redis.call('PEXPIRE', b.key, ttl)
-  if b.log or b.own > 0 then
-    redis.call('PEXPIRE', b.log or b.holders, ttl)
+  if b.kind == 'window' then
+    redis.call('PEXPIRE', b.log, ttl)
+  end
+  if b.holders then
+    save_holders(b, holder, ttl)
   end
 end

@@ -1,8 +1,8 @@
 -- One exchange between a process and the quotas of one provider: it reports what ended, says what it holds, and asks for
 -- permits. Everything is decided by the server's time, and all keys have the provider as their hash tag.
 --
--- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log or its holders, then the holds, then one that never
---   exists, so that nothing is run while a cluster moves the slot.
+-- KEYS: 1 root, 2 holders, 3 this holder, then for each bucket its hash and its log, or its holders if it is of calls,
+--   then the holds, then one that never exists, so that nothing is run while a cluster moves the slot.
 -- ARGV: 1 a JSON object:
 --   base, fresh, cold      base of time in seconds; name for a new epoch; whether a new root is in doubt
 --   epoch, seq, acked      the epoch known ('' for none); number of this request; of the last one that was answered
@@ -10,12 +10,13 @@
 --   joins                  0; 1 to come back after having been taken for dead; 2 after data was lost
 --   batch                  number of the reports: they are applied once
 --   holder, prefix, alive  name; what its key begins with; seconds until it is taken for dead
---   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, heard, rtt, hold, report},
---                          for an adaptive one: adaptive, change {from, version, text, limit, alone, resume, cut}
+--   buckets                {kind, permits, span, grain, restore, kept, ends, beat, ttl, own, idle, heard, rtt, hold,
+--                          report}, for an adaptive one: adaptive, change {from, version, text, limit, alone, resume, cut}
 --   holds                  {place of its key, until}
 --   wants                  {units, privileged, horizon, reuse, asks, share, places, costs}
 --   leaves                 whether the holder goes away
--- Returns the error `LAYOUT <n>`, and does nothing, where a newer layout is in use. Else JSON: status, now, epoch, workers, for each bucket
+-- Returns the error `LAYOUT <n>`, and does nothing, where a newer layout is in use. Else JSON: status, now, epoch,
+--   workers, for each bucket (fair: -1 for any number)
 --   {own, used, limit, closed, rtt, ends_lo, ends_hi, doubt, fair, out, others}, for an adaptive one with
 --   {estimate, version, own last version, now, in use, accepted since the last cut}
 -- and for each want {{{instant, units}, ..}, place that waits longest, instant, earliest instant, reserved}.
@@ -79,12 +80,16 @@ for i, b in ipairs(buckets) do
       b.spec.adaptive and estimate_state(b, now) or nil }
   b.closed = b.penalty or b.closed
   save_line(b, request.prefix, request.holder, now)
-  save_bucket(b, now)
+  save_bucket(b, request.holder, now)
   if b.spec.adaptive then
     save_estimate(b, me)
   end
   redis.call('HSET', b.key, 'kind', b.kind, 'span', b.spec.span, 'grain', b.grain, 'ends', b.spec.ends)
-  save_holder(b, me, request.holder, b.own_before)
+  if b.own > 0 then
+    redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
+  else
+    redis.call('HDEL', me, 'o' .. b.key)
+  end
 end
 save_root(root, now, request.root_ttl)
 redis.call('HSET', me, 'seq', index_text(request.seq), 'batch', index_text(request.batch), 'at', now)

@@ -4,18 +4,6 @@
 local BURIED_FOR = 3600
 local AT_ONCE = 200
 
--- Notes who holds permits of calls. O(1).
-local function save_holder(b, me, name, before)
-  if b.own > 0 then
-    redis.call('HSET', me, 'o' .. b.key, index_text(b.own))
-  else
-    redis.call('HDEL', me, 'o' .. b.key)
-  end
-  if b.holders and (b.own > 0) ~= (before > 0) then
-    redis.call(b.own > 0 and 'SADD' or 'SREM', b.holders, name)
-  end
-end
-
 -- One bucket's share of a holder that is dead since an instant. O(log n).
 local function bury(field, text, since, name)
   local key, out = string.sub(field, 2), tonumber(text)

@@ -8,9 +8,10 @@ import anyio
 import psycopg
 import pytest
 
+from ratesync.clock import Clock
 from ratesync.errors import StateConflict
 from ratesync.model.stored import Stored, Write
-from ratesync.postgres import ServerAway, ServerError, ServerReadsOnly
+from ratesync.postgres import ServerAway, ServerError, ServerReadsOnly, pool
 from ratesync.postgres.commit import stripe_of
 from tests.postgres.stores import happens, impatient, opened
 from tests.servers.postgres_server import Postgres, within
@@ -68,6 +69,19 @@ async def test_who_gets_no_connection_is_told(shared_postgres: Postgres, schema:
                     await store.load(["a"])
                 other.rollback()
         assert list(await store.load(["a"])) == [Stored("a", b"1", 1)]
+
+
+async def test_a_free_connection_is_taken_even_if_there_is_no_time_to_wait(
+    shared_postgres: Postgres, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a busy event loop comes back to it after the end of ``patience``."""
+
+    def too_late(clock: Clock, at: float) -> anyio.CancelScope:
+        return anyio.move_on_after(-1)
+
+    monkeypatch.setattr(pool, "timeout_at", too_late)
+    async with opened(shared_postgres.url, schema=schema, timeout=30.0, patience=0.0) as store:
+        assert list(await store.commit([Write("a", b"1")])) == [1]
 
 
 async def test_what_the_server_refuses_was_certainly_not_done(shared_postgres: Postgres, schema: str) -> None:

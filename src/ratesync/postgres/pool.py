@@ -110,11 +110,14 @@ class Pool:
 
     async def _attempt(self, work: Work[T], until: float) -> T:
         seats, threads = self._at_home()
-        with timeout_at(self._clock, until) as waiting:
-            await seats.acquire_on_behalf_of(waiting)
-        if waiting.cancelled_caught:
-            raise self._gave_up(work, NO_SEAT)
         link = Link()
+        try:
+            seats.acquire_on_behalf_of_nowait(link)  # without patience, too, a free one is taken
+        except anyio.WouldBlock:
+            with timeout_at(self._clock, until) as waiting:
+                await seats.acquire_on_behalf_of(link)
+            if waiting.cancelled_caught:
+                raise self._gave_up(work, NO_SEAT) from None
         try:
             # Who is cancelled waits for the answer, at most for the timeout, and so knows that nothing comes later.
             with anyio.move_on_after(self.timeout, shield=True):
@@ -122,7 +125,7 @@ class Pool:
             raise _Trouble(SILENCE)
         finally:
             link.cut()
-            seats.release_on_behalf_of(waiting)
+            seats.release_on_behalf_of(link)
 
     def _gave_up(self, work: Work[T], found: Meaning) -> ServerError:
         unknown = work.is_unknown

@@ -27,6 +27,8 @@ class Fleet:
     lease_seconds: float
     random: Random
     size: int
+    at_once: int | None = None
+    """Calls that all may make at once together. Default: each as many as it likes."""
     deaths: list[Death] = field(factory=list[Death], init=False)
     server_deaths: list[float] = field(factory=list[float], init=False)
     kills: int = field(default=0, init=False)
@@ -42,6 +44,8 @@ class Fleet:
 
     def _spawn(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "tests.chaos.worker", self.valkey.url, str(self.log), str(self.lease_seconds)]
+        if self.at_once is not None:
+            command.append(str(self.at_once))
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def kill_worker(self) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from math import inf
 from pathlib import Path
 
@@ -130,6 +131,17 @@ def account(
         repeated=sum(len(tries) > 1 for tries in by_operation.values()),
         late=sum(_is_late(attempt, deaths) for attempt in attempts),
     )
+
+
+def most_at_once(attempts: Sequence[Attempt], deaths: Sequence[Death]) -> int:
+    """The most calls that were under way at once, without those that are late or whose worker had died."""
+    steps = sorted(
+        step
+        for attempt in attempts
+        if not _is_late(attempt, deaths)
+        for step in ((attempt.started_at, 1), (_end(attempt, deaths), -1))
+    )
+    return max(accumulate(change for _, change in steps), default=0)
 
 
 def _is_late(attempt: Attempt, deaths: Sequence[Death]) -> bool:

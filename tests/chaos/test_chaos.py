@@ -20,7 +20,7 @@ import pytest
 from ratesync import Operation, SyncEngine
 from ratesync.errors import QueueError
 from tests.chaos.fleet import Fleet
-from tests.chaos.ledger import Log, account, attempts_in
+from tests.chaos.ledger import Log, account, attempts_in, most_at_once
 from tests.chaos.worker import CONCURRENCY, Provider, engine
 from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_server import Valkey
@@ -39,11 +39,17 @@ DONE_WITHIN = 20.0
 
 
 @pytest.fixture
-def fleet(durable_valkey: Valkey, tmp_path: Path) -> Iterator[Fleet]:
+def at_once() -> int | None:
+    """Calls that all workers may make at once together."""
+    return None
+
+
+@pytest.fixture
+def fleet(durable_valkey: Valkey, tmp_path: Path, at_once: int | None) -> Iterator[Fleet]:
     durable_valkey.kill()
     durable_valkey.options = ("--appendfsync", "always")
     durable_valkey.start()
-    fleet = Fleet(durable_valkey, tmp_path / "log", LEASE_SECONDS, Random(SEED), size=3)
+    fleet = Fleet(durable_valkey, tmp_path / "log", LEASE_SECONDS, Random(SEED), size=3, at_once=at_once)
     Log(fleet.log)
     try:
         fleet.start()
@@ -118,8 +124,12 @@ async def wreak_havoc(fleet: Fleet) -> dict[str, tuple[str, int]]:
 
 
 @pytest.mark.timeout(0 if WORKER_KILLS > 20 else 240)
-def test_nothing_is_lost_whatever_is_killed(fleet: Fleet) -> None:
-    """Cases 1 to 7 and 20: lost 0, order kept, never two at once, repeated only where somebody died."""
+@pytest.mark.parametrize("at_once", [None, CONCURRENCY], ids=["quotas-of-its-own", "quotas-shared"])
+def test_nothing_is_lost_whatever_is_killed(fleet: Fleet, at_once: int | None) -> None:
+    """Cases 1 to 7 and 20: lost 0, order kept, never two at once, repeated only where somebody died.
+
+    Where all workers share a quota, what the dead hold of it comes back, and nobody is ever over it.
+    """
     sys.stdout.write(f"RATESYNC_CHAOS_SEED={SEED}\n")
     accepted = anyio.run(partial(wreak_havoc, fleet))
     attempts = attempts_in(fleet.log.read_text(encoding="utf-8").splitlines())
@@ -129,6 +139,8 @@ def test_nothing_is_lost_whatever_is_killed(fleet: Fleet) -> None:
         f"{len(attempts)} calls, {found.repeated} operations repeated, {found.late} late, {len(found.lost)} lost\n"
     )
     assert found.is_clean, found
+    if at_once is not None:
+        assert most_at_once(attempts, fleet.deaths) <= at_once
     assert found.repeated <= (fleet.kills + len(fleet.server_deaths) + 1) * max(CONCURRENCY, KEYS)
 
 

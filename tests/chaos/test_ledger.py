@@ -7,7 +7,7 @@ import json
 import pytest
 from attrs import evolve
 
-from tests.chaos.ledger import Attempt, Death, account, attempts_in
+from tests.chaos.ledger import Attempt, Death, account, attempts_in, most_at_once
 
 A, B, C = (Attempt(f"o{number}", "k", number, 1, number, number + 0.5) for number in range(3))
 ACCEPTED = {f"o{number}": ("k", number) for number in range(3)}
@@ -75,6 +75,16 @@ def test_two_workers_at_one_key_one_of_which_dies_in_its_call() -> None:
 def test_a_call_that_never_ended_although_nobody_died() -> None:
     again = evolve(B, worker=2, started_at=1.8, ended_at=1.9)
     assert check(A, evolve(B, ended_at=None), again, C) == ["unexplained"]
+
+
+def test_the_most_calls_at_once() -> None:
+    beside, endless = evolve(A, worker=2, started_at=0.2, ended_at=1.0), evolve(B, worker=3, ended_at=None)
+    assert most_at_once([], []) == 0
+    assert most_at_once([A, B, C], []) == 1
+    assert most_at_once([A, beside, B], []) == 2, "one that ends as another begins is not beside it"
+    assert most_at_once([A, beside, B, C, endless], []) == 2
+    assert most_at_once([A, beside], [Death(1, 0.1)]) == 1, "a call ends with its worker"
+    assert most_at_once([B, C, endless], [Death(3, 0.5)]) == 1, "a late call is nobody's"
 
 
 def test_lines_become_attempts() -> None:

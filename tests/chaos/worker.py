@@ -1,4 +1,7 @@
-"""A worker process of the chaos test: `python -m tests.chaos.worker URL LOG LEASE`. It works until it is ended."""
+"""A worker process of the chaos test: `python -m tests.chaos.worker URL LOG LEASE [AT_ONCE]`. It works until it ends.
+
+With AT_ONCE all workers together may make so many calls at once.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
-from attrs import Factory, frozen
+from attrs import frozen
 
-from ratesync import Applied, Batch, Capabilities, CreateIdentity, Outcome, RetryPolicy, Settings, SyncEngine
+from ratesync import Applied, Batch, Capabilities, CreateIdentity, Limiter, Outcome, RetryPolicy, Settings, SyncEngine
 from ratesync.memory import MemoryLimiter
-from ratesync.redis import RedisQueue, RedisServer, RedisStateStore
+from ratesync.redis import RedisLimiter, RedisQueue, RedisServer, RedisStateStore
 from tests.chaos.ledger import Log
 
 CALL_SECONDS = 0.1
@@ -26,9 +29,12 @@ class Provider:
     log: Log
     name: str = "acme"
     seconds: float = CALL_SECONDS
-    capabilities: Capabilities = Factory(
-        lambda: Capabilities(create_identity=CreateIdentity.IDEMPOTENCY_KEY, batch_max=1, concurrency=None)
-    )
+    at_once: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """One operation a call."""
+        return Capabilities(create_identity=CreateIdentity.IDEMPOTENCY_KEY, batch_max=1, concurrency=self.at_once)
 
     async def execute(self, batch: Batch) -> Mapping[str, Outcome]:
         """Note the beginning, wait, note the end."""
@@ -40,12 +46,20 @@ class Provider:
         return {identity: Applied()}
 
 
-def engine(url: str, role: str, provider: Provider, lease_seconds: float, *, prefix: str = "ratesync") -> SyncEngine:
-    """An engine on the queue that all share."""
+def engine(
+    url: str,
+    role: str,
+    provider: Provider,
+    lease_seconds: float,
+    *,
+    prefix: str = "ratesync",
+    limiter: Limiter | None = None,
+) -> SyncEngine:
+    """An engine on the queue that all share. Its quotas are its own, unless a limiter is given."""
     server = RedisServer.from_url(url, timeout=1.0, prefix=prefix)
     return SyncEngine(
         queue=RedisQueue(server, lease_seconds=lease_seconds),
-        limiter=MemoryLimiter(),
+        limiter=limiter or MemoryLimiter(),
         state=RedisStateStore(server),
         providers=[provider],
         role=role,
@@ -54,14 +68,16 @@ def engine(url: str, role: str, provider: Provider, lease_seconds: float, *, pre
     )
 
 
-async def main(url: str, log: str, lease_seconds: str) -> None:
+async def main(url: str, log: str, lease_seconds: float, at_once: int | None) -> None:
     """Work."""
-    async with engine(url, "work", Provider(Log(Path(log))), float(lease_seconds)):
+    # Who is silent for as long as a lease loses its permits too.
+    limiter = None if at_once is None else RedisLimiter(url, dead_after=lease_seconds)
+    async with engine(url, "work", Provider(Log(Path(log)), at_once=at_once), lease_seconds, limiter=limiter):
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await anyio.sleep_forever()
 
 
 if __name__ == "__main__":
-    _, url, log, lease_seconds = sys.argv
-    anyio.run(main, url, log, lease_seconds)
+    _, url, log, lease_seconds, *at_once = sys.argv
+    anyio.run(main, url, log, float(lease_seconds), int(at_once[0]) if at_once else None)

@@ -136,6 +136,7 @@ def test_after_a_restart_at_most_one_call_is_refused(  # noqa: PLR0917  Hypothes
         it.start(on_its_way(call, way))
     it.go_to(max(it.now, it.arrives_by) + pause)
     it.restart(open_meter(quota, it.now, it.now))
+    it.start(Call(1, 0.0, way, way))  # as before: it tells how long a way takes
     for call in after:
         it.start(on_its_way(call, way))
     it.finish()

@@ -308,7 +308,8 @@ class Company:
         return self._told(status, body if code is None else {**body, "code": code})
 
     def _told(self, status: int, body: Row) -> Told:
-        headers = {"content-type": "application/json; charset=utf-8", "date": formatdate(self.clock(), usegmt=True)}
+        date = formatdate(int(self.clock()), usegmt=True)  # cut off, as in the records
+        headers = {"content-type": "application/json; charset=utf-8", "date": date}
         if self.is_polite and self.asked:
             times, most = self._window(self.asked[-1])
             headers |= {

@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import pytest
-from attrs import define
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,6 +16,7 @@ from ratesync.memory.queue import MemoryQueue
 from ratesync.model.lane import Lane, Selector
 from ratesync.model.operation import OperationState
 from ratesync.model.work import ClaimRequest, Finished, Item, Lease, Settlement
+from tests.clocks import ManualClock
 from tests.memory.queue_model import QueueModel
 
 T = TypeVar("T")
@@ -34,18 +34,6 @@ whiles = st.sampled_from([-1.0, 0.5, 3.0, 8.0, 12.0])
 ends = st.sampled_from([OperationState.COMPLETED, OperationState.DEAD, OperationState.CANCELLED])
 lane_maxima = st.dictionaries(st.sampled_from(["p", "q"]), st.integers(1, 3), max_size=2)
 sizes = st.dictionaries(st.sampled_from(["p", "q"]), st.integers(1, 4), min_size=1)
-
-
-@define
-class ManualClock:
-    at: float = 1000.0
-
-    @property
-    def is_virtual(self) -> bool:
-        return True
-
-    def now(self) -> float:
-        return self.at
 
 
 class QueueMachine(RuleBasedStateMachine):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
-from itertools import count, groupby
-from typing import Any
+from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
 
 from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
-from ratesync.model.work import Claim, ClaimRequest, Durability, Item
+from ratesync.model.work import Claim, ClaimRequest, Item
 from ratesync.redis.queue import shard
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.scripts import queue_script
 from ratesync.redis.server.lua import Script
-from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import (
     claim,
     complete,
@@ -28,11 +25,11 @@ from ratesync.testing.queue_actions import (
     submit,
     take_one,
 )
-from tests.memory.test_queue_machine import ManualClock
+from tests.clocks import ManualClock
+from tests.redis_queue.queues import queue_at
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
-PREFIXES = count()
 ENOUGH = 20
 """Claims after which one that is to come to an end has done so."""
 
@@ -48,16 +45,6 @@ local redis = setmetatable({ call = function(command, ...)
 end }, { __index = redis })
 """
 """Put before a script, it counts what that reads out of hashes."""
-
-
-@asynccontextmanager
-async def queue_at(url: str, clock: ManualClock, **options: Any) -> AsyncGenerator[RedisQueue]:
-    """An open queue with keys of its own."""
-    server = RedisServer.from_url(url, prefix=f"claims{next(PREFIXES)}", durability=Durability.PROCESS)
-    queue = RedisQueue(server, clock=clock, **options)
-    await queue.open()
-    yield queue
-    await queue.close()
 
 
 async def claims(queue: RedisQueue, clock: ManualClock, request: ClaimRequest) -> list[Claim]:
@@ -84,7 +71,7 @@ async def test_what_a_dead_worker_held_comes_back_behind_many_who_hold_something
     shared_valkey: Valkey, are_alive: bool
 ) -> None:
     clock = ManualClock()
-    async with queue_at(shared_valkey.url, clock, lease_seconds=10.0) as queue:
+    async with queue_at(shared_valkey.url, clock=clock, lease_seconds=10.0) as queue:
         others = await lease_elsewhere(queue, 40)
         clock.at += 1
         await submit(queue, item("a"))
@@ -108,7 +95,7 @@ async def test_a_claim_is_followed_by_another_while_more_lanes_are_at_their_boun
 ) -> None:
     lanes = [Lane("acme", f"c{number:04}") for number in range(3000)]
     clock = ManualClock()
-    async with queue_at(shared_valkey.url, clock) as queue:
+    async with queue_at(shared_valkey.url, clock=clock) as queue:
         for name in "ab":
             await submit(queue, *(item(f"{name}{lane.connection}", lane=lane) for lane in lanes))
         taken = leases(await claim(queue, calls=len(lanes), size=1))
@@ -123,7 +110,7 @@ async def test_a_claim_is_followed_by_another_while_more_lanes_are_below_its_bou
 ) -> None:
     lanes = [Lane("acme", f"c{number:04}") for number in range(2500)]
     clock = ManualClock()
-    async with queue_at(shared_valkey.url, clock) as queue:
+    async with queue_at(shared_valkey.url, clock=clock) as queue:
         for name in "ab":
             await submit(queue, *(item(f"{name}{lane.connection}", lane=lane) for lane in lanes))
         for bound in (1, 2):
@@ -134,7 +121,7 @@ async def test_a_claim_is_followed_by_another_while_more_lanes_are_below_its_bou
 
 async def test_a_mailbox_rests_whose_next_item_is_due_but_was_let_in_by_nobody_yet(shared_valkey: Valkey) -> None:
     clock = ManualClock()
-    async with queue_at(shared_valkey.url, clock) as queue:
+    async with queue_at(shared_valkey.url, clock=clock) as queue:
         await submit(queue, item("a", "k"), item("b", "k", not_before=clock.at + 1))
         await submit(queue, item("c", "other", not_before=clock.at + 1))
         lease = await take_one(queue)
@@ -170,7 +157,7 @@ def mailboxes(boxes: int, each: int, size: int) -> Iterator[Item]:
 @pytest.mark.parametrize(("boxes", "each", "size"), [(100, 100, 1000), (1, 100, 10_000), (1000, 1, 1000)])
 async def test_a_claim_reads_little_more_than_it_leases(valkey: Valkey, boxes: int, each: int, size: int) -> None:
     most = 100_000
-    async with queue_at(valkey.url, ManualClock(), claim_bytes=most) as queue:
+    async with queue_at(valkey.url, clock=ManualClock(), claim_bytes=most) as queue:
         new = list(mailboxes(boxes, each, size))
         for start in range(0, len(new), 1000):
             await submit(queue, *new[start : start + 1000])
@@ -183,7 +170,7 @@ async def test_claims_of_mailboxes_of_all_sizes_leave_nothing_out(shared_valkey:
     """Items are read in pieces, which end anywhere in a mailbox."""
     most = 2500
     clock = ManualClock()
-    async with queue_at(shared_valkey.url, clock, claim_bytes=most, mailbox_max=50) as queue:
+    async with queue_at(shared_valkey.url, clock=clock, claim_bytes=most, mailbox_max=50) as queue:
         new = [one for box in range(60) for one in mailboxes_of(box)]
         await submit(queue, *new)
         bodies = {one.id: one.body for one in new}

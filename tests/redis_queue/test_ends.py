@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
-from itertools import count
 
 import anyio
 import anyio.lowlevel
@@ -14,17 +11,15 @@ import pytest
 from ratesync.clock import SystemClock
 from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
-from ratesync.model.work import Durability
 from ratesync.redis.queue import watches
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.shard import Shard, shard_of
 from ratesync.redis.server.lua import Argument
-from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import complete, ended, item, settle, submit, take, take_one
+from tests.redis_queue.queues import new_prefix, queue_at
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
-PREFIXES = count()
 SHARDS = 3
 LANES = {shard_of(lane, SHARDS): lane for lane in (Lane("acme", f"c{number}") for number in range(20))}
 """A lane of each shard."""
@@ -34,19 +29,7 @@ DONE, DEAD = OperationState.COMPLETED, OperationState.DEAD
 
 @pytest.fixture
 def prefix() -> str:
-    return f"ends{next(PREFIXES)}"
-
-
-def queue_at(valkey: Valkey, prefix: str, *, shards: int = 1, result_capacity: int = 1000) -> RedisQueue:
-    server = RedisServer.from_url(valkey.url, prefix=prefix, durability=Durability.PROCESS)
-    return RedisQueue(server, shards=shards, result_capacity=result_capacity)
-
-
-@asynccontextmanager
-async def opened(queue: RedisQueue) -> AsyncGenerator[RedisQueue]:
-    await queue.open()
-    yield queue
-    await queue.close()
+    return new_prefix()
 
 
 async def await_end(queue: RedisQueue, name: str, found: list[OperationState | None]) -> None:
@@ -71,8 +54,8 @@ async def test_the_end_of_an_earlier_life_is_not_told(shared_valkey: Valkey, pre
     others_found: list[OperationState | None] = []
     known = partial(until_awaited, shared_valkey, prefix, shards=SHARDS)
     async with (
-        opened(queue_at(shared_valkey, prefix, shards=SHARDS)) as queue,
-        opened(queue_at(shared_valkey, prefix, shards=SHARDS)) as other,
+        queue_at(shared_valkey.url, prefix=prefix, shards=SHARDS) as queue,
+        queue_at(shared_valkey.url, prefix=prefix, shards=SHARDS) as other,
         anyio.create_task_group() as tasks,
     ):
         await submit(queue, item("x", lane=lane))
@@ -101,7 +84,7 @@ async def test_an_end_that_is_heard_before_the_operation_was_looked_up_counts(
 ) -> None:
     """The server had looked it up, and its answer was late: meanwhile the operation ended and was forgotten."""
     run, heard, found = Shard.run, anyio.Event(), list[OperationState | None]()
-    async with opened(queue_at(shared_valkey, prefix, result_capacity=1)) as queue:
+    async with queue_at(shared_valkey.url, prefix=prefix, result_capacity=1) as queue:
         await submit(queue, item("x"), item("y"))
 
         async def answer_late(shard: Shard, name: str, *args: Argument) -> object:
@@ -124,7 +107,7 @@ async def test_an_end_that_is_heard_before_the_operation_was_looked_up_counts(
 async def test_an_end_is_told_though_the_server_lost_how_often_it_rang(shared_valkey: Valkey, prefix: str) -> None:
     """As by a failover: it gives numbers once more that were behind the waiter already."""
     found: list[OperationState | None] = []
-    async with opened(queue_at(shared_valkey, prefix)) as queue:
+    async with queue_at(shared_valkey.url, prefix=prefix) as queue:
         await submit(queue, item("x"))
         shared_valkey.command("HSET", f"{prefix}:{{queue/0}}:root", "rings", "100")
         with anyio.fail_after(IN_TIME):
@@ -143,7 +126,7 @@ async def test_all_who_wait_have_their_turn_to_be_told_again(
     monkeypatch.setattr(watches, "MOST_CHECKED", 2)
     monkeypatch.setattr(watches, "CHECK", 0.02)
     found: list[OperationState | None] = []
-    async with opened(queue_at(shared_valkey, prefix)) as queue, anyio.create_task_group() as tasks:
+    async with queue_at(shared_valkey.url, prefix=prefix) as queue, anyio.create_task_group() as tasks:
         late = SystemClock().now() + 9999
         for number in range(5):
             await submit(queue, item(f"late{number}", not_before=late))
@@ -166,32 +149,30 @@ async def test_a_queue_that_opens_during_its_close_hears_of_ends(
 ) -> None:
     """The opener has asked all shards when the close begins, which then comes to one of them after the other."""
     run, asked, answered = Shard.run, anyio.Event(), anyio.Event()
-    queue = queue_at(shared_valkey, prefix, shards=SHARDS)
-    await queue.open()
+    async with queue_at(shared_valkey.url, prefix=prefix, shards=SHARDS) as queue:
 
-    async def answer_late(shard: Shard, name: str, *args: Argument) -> object:
-        answer = await run(shard, name, *args)
-        if shard.number == SHARDS - 1:
-            asked.set()
-            await answered.wait()
-        return answer
+        async def answer_late(shard: Shard, name: str, *args: Argument) -> object:
+            answer = await run(shard, name, *args)
+            if shard.number == SHARDS - 1:
+                asked.set()
+                await answered.wait()
+            return answer
 
-    monkeypatch.setattr(Shard, "run", answer_late)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(queue.open)
-        await asked.wait()
-        tasks.start_soon(queue.close)
-        for _ in range(turns):
-            await anyio.lowlevel.checkpoint()
-        answered.set()
-    monkeypatch.undo()
-    found: list[OperationState | None] = []
-    with anyio.fail_after(IN_TIME):
-        for shard in reversed(range(SHARDS)):  # one at a time: what another shard rings would wake the waiter, too
-            await submit(queue, item(f"{shard}", lane=LANES[shard]))
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(await_end, queue, f"{shard}", found)
-                await until_awaited(shared_valkey, prefix, f"{shard}", SHARDS)
-                await complete(queue, await take(queue))
-    assert found == [DONE] * SHARDS
-    await queue.close()
+        monkeypatch.setattr(Shard, "run", answer_late)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(queue.open)
+            await asked.wait()
+            tasks.start_soon(queue.close)
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            answered.set()
+        monkeypatch.undo()
+        found: list[OperationState | None] = []
+        with anyio.fail_after(IN_TIME):
+            for shard in reversed(range(SHARDS)):  # one at a time: what another shard rings would wake the waiter, too
+                await submit(queue, item(f"{shard}", lane=LANES[shard]))
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(await_end, queue, f"{shard}", found)
+                    await until_awaited(shared_valkey, prefix, f"{shard}", SHARDS)
+                    await complete(queue, await take(queue))
+        assert found == [DONE] * SHARDS

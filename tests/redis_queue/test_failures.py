@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
-from itertools import count
-from typing import Any
 
 import anyio
 import pytest
-from attrs import Factory, define
 
-from ratesync.clock import Clock, SystemClock
+from ratesync.clock import SystemClock
 from ratesync.errors import EnqueueUncertain, QueueError, QueueFull
 from ratesync.model.lane import Lane
 from ratesync.model.operation import OperationState
 from ratesync.model.stored import Write
-from ratesync.model.work import Durability
 from ratesync.redis.errors import KeyClash, NewerLayout, ServerError
 from ratesync.redis.queue import watches
 from ratesync.redis.queue.packing import tail
-from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.shard import Shard
 from ratesync.redis.server.lua import Argument
-from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import (
@@ -42,55 +35,14 @@ from ratesync.testing.queue_actions import (
     take,
     take_one,
 )
+from tests.clocks import ManualClock, SkewedClock
+from tests.redis_base.conftest import LEFT_OPEN
+from tests.redis_queue.queues import new_prefix, queue_at
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey, wait_for
 
-pytestmark = pytest.mark.anyio
-PREFIXES = count()
+pytestmark = [pytest.mark.anyio, LEFT_OPEN]
 MANY = 5000
-
-
-@define
-class ManualClock:
-    """Stands where it is put; the queue takes it for the server's too."""
-
-    at: float = 1_000_000.0
-
-    @property
-    def is_virtual(self) -> bool:
-        return True
-
-    def now(self) -> float:
-        return self.at
-
-
-@define
-class SkewedClock:
-    """The machine's clock, wrong by some seconds."""
-
-    by: float
-    clock: Clock = Factory(SystemClock)
-
-    @property
-    def is_virtual(self) -> bool:
-        return False
-
-    def now(self) -> float:
-        return self.clock.now() + self.by
-
-
-@asynccontextmanager
-async def queue_at(url: str, *, patience: float = 5.0, **options: Any) -> AsyncGenerator[RedisQueue]:
-    """An open queue with keys of its own."""
-    prefix = options.pop("prefix", f"case{next(PREFIXES)}")
-    server = RedisServer.from_url(url, prefix=prefix, durability=Durability.PROCESS, timeout=0.3, patience=patience)
-    queue = RedisQueue(server, **options)
-    await queue.open()
-    try:
-        yield queue
-    finally:
-        with anyio.CancelScope(shield=True):
-            await queue.close()
 
 
 async def test_case_5_what_a_dead_worker_held_comes_back_in_bounded_steps(shared_valkey: Valkey) -> None:
@@ -119,7 +71,7 @@ async def test_case_5_what_a_dead_worker_held_comes_back_in_bounded_steps(shared
 async def test_cases_6_and_32_a_lost_answer_to_an_enqueue_is_no_loss_and_no_double(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
-    async with queue_at(cutting_proxy.url) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3) as queue:
         await submit(queue, item("before"))
         cutting_proxy.cut_replies()
         await submit(queue, *items("a b c"))
@@ -130,7 +82,7 @@ async def test_cases_6_and_32_a_lost_answer_to_an_enqueue_is_no_loss_and_no_doub
 async def test_case_6_an_enqueue_that_was_not_answered_tells_so_and_may_be_repeated(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
-    async with queue_at(cutting_proxy.url, patience=1.2) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3, patience=1.2) as queue:
         await submit(queue, item("before"))
         cutting_proxy.swallow_replies()
         with pytest.raises(EnqueueUncertain) as error:
@@ -144,7 +96,7 @@ async def test_case_6_an_enqueue_that_was_not_answered_tells_so_and_may_be_repea
 async def test_case_32_a_lost_answer_to_a_settlement_is_given_again(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
-    async with queue_at(cutting_proxy.url) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3) as queue:
         await submit(queue, *items("a b warm"))
         a, b, warm = await take(queue)
         await complete(queue, [warm])
@@ -157,7 +109,7 @@ async def test_case_32_a_settlement_that_was_not_answered_in_time_may_be_repeate
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
     """It was accepted, so the same again is; another outcome is not, nor is anything after the answer."""
-    async with queue_at(cutting_proxy.url, patience=1.0) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3, patience=1.0) as queue:
         await submit(queue, *items("a b warm"))
         a, b, warm = await take(queue)
         await complete(queue, [warm])
@@ -179,7 +131,7 @@ async def test_case_32_what_a_claim_leased_whose_answer_was_lost_is_not_lost(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
     """A lease lasts while its worker lives, so the next claim must give it back."""
-    async with queue_at(cutting_proxy.url, patience=1.2) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3, patience=1.2) as queue:
         await claim(queue)
         await submit(queue, *items("a b"), item("c", "x"))
         cutting_proxy.cut_replies()
@@ -201,7 +153,7 @@ async def test_case_32_a_claim_that_arrives_late_after_its_repetition_leases_not
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
     """The late one is answered to nobody: what it leased would stay leased for as long as the worker lives."""
-    async with queue_at(cutting_proxy.url) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3) as queue:
         await submit(queue, *items("a1 a2", "a"), item("b"), item("c", lane=act.BOB))
         await claim(queue, providers=["other"])
         cutting_proxy.hold_requests()
@@ -221,7 +173,7 @@ async def test_case_32_a_claim_that_is_repeated_gets_what_it_leased(
     valkey: Valkey, cutting_proxy: CuttingProxy
 ) -> None:
     """In batches no larger than they may be, and the rest with the next claim."""
-    async with queue_at(cutting_proxy.url) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3) as queue:
         await submit(queue, *items("a1 a2", "a"), *items("b c d e"), item("f", lane=act.BOB))
         await claim(queue, providers=["other"])
         cutting_proxy.cut_replies()
@@ -235,7 +187,7 @@ async def test_case_32_a_claim_that_is_repeated_gets_what_it_leased(
 
 @pytest.mark.parametrize("by", [3600.0, -3600.0])
 async def test_case_36_a_workers_clock_plays_no_part(shared_valkey: Valkey, by: float) -> None:
-    prefix = f"skewed{next(PREFIXES)}"
+    prefix = new_prefix()
     async with (
         queue_at(shared_valkey.url, prefix=prefix, clock=SkewedClock(by), lease_seconds=20.0) as skewed,
         queue_at(shared_valkey.url, prefix=prefix, lease_seconds=20.0) as right,
@@ -296,7 +248,7 @@ async def test_case_37_after_a_jump_back_a_dead_workers_leases_end_in_time(share
 
 
 async def test_case_16_an_older_worker_leaves_a_newer_layout_alone(shared_valkey: Valkey) -> None:
-    prefix = f"newer{next(PREFIXES)}"
+    prefix = new_prefix()
     root = f"{prefix}:{{queue/0}}:root"
     async with queue_at(shared_valkey.url, prefix=prefix) as queue:
         await submit(queue, item("a"))
@@ -606,7 +558,7 @@ async def test_case_39_a_script_that_fails_has_changed_nothing(valkey: Valkey) -
 
 
 async def test_a_cancelled_claim_gives_back_at_once_what_it_took(valkey: Valkey, cutting_proxy: CuttingProxy) -> None:
-    async with queue_at(cutting_proxy.url) as queue:
+    async with queue_at(cutting_proxy.url, timeout=0.3) as queue:
         await submit(queue, *items("a b"))
         cutting_proxy.delay(0.1)
         with anyio.move_on_after(0.15):

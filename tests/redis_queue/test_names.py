@@ -6,7 +6,7 @@ Whatever they are made of, names that differ have keys that differ, and all keys
 from __future__ import annotations
 
 import re
-from itertools import count, permutations, product
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,10 @@ from ratesync.redis import RedisLimiter, RedisQueue, RedisServer, RedisStateStor
 from ratesync.redis.limiter.names import KeyNames
 from ratesync.testing.limiter_callers import granted, refused
 from ratesync.testing.queue_actions import EVERYTHING, claim, complete, ended, item, leases, only, settle, submit, take
+from tests.redis_queue.queues import new_prefix
 from tests.servers.valkey_cluster import slot_of
 from tests.servers.valkey_server import Valkey
 
-PREFIXES = count()
 DOCUMENTATION = Path(__file__).parents[2] / "docs/reference/redis-keys.md"
 NASTY = [
     "a",
@@ -76,7 +76,7 @@ def test_72_scopes_that_differ_have_keys_that_differ(
 
 @pytest.mark.anyio
 async def test_72_lanes_mailboxes_workers_and_ids_of_any_name_are_kept_apart(shared_valkey: Valkey) -> None:
-    prefix = f"names{next(PREFIXES)}"
+    prefix = new_prefix()
     queue = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS))
     await queue.open()
     lanes = [Lane(*pair) for pair in permutations(NASTY, 2)]
@@ -107,7 +107,7 @@ async def test_72_lanes_mailboxes_workers_and_ids_of_any_name_are_kept_apart(sha
 @pytest.mark.anyio
 async def test_72_mailboxes_of_several_operations_are_kept_apart(shared_valkey: Valkey) -> None:
     """Each has sorted sets of its own, whose keys end in that of the mailbox."""
-    prefix = f"names{next(PREFIXES)}"
+    prefix = new_prefix()
     queue = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS))
     await queue.open()
     new = [item(f"{turn}{key}", key, priority=turn) for turn, key in product(range(3), NASTY)]
@@ -124,7 +124,7 @@ async def test_72_mailboxes_of_several_operations_are_kept_apart(shared_valkey: 
 @pytest.mark.anyio
 async def test_72_quotas_values_and_the_queue_share_a_prefix_and_no_key(shared_valkey: Valkey) -> None:
     """Though a provider may be called as the others' hash tags are."""
-    prefix = f"names{next(PREFIXES)}"
+    prefix = new_prefix()
     queue = RedisQueue(RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS))
     store = RedisStateStore(queue.server)
     limiter = RedisLimiter(shared_valkey.url, prefix=f"{prefix}:", cold_start=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
@@ -13,16 +12,14 @@ import anyio.lowlevel
 import pytest
 
 from ratesync.model.lane import Lane, Selector
-from ratesync.model.work import Durability
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.queue.shard import Shard
 from ratesync.redis.server.lua import Argument
-from ratesync.redis.server.server import RedisServer
 from ratesync.testing.queue_actions import claim, item, leases, names, submit
+from tests.redis_queue.queues import queue_at
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
-PREFIXES = count()
 ACME = Selector("acme")
 LANES = [Lane("acme", f"c{number}") for number in range(2000)]
 FEW = LANES[:40]
@@ -32,16 +29,6 @@ ENOUGH = 20
 
 class Killed(Exception):
     """The process is no more."""
-
-
-@asynccontextmanager
-async def queue_at(valkey: Valkey, shards: int = 1) -> AsyncGenerator[RedisQueue]:
-    """An open queue with keys of its own."""
-    server = RedisServer.from_url(valkey.url, prefix=f"pauses{next(PREFIXES)}", durability=Durability.PROCESS)
-    queue = RedisQueue(server, shards=shards)
-    await queue.open()
-    yield queue
-    await queue.close()
 
 
 async def claim_all(queue: RedisQueue) -> list[Lane]:
@@ -86,7 +73,7 @@ async def cut_short(
 async def test_no_lane_is_claimed_from_whose_pause_was_cut_short(
     shared_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with queue_at(shared_valkey) as queue:
+    async with queue_at(shared_valkey.url) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES), item("b", lane=Lane("other", "b")))
         await cut_short(monkeypatch, 1, queue.pause, ACME)
         assert await queue.paused() == [ACME]
@@ -101,7 +88,7 @@ async def test_no_lane_is_claimed_from_whose_pause_was_cut_short(
 async def test_every_lane_is_claimed_from_whose_resuming_was_cut_short(
     shared_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with queue_at(shared_valkey) as queue:
+    async with queue_at(shared_valkey.url) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
         await queue.pause(ACME)
         await queue.pause(Selector(*LANES[0]))
@@ -115,7 +102,7 @@ async def test_orders_that_cross_each_other_are_all_in_force(
 ) -> None:
     """Each begins anew to look the lanes over, and where it is cut short the next one goes on."""
     kept = LANES[0]
-    async with queue_at(shared_valkey) as queue:
+    async with queue_at(shared_valkey.url) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
         for order, selector in (
             (queue.pause, ACME),
@@ -130,7 +117,7 @@ async def test_orders_that_cross_each_other_are_all_in_force(
 async def test_an_order_reaches_all_shards_though_it_is_cancelled(
     shared_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with queue_at(shared_valkey, shards=4) as queue:
+    async with queue_at(shared_valkey.url, shards=4) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in FEW))
         for order, selected in ((queue.pause, set[Lane]()), (queue.resume, set(FEW))):
             with monkeypatch.context() as patch, anyio.CancelScope() as scope:
@@ -146,7 +133,7 @@ async def test_an_order_reaches_all_shards_though_its_task_is_cancelled(
     shared_valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shield keeps off what anyio cancels, but not what asyncio does."""
-    async with queue_at(shared_valkey, shards=4) as queue:
+    async with queue_at(shared_valkey.url, shards=4) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in FEW))
         task: asyncio.Task[None] = asyncio.create_task(queue.pause(ACME))
         at_order(monkeypatch, 1, task.cancel)
@@ -157,7 +144,7 @@ async def test_an_order_reaches_all_shards_though_its_task_is_cancelled(
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_one_lane_is_paused_without_a_look_at_the_others(valkey: Valkey) -> None:
-    async with queue_at(valkey) as queue:
+    async with queue_at(valkey.url) as queue:
         await submit(queue, *(item(lane.connection, lane=lane) for lane in FEW))
         await queue.pause(Selector(*FEW[0]))
         assert set(await claim_all(queue)) == set(FEW[1:])

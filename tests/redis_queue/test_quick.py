@@ -16,7 +16,9 @@ from ratesync.redis.server.lua import Script
 from ratesync.redis.server.wires import wire_opener
 from ratesync.testing import queue_actions as act
 from ratesync.testing.queue_actions import item, submit
-from tests.redis_queue.test_failures import ManualClock, calls, queue_at
+from tests.clocks import ManualClock
+from tests.redis_queue.queues import queue_at
+from tests.redis_queue.test_failures import calls
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio

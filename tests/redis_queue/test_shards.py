@@ -31,27 +31,24 @@ from ratesync.testing.queue_actions import (
     submit,
     take,
 )
-from tests.memory.test_queue_machine import ManualClock
+from tests.clocks import ManualClock
+from tests.redis_queue.queues import new_prefix, queue_at
 from tests.servers.valkey_server import Valkey
 
 pytestmark = pytest.mark.anyio
-PREFIXES = count()
 SHARDS = 4
 LANES = [Lane("acme", f"c{number}") for number in range(12)]
 
 
 @pytest.fixture
 def prefix() -> str:
-    return f"shards{next(PREFIXES)}"
+    return new_prefix()
 
 
 @pytest.fixture
 async def queue(shared_valkey: Valkey, prefix: str) -> AsyncIterator[RedisQueue]:
-    server = RedisServer.from_url(shared_valkey.url, prefix=prefix, durability=Durability.PROCESS)
-    queue = RedisQueue(server, shards=SHARDS, capacity=400)
-    await queue.open()
-    yield queue
-    await queue.close()
+    async with queue_at(shared_valkey.url, prefix=prefix, shards=SHARDS, capacity=400) as queue:
+        yield queue
 
 
 def test_lanes_are_in_all_shards() -> None:

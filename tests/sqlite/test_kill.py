@@ -34,7 +34,7 @@ from ratesync.testing.queue_actions import (
     take,
     take_one,
 )
-from tests.memory.test_queue_machine import ManualClock
+from tests.clocks import ManualClock
 from tests.sqlite.processes import HOLDER, LIFE, OPENER, PAUSED, said, start, tell
 
 pytestmark = pytest.mark.anyio

@@ -48,6 +48,9 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"  # each session still installs, so a changed requirement is met
 nox.options.sessions = ["lint", "types", "tests", "docs", "wheel"]
 
+# Where Python is told to keep no bytecode, each of the many processes of the tests would compile all modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
@@ -75,8 +78,9 @@ def types(session: nox.Session) -> None:
 
 AT_ONCE = (f"-n{(os.cpu_count() or 2) * 3 // 2}", "--dist=worksteal")
 """More tests at once than there are cores: those of servers wait most of their time."""
-UNTRACED = "trio or simulation or slow"
-"""Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones."""
+UNTRACED = "trio or simulation or slow or laws or machine or documentation or examples"
+"""Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones: neither those that
+are marked so, nor the laws, which find no lines that other tests do not find."""
 
 
 @nox.session

@@ -34,6 +34,7 @@ async def drive(provider: Provider, demands: list[Demand], until: float, way: tu
                 tasks.start_soon(call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "seed"), [(LAN, 1), (WAN, 2), (WAN, 4)], ids=["lan-1", "wan-2", "wan-4"])
 def test_an_unknown_limit_is_found_again_when_it_changes(way: tuple[float, float], seed: int) -> None:
     provider = Provider(((0.0, 100), (25.0, 40), (50.0, 150)))

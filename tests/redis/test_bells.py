@@ -17,6 +17,7 @@ from ratesync.testing.virtual_time import Backend, VirtualClock, run_virtual
 from tests.redis.virtual_server import VirtualServer, workers
 from tests.servers.valkey_server import Valkey
 
+pytestmark = pytest.mark.slow
 ADA = Scope("acme", "ada")
 CALL = 0.02
 """Seconds of a call."""

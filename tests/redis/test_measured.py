@@ -81,6 +81,7 @@ def pace(provider: Provider, since: float, until: float, allowed: int) -> float:
     return windows * provider.window / (instants[windows * allowed] - instants[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [LAN, WAN], ids=["lan", "wan"])
 def test_two_workers_find_a_limit_again_when_it_changes(shared_valkey: Valkey, way: tuple[float, float]) -> None:
     provider = Provider(((0.0, 100), (30.0, 40), (60.0, 150)))

@@ -163,7 +163,7 @@ def _(patch: Patch) -> None:
     patch.setattr(saving, "_loser_writes", late)
 
 
-@bug("a mark is cleared even if it is newer", start=210, **POLLED)
+@bug("a mark is cleared even if it is newer", start=520, **POLLED)
 def _(patch: Patch) -> None:
     draft_of = saving.draft_of
 

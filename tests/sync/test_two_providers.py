@@ -45,7 +45,7 @@ from tests.sync.trial import Trial, Versions
 from tests.sync.two_crms import Killed, TwoCrms
 
 __all__ = ["anyio_backend"]
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 HERE, THERE = Side.LOCAL, Side.EXTERNAL
 PAIRS: Mapping[str, tuple[Trial, Trial]] = {

@@ -119,7 +119,8 @@ def test_calls_that_wait_for_a_rate_do_not_fight_for_permits_of_calls(
         demands = [*at_once(permits), Demand(ADA, Rate(rate, per=1))]
         callers = Callers(server, [demands] * number, each, lasts=0.05)
         await callers.run()
-        assert callers.calls.total() >= 0.97 * rate * callers.seconds
+        # The server draws by lot who hears that somebody waits: 96.4 to 97.9 % in 46 runs of the second fleet.
+        assert callers.calls.total() >= 0.95 * rate * callers.seconds
         assert min(callers.calls[worker] for worker in range(number)) >= 0.5 * rate * callers.seconds / number
         assert server.exchanges < most * callers.calls.total()
 

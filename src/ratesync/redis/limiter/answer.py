@@ -106,7 +106,7 @@ class Answer:
             want.given += int(units)
             if want.is_stock and lane.flow:
                 lane.add(self._instant(at), int(units))
-                root.stocked.add(lane)
+                root.stocked[lane] = None
         wait = self._wait(want, answer) if len(answer) > 1 else None
         if want.is_share and want.given == want.units:
             lane.wait, lane.polls, lane.asked = None, 0, self._number

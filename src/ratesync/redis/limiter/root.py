@@ -56,7 +56,7 @@ class QuotaRoot:
     """Buckets to tell of with the next exchange."""
     report_at: float = field(default=math.inf, init=False)
     """When to tell of them, if no exchange comes before."""
-    stocked: set[Lane] = field(factory=set[Lane], init=False)
+    stocked: dict[Lane, None] = field(factory=dict[Lane, None], init=False)
     spare: dict[Bucket, None] = field(factory=dict[Bucket, None], init=False)
     """Buckets of calls of which this process may hold more than it uses."""
     deadlined: dict[Waiter, None] = field(factory=dict[Waiter, None], init=False)
@@ -82,7 +82,7 @@ class QuotaRoot:
     def grant(self, lane: Lane, now: float) -> Permit | None:
         """A permit from what this process holds, if nobody comes first."""
         if lane.twin is not None and not lane.units and may_pass(lane) and lane.twin.lend(now):
-            self.stocked.add(lane)  # who is privileged need not wait because what is ready was leased for others
+            self.stocked[lane] = None  # who is privileged need not wait because what is ready was leased for others
         if lane.costs and (now > self.valid_until or not lane.may_take(now) or not may_pass(lane)):
             return None
         return self.take_for(lane, now)
@@ -313,7 +313,7 @@ class QuotaRoot:
             return next_at
         for lane in list(self.stocked):
             while lane.hand_over(now) and lane.twin is not None:
-                self.stocked.add(lane.twin)
+                self.stocked[lane.twin] = None
                 self._serve_head(lane.twin.line.heads()[0], now)
             while lane.line and lane.may_take(now) and self._serve_head(lane.line.heads()[0], now):
                 pass
@@ -342,7 +342,7 @@ class QuotaRoot:
                 for bucket, _ in lane.flow:
                     self.touch(bucket, now)
             if not lane.units:
-                self.stocked.discard(lane)
+                self.stocked.pop(lane, None)
         for bucket in list(self.spare):
             excess = bucket.idle - (0 if all_of_it else bucket.wanted_soon(now))
             if excess > 0:

@@ -222,6 +222,22 @@ async def test_a_sign_of_life_reaches_the_other_shards_where_one_fails(
     await queue.close()
 
 
+@pytest.mark.parametrize("broken", [0, SHARDS - 1])
+async def test_an_order_that_failed_in_one_shard_is_seen_and_can_be_given_again(
+    queue: RedisQueue, shared_valkey: Valkey, prefix: str, broken: int
+) -> None:
+    await submit(queue, *(item(lane.connection, lane=lane) for lane in LANES))
+    for order, told in (queue.pause, [EVERYTHING]), (queue.resume, [EVERYTHING]):
+        shared_valkey.command("HSET", root_of(prefix, broken), "layout", "2")
+        with pytest.raises(NewerLayout):
+            await order(EVERYTHING)
+        shared_valkey.command("HSET", root_of(prefix, broken), "layout", "1")
+        assert await queue.paused() == told
+        await order(EVERYTHING)
+    assert await queue.paused() == []
+    assert len(await take(queue)) == len(LANES)
+
+
 async def test_a_lane_that_a_scan_finds_twice_is_counted_once(
     queue: RedisQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -312,8 +312,9 @@ class RedisQueue:
         await at_each(self._shards, ask)
 
     async def paused(self) -> Sequence[Selector]:
-        """The pauses in force."""
-        return [unpacked_selector(stored) for stored in await self._shards[0].run("paused")]
+        """The pauses in force, be it in one shard only, as after an order that failed in the others."""
+        found = [stored for shard in self._shards for stored in await shard.run("paused")]
+        return [unpacked_selector(stored) for stored in dict.fromkeys(found)]
 
     async def set_weight(self, lane: Lane, weight: float) -> None:
         """Give the lane ``weight`` (> 0) times the share of a lane of weight 1, the default.

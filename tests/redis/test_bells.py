@@ -46,7 +46,7 @@ class Callers:
     """What the callers of each worker want."""
     each: int
     """Callers of a worker."""
-    seconds: float = 10.0
+    seconds: float = 5.0
     lasts: float = CALL
     """Seconds of a call, about."""
     rests: float = 0.0

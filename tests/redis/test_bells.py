@@ -64,6 +64,7 @@ class Callers:
             await anyio.sleep(1)
             self.calls.clear()
             self.longest = 0.0
+            self.server.exchanges = 0
             await anyio.sleep(self.seconds)
             tasks.cancel_scope.cancel()
 
@@ -92,7 +93,7 @@ def test_workers_that_share_calls_make_as_many_as_one_and_each_its_part(
         assert callers.calls.total() >= 0.9 * ideal
         assert min(callers.calls[worker] for worker in range(number)) >= 0.8 * ideal / number
         assert callers.longest < 0.5
-        assert server.exchanges < 2.5 * callers.calls.total()
+        assert server.exchanges < 2.3 * callers.calls.total()
 
     run(shared_valkey, main)
 
@@ -107,7 +108,7 @@ def test_workers_within_their_part_ask_the_server_seldom(shared_valkey: Valkey) 
 
 
 @pytest.mark.parametrize(
-    ("fleet", "rate", "permits", "most"), [((4, 8), 100, 10, 1.6), ((3, 10), 300, 20, 1.6), ((3, 50), 300, 50, 0.7)]
+    ("fleet", "rate", "permits", "most"), [((4, 8), 100, 10, 1.5), ((3, 10), 300, 20, 1.5), ((3, 50), 300, 50, 0.7)]
 )
 def test_calls_that_wait_for_a_rate_do_not_fight_for_permits_of_calls(
     shared_valkey: Valkey, fleet: tuple[int, int], rate: int, permits: int, most: float
@@ -119,7 +120,7 @@ def test_calls_that_wait_for_a_rate_do_not_fight_for_permits_of_calls(
         demands = [*at_once(permits), Demand(ADA, Rate(rate, per=1))]
         callers = Callers(server, [demands] * number, each, lasts=0.05)
         await callers.run()
-        # The server draws by lot who hears that somebody waits: 96.4 to 97.9 % in 46 runs of the second fleet.
+        # The server draws by lot who hears that somebody waits: 97.1 to 98.7 % in 50 runs of the second fleet.
         assert callers.calls.total() >= 0.95 * rate * callers.seconds
         assert min(callers.calls[worker] for worker in range(number)) >= 0.5 * rate * callers.seconds / number
         assert server.exchanges < most * callers.calls.total()

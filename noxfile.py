@@ -78,9 +78,9 @@ def types(session: nox.Session) -> None:
 
 AT_ONCE = (f"-n{(os.cpu_count() or 2) * 3 // 2}", "--dist=worksteal")
 """More tests at once than there are cores: those of servers wait most of their time."""
-UNTRACED = "trio or simulation or slow or laws or machine or documentation or examples"
-"""Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones: neither those that
-are marked so, nor the laws, which find no lines that other tests do not find."""
+UNTRACED = "trio or simulation or slow or hypothesis or machine or kill or nothing_behind or documentation or examples"
+"""Traced, a test takes twice the time. So those on the other event loop are not, nor are long ones, nor those of
+Hypothesis, which find no lines that other tests do not find."""
 
 
 @nox.session

@@ -157,6 +157,14 @@ def test_a_signed_delivery_with_one_part_changed_raises_nothing_else(
     assert fault in {"headers", "signature", "timestamp"} or signed.lower() in changed.lower()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Webhook-Timestamp", "1e9"), ("Webhook-Timestamp", "-1"), ("Webhook-Id", ""), ("Webhook-Id", "\u0663")],
+)
+def test_a_malformed_header_is_refused_before_its_signature_is_looked_at(name: str, value: str) -> None:
+    assert judge(StandardWebhooks(WHSEC), standard(b"{}", NOW) | {name: value}, b"{}") == "headers"
+
+
 def test_too_many_signatures_are_refused_unread() -> None:
     headers = standard(b"{}", NOW)
     headers["Webhook-Signature"] = "v1,AAAA " * 9

@@ -81,6 +81,13 @@ def test_a_greater_gap_decides_no_more(here: Any, there: Any, gap: float, by: An
     )
 
 
+@pytest.mark.parametrize("silent", [None, ChangeTime(None, None)])
+def test_a_side_that_tells_no_time_decides_nothing(silent: ChangeTime | None) -> None:
+    for resolve in latest(min_gap=5), latest(min_gap=5, by="record", tie=Side.LOCAL):
+        assert isinstance(resolve(conflict(silent, ChangeTime(200.0, 100.0))), Defer)
+        assert isinstance(resolve(conflict(ChangeTime(200.0, 100.0), silent)), Defer)
+
+
 def test_a_record_that_changed_before_the_field_did_loses_and_one_that_changed_after_decides_nothing() -> None:
     resolve = latest(min_gap=5)
     certain = ChangeTime(200.0, 100.0)

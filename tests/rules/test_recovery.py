@@ -166,6 +166,11 @@ def test_an_edit_outside_the_decision_still_reaches_the_other_side() -> None:
     assert found == Merge({}, {"b": 5})
 
 
+def test_a_decided_field_that_the_side_does_not_hold_leaves_its_base() -> None:
+    decided = Decided({"a": ABSENT, "b": 3}, {}, {})
+    assert recovered_base({"a": 1, "b": 2, "c": 4}, {"b": 3, "c": 5}, decided, ()) == {"b": 3, "c": 4}
+
+
 def test_a_base_that_was_not_known_stays_so() -> None:
     assert recovered_base(None, {"a": 1}, Decided({"a": 1}, {}, {}), ()) is None
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import gc
 import logging
 import ssl
 from base64 import b64encode, urlsafe_b64decode
@@ -75,7 +74,6 @@ from ratesync.redis import RedisBackend
 from ratesync.redis.queue.pulse import Pulse
 from ratesync.redis.server.address import Address
 from ratesync.sql import Outbox, SqlRecords
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.secrecy import canary
 from tests.secrecy.canary import mark, told_by
 from tests.secrecy.engine import said_by_engine
@@ -554,7 +552,6 @@ async def test_nothing_that_sqlalchemy_says_is_repeated(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.anyio
-@LEFT_OPEN
 async def test_a_redis_that_cannot_be_reached_is_named_without_its_password(log: pytest.LogCaptureFixture) -> None:
     backend = RedisBackend.from_url(f"redis://ada:{mark('redis')}@127.0.0.1:1/0")
     said: list[str] = []
@@ -564,7 +561,6 @@ async def test_a_redis_that_cannot_be_reached_is_named_without_its_password(log:
         said += told_by(error)
     finally:
         await backend.queue.close()
-    gc.collect()  # while the warnings are ignored
     assert said
     assert not [text for text in said if leaks_in(text)]
     assert not leaks_in(log.text)
@@ -582,7 +578,6 @@ async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @pytest.mark.anyio
-@LEFT_OPEN
 async def test_a_redis_that_repeats_the_password_is_not_repeated(log: pytest.LogCaptureFixture) -> None:
     server = await asyncio.start_server(refuses, "127.0.0.1", 0)
     async with server:
@@ -599,7 +594,6 @@ async def test_a_redis_that_repeats_the_password_is_not_repeated(log: pytest.Log
         with pytest.raises(RateSyncError) as caught:
             await run_sync(pulse.ask, b"PING")
         said += told_by(caught.value)
-    gc.collect()  # while the warnings are ignored
     assert len(said) > 2
     assert not [text for text in said if leaks_in(text)]
     assert not leaks_in(log.text)

@@ -22,10 +22,9 @@ from ratesync.errors import QueueError
 from tests.chaos.fleet import Fleet
 from tests.chaos.ledger import Log, account, attempts_in, most_at_once
 from tests.chaos.worker import CONCURRENCY, Provider, engine
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.slow, LEFT_OPEN]
+pytestmark = pytest.mark.slow
 
 WORKER_KILLS = int(os.environ.get("RATESYNC_CHAOS_WORKER_KILLS", "6"))
 SERVER_KILLS = int(os.environ.get("RATESYNC_CHAOS_SERVER_KILLS", "1"))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.redis.test_hearing import left_open, pytestmark, test_bells_are_heard
+from tests.redis.test_hearing import pytestmark, test_bells_are_heard
 
-__all__ = ["left_open", "pytestmark", "test_bells_are_heard"]
+__all__ = ["pytestmark", "test_bells_are_heard"]

@@ -5,10 +5,9 @@ Never is anything granted that the server did not grant, and all goes on by itse
 
 from __future__ import annotations
 
-import gc
 import threading
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -28,7 +27,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.slow,
     # coredis leaves streams of connections open that never came about.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 CALLS = Demand(Scope("acme", "ada"), Concurrency(2))
@@ -40,13 +38,6 @@ SOON = 8.0
 def anyio_backend() -> str:
     """One event loop: what differs between them is tested in virtual time."""
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def left_open() -> Iterator[None]:
-    """Collect what coredis left open while nobody minds."""
-    yield
-    gc.collect()
 
 
 @asynccontextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import random
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import anyio
@@ -29,7 +28,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.slow,
     # coredis leaves streams of connections open that never came about.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 ADA = Scope("acme", "ada")
@@ -40,13 +38,6 @@ SLACK = 0.002
 def anyio_backend() -> str:
     """One event loop, as real time is spent here: both are tested in virtual time."""
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def left_open() -> Iterator[None]:
-    """Collect what coredis left open while nobody minds."""
-    yield
-    gc.collect()
 
 
 @asynccontextmanager

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import uuid
-from collections.abc import Iterator
 from functools import partial
 
 import anyio
@@ -23,18 +21,10 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.slow,
     # coredis leaves streams of connections open that never came about.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 CALLS = [Demand(Scope("acme", "ada"), Concurrency(1))]
 IN_TIME = 10.0
-
-
-@pytest.fixture(autouse=True)
-def left_open() -> Iterator[None]:
-    """Collect what coredis left open while nobody minds."""
-    yield
-    gc.collect()
 
 
 async def check_that_bells_are_heard(server: str | MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

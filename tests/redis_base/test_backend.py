@@ -12,12 +12,11 @@ from ratesync.model.stored import Write
 from ratesync.model.work import Durability
 from ratesync.redis import RedisBackend
 from ratesync.testing.fake_provider import FakeProvider
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_sentinel import WatchedValkey
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 
 
 async def sync_through(url: str, durability: Durability = Durability.PROCESS) -> None:

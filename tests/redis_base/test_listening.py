@@ -11,11 +11,10 @@ import pytest
 from ratesync.clock import SystemClock
 from ratesync.redis.server.lua import Script
 from ratesync.redis.server.server import RedisServer
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 
 RING = Script.of("ring", "return redis.call('XADD', KEYS[1], '*', 'a', 'b')")
 _numbers = count()

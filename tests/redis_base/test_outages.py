@@ -15,7 +15,6 @@ from ratesync.redis.errors import NewerLayout, NotReplicated, ServerAway
 from ratesync.redis.server.lua import ABSENT, Script
 from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fixtures import running_valkey
@@ -24,7 +23,7 @@ from tests.servers.valkey_sentinel import WatchedValkey, primary_port
 from tests.servers.valkey_server import Valkey, free_port, wait_for
 from tests.servers.valkey_tls import TlsFront
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 
 ADD = Script.of("add", "return redis.call('SADD', KEYS[1], ARGV[1])")
 """Idempotent, as all scripts here are: a member is added once."""

@@ -28,10 +28,9 @@ from ratesync.redis.errors import (
 from ratesync.redis.server.lua import Script
 from ratesync.redis.server.server import RedisServer
 from ratesync.redis.server.startup import LAYOUT
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_server import Valkey, free_port, wait_for
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 
 ECHO = Script.of("echo", "return {KEYS[1], ARGV[1], ARGV[2]}")
 COUNT_UP = Script.of("count up", "return redis.call('INCR', KEYS[1])")

@@ -25,7 +25,6 @@ from ratesync.redis.server.link import bare
 from ratesync.redis.server.resp import ReplyError
 from ratesync.redis.server.wire import Wire, WireDown
 from ratesync.redis.server.wires import OpenWire, wire_opener
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.certificates import Authority
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.fixtures import running_valkey
@@ -34,7 +33,7 @@ from tests.servers.valkey_sentinel import WatchedValkey
 from tests.servers.valkey_server import Valkey
 from tests.servers.valkey_tls import TlsFront
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 SECONDS = 5.0
 
 

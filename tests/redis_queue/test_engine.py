@@ -21,11 +21,10 @@ from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.server.server import RedisServer
 from ratesync.redis.state import RedisStateStore
 from ratesync.testing.fake_provider import FakeProvider
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 
 
 async def test_what_one_engine_submits_another_carries_out(valkey: Valkey) -> None:

@@ -15,12 +15,11 @@ from ratesync.model.operation import OperationState
 from ratesync.model.work import Durability
 from ratesync.redis import NotReplicated, RedisQueue, RedisServer
 from ratesync.testing.queue_actions import EVERYTHING, claim, complete, ended, item, items, leases, names, submit, take
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_sentinel import WatchedValkey, primary_port
 from tests.servers.valkey_server import wait_for
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 IN_TIME = 20.0
 
 

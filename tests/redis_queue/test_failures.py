@@ -36,12 +36,11 @@ from ratesync.testing.queue_actions import (
     take_one,
 )
 from tests.clocks import ManualClock, SkewedClock
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.redis_queue.queues import new_prefix, queue_at
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey, wait_for
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 MANY = 5000
 
 

@@ -15,12 +15,11 @@ from ratesync.redis.errors import ServerAway
 from ratesync.redis.queue.queue import RedisQueue
 from ratesync.redis.server.lua import Argument, Script
 from ratesync.testing.queue_actions import EVERYTHING, claim, item, items, names, submit
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.redis_queue.queues import queue_at
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 Answers = dict[int, Sequence[Enqueued] | QueueError]
 
 

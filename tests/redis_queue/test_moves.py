@@ -26,10 +26,9 @@ from ratesync.testing.queue_actions import (
     take,
     take_one,
 )
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.servers.valkey_cluster import ValkeyCluster
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 ROOT = "ratesync:{queue/0}:root"
 WORKERS = 3
 PATIENT = 30.0

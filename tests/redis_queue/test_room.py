@@ -18,12 +18,11 @@ from ratesync.redis.queue.shard import Shard, shard_of
 from ratesync.redis.server.lua import Argument
 from ratesync.testing.queue_actions import EVERYTHING, item, items, submit
 from tests.clocks import ManualClock, SkewedClock
-from tests.redis_base.conftest import LEFT_OPEN
 from tests.redis_queue.queues import queue_at
 from tests.servers.cutting_proxy import CuttingProxy
 from tests.servers.valkey_server import Valkey
 
-pytestmark = [pytest.mark.anyio, LEFT_OPEN]
+pytestmark = pytest.mark.anyio
 WAIT = 60.0
 LANES = {shard_of(lane, 2): lane for lane in (Lane("acme", f"c{number}") for number in range(20))}
 """A lane of each of two shards."""

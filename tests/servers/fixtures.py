@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -21,14 +20,6 @@ from tests.servers.valkey_cluster import ValkeyCluster
 from tests.servers.valkey_replica import started_replica
 from tests.servers.valkey_sentinel import WatchedValkey, started_sentinel
 from tests.servers.valkey_server import Valkey, server_binary
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_for_others(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test leaves open that may do so warns within that test, and not in whichever one comes later."""
-    yield
-    if request.node.get_closest_marker("filterwarnings"):
-        gc.collect()
 
 
 @pytest.fixture
